@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import time
@@ -51,12 +50,7 @@ def _idle(no_release: bool) -> bool:
 
 def _released() -> bool:
     note = settings().runs / "release.json"
-    return note.is_file() and json.loads(note.read_text()).get("dvc_lock") == _lock_hash()
-
-
-def _lock_hash() -> str:
-    lock = settings().root / "dvc.lock"
-    return hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""
+    return note.is_file() and json.loads(note.read_text()).get("dvc_lock") == dvc_stages.lock_hash(settings().root)
 
 
 def _start(no_release: bool) -> None:

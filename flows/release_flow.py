@@ -5,7 +5,6 @@ The steps are `relayllm.release`; the flow adds retries, a page to look at, and 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.dvc_stages import lock_hash
 from flows.tracking_page import version_page
 from relayllm import release as steps
 from relayllm.comparison import table, to_markdown
@@ -82,7 +82,7 @@ def release(package: str = "artifacts/package") -> dict[str, Any]:
     version = promote(verdict)
     if CHAMPION in version.aliases:
         _check_or_undo(version, undo=not was_champion)
-    note = {"dvc_lock": _lock_hash(), "name": version.name, "version": version.number,
+    note = {"dvc_lock": lock_hash(settings().root), "name": version.name, "version": version.number,
             "champion": CHAMPION in version.aliases, "reason": verdict.reason}
     write_json(settings().runs / "release.json", note)
     return note
@@ -96,9 +96,3 @@ def _check_or_undo(version: Version, *, undo: bool) -> None:
         if undo:
             Registry().rollback(version.name, f"it does not serve: {str(error).splitlines()[0]}")
         raise
-
-
-def _lock_hash() -> str:
-    """The same as flows/make.py compares with."""
-    lock = settings().root / "dvc.lock"
-    return hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relayllm.errors import ConfigError, RelayError
+from relayllm.errors import RelayError
 from relayllm.settings import quiet, settings
 
 STAGES = Path(__file__).parent / "stages"
@@ -137,12 +137,7 @@ def _launch(command: list[str], words: list[str]) -> int:
 
 def _command_arguments(parser: argparse.ArgumentParser, target: str) -> None:
     path, _, prefix = target.partition(":")
-    try:
-        module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("relayllm"):
-            raise ConfigError(f"this command is not built yet: no {error.name}") from error
-        raise
+    module = importlib.import_module(path)
     chosen = getattr(module, prefix) if prefix else module
     chosen.add_arguments(parser)
     parser.set_defaults(act=chosen.main)

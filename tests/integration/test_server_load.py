@@ -86,5 +86,6 @@ def test_sixteen_clients_get_the_decoders_own_speed(folders, capsys):  # noqa: F
               f"streamed {streamed:.0f} ({streamed / reference:.2f}); first token p50 "
               f"{1000 * statistics.median(firsts):.0f} ms, p95 {1000 * p95:.0f} ms")
     assert set(statuses + more) == {200}
-    # 0.9 is for a quiet machine (docs/guides/serving.md); beside another test the two are not measured alike
     assert whole > 0.5 * reference
+    if whole < 0.9 * reference:
+        pytest.xfail(f"{whole / reference:.2f} of the decoder's speed; the goal of 0.9 is not met, docs/guides/serving.md")

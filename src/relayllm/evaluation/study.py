@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay study`."""
     root = settings().root
     parser.add_argument("--params", type=Path, default=root / "params/study.yaml", help="default: params/study.yaml")
-    parser.add_argument("--seeds", type=int, default=3, help="how many times everything is repeated (default: 3)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N",
+                        help="the repetitions to run (default: 0 1 2); several calls may share the work, a seed each")
     parser.add_argument("--folder", type=Path, default=root / "runs/study", help="where the steps keep their files")
     parser.add_argument("--results", type=Path, default=root / "docs/results.md", help="what is written in the end")
     parser.add_argument("--report-only", action="store_true", help="only write the results of what is there")
@@ -53,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and write the results after each."""
     from relayllm.evaluation.study_report import write_results
 
-    for seed in range(arguments.seeds):
+    for seed in arguments.seeds:
         folder = arguments.folder / f"seed-{seed}"
         if not arguments.report_only:
             params = seeded(arguments.params, folder / "params.yaml", seed)

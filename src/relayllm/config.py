@@ -174,7 +174,7 @@ class EvaluateConfig(Section):
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold is set."""
+    """Training problems on which the entropy router's threshold and the dial's biases are set."""
     worth_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding

@@ -39,6 +39,8 @@ class Method:
     """Options of the decoder beyond the configured ones."""
     policy: Callable[[Cost, float], Any] | None = None
     """Made from the relay's cost and, for the entropy router, a calibrated threshold."""
+    dial: float | None = None
+    """Times its own call ratio: the bias on `<call>` that spends so much is sought on training problems."""
     simulated: bool = False
     """Drawn from the records of base and teacher rather than decoded."""
 
@@ -69,10 +71,10 @@ def method(name: str, runs: Sequence[str], relay: str) -> Method:
     if found := re.fullmatch(r"fixed-(\d+)", name):
         n = int(found[1])
         return Method(name, relay, policy=lambda *_: FixedLength(n=n))
-    if found := re.fullmatch(r"dial([+-]\d+(?:\.\d+)?)", name):
-        return Method(name, relay, options={"call_bias": float(found[1])})
-    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial+B, dial-B, and the runs of "
-                      f"params.yaml, grpo.runs: {', '.join(runs)}")
+    if found := re.fullmatch(r"dial-(\d+(?:\.\d+)?)x", name):
+        return Method(name, relay, dial=float(found[1]))
+    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial-Mx (M times the calls it "
+                      f"makes by itself), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
 
 
 def position_probability(cost: Cost) -> float:

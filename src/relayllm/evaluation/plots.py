@@ -68,9 +68,8 @@ def pareto(summary: Mapping[str, Any]) -> Figure:
     _square_root_axis(axes)
     if {"base", "teacher"} <= methods.keys():
         _random_line(axes, methods["base"]["accuracy"], methods["teacher"]["accuracy"])
-    relay = summary["gap_recovered"]["method"]
-    dial = {name: cell for name, cell in methods.items() if name.startswith("dial")}
-    _join(axes, {**dial, **{name: cell for name, cell in methods.items() if dial and name == relay}})
+    if summary["dial"]:
+        _curve(axes, summary["dial"]["points"])
     for name, cell in methods.items():
         _point(axes, name, cell)
     _labels(axes, methods)
@@ -116,11 +115,10 @@ def _random_line(axes: Axes, student: float, teacher: float) -> None:
                   textcoords="offset points", color=MUTED, fontsize=8)
 
 
-def _join(axes: Axes, dial: Mapping[str, Cells]) -> None:
-    """One model with its call token made more or less likely: a curve."""
-    points = sorted((cell["call_ratio"], cell["accuracy"]) for cell in dial.values())
-    if points:
-        axes.plot(*zip(*points, strict=True), color=RELAY, linewidth=1, alpha=0.6, zorder=2)
+def _curve(axes: Axes, points: Sequence[Cells]) -> None:
+    """One model with its call token made more or less likely."""
+    axes.plot([point["call_ratio"] for point in points], [point["accuracy"] for point in points], color=RELAY,
+              linewidth=1, alpha=0.6, zorder=2)
 
 
 def _point(axes: Axes, name: str, cell: Cells) -> None:

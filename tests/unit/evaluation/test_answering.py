@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,8 @@ import pytest
 from relayllm import RelayDecoder
 from relayllm.config import load_params
 from relayllm.errors import ConfigError
-from relayllm.evaluation.answering import answer, cost_of, entropy_threshold, options_of, random_query
+from relayllm.evaluation.answering import answer, cost_of, options_of, random_query
+from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import Cost, method
 from relayllm.problems.problem import Problem
 from tests.small_models import pair
@@ -34,7 +34,7 @@ class OneDecoder:
 def answers(name: str, benchmarks, cost=None, **changes):
     config = CONFIG.model_copy(update=changes)
     return answer(method(name, ["relay-difficulty"], "relay-difficulty"), OneDecoder(), benchmarks, config, cost=cost,
-                  train=PENS, say=lambda line: None)
+                  calibration=Calibration(PENS, config), say=lambda line: None)
 
 
 def test_options_are_greedy_where_one_answer_counts_and_sampled_where_many_do():
@@ -72,13 +72,14 @@ def test_answer_teacher_free_never_asks():
     assert sum(record.calls for record in answers("teacher-free", {"pens": PENS})) == 0
 
 
-def test_entropy_threshold_never_spends_more_than_the_relay():
-    decoder = OneDecoder().decoder(method("entropy", ["relay-difficulty"], "relay-difficulty"))
-    cost = Cost(0.2, 3)
-    threshold = entropy_threshold(decoder, PENS, CONFIG, cost)
-    records = answers("entropy", {"pens": PENS}, cost=cost)
-    assert 0 < threshold < math.log(len(decoder.tokenizer))
-    assert sum(record.call_ratio for record in records) / len(records) <= cost.call_ratio + 1e-9
+def test_answer_entropy_never_spends_more_than_the_relay():
+    records = answers("entropy", {"pens": PENS}, cost=Cost(0.2, 3))
+    assert 0 < sum(record.call_ratio for record in records) / len(records) <= 0.2 + 1e-9
+
+
+def test_answer_dial_turned_off_is_the_student_without_calls():
+    silent, free = answers("dial-0x", {"pens": PENS}), answers("teacher-free", {"pens": PENS})
+    assert [record.text for record in silent] == [record.text for record in free]
 
 
 def test_cost_is_the_mean_ratio_and_the_mean_n():

@@ -32,6 +32,8 @@ class Models:
     base: Path
     warmup: Path
     teacher: Path
+    others: Path
+    """A folder per teacher that nobody was trained with."""
     grpo: Path
 
     @cached_property
@@ -42,9 +44,16 @@ class Models:
         """The student of a method, with the teacher when it has one."""
         folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
         folder = folders.get(method.student, self.grpo / method.student / "model")
-        teacher, tokenizer = self._teacher if method.helped else (None, None)
+        teacher, tokenizer = self._helper(method)
         return RelayDecoder.from_models(load_model(folder), load_tokenizer(folder), teacher, tokenizer,
                                         name=method.student)
+
+    def _helper(self, method: Method) -> tuple[Any, Any]:
+        if not method.helped:
+            return None, None
+        if method.teacher is None:
+            return self._teacher
+        return load_model(self.others / method.teacher), load_tokenizer(self.others / method.teacher)
 
 
 def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.relay.policy import Entropy
 
-HALVINGS = 7
+HALVINGS = 9
 """Of the interval in which a setting is sought."""
 CLOSE = 0.95
 """A setting that spends this share of the target, and no more than the target, is found."""

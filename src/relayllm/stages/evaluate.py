@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from relayllm.evaluation.records import Record
 
 
-def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, records: Path,
-        metrics: Path) -> None:
+def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, others: Path,
+        records: Path, metrics: Path) -> None:
     """Answer the benchmarks with every method and grade the answers."""
     import pandas
 
@@ -32,8 +32,9 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     runs = sorted(path.parent.name for path in grpo.glob("*/model"))
     benchmarks = read_benchmarks(data)
     calibration = Calibration(read_problems(data / "train.jsonl")[:config.calibration_problems], config)
-    models = Models(base, warmup, teacher, grpo)
-    chosen = [method(name, runs, config.relay) for name in config.methods]
+    models = Models(base, warmup, teacher, others, grpo)
+    teachers = sorted(path.parent.name for path in others.glob("*/config.json"))
+    chosen = [method(name, runs, config.relay, teachers) for name in config.methods]
     chosen.sort(key=lambda one: (one.policy is not None or one.simulated, one.simulated))  # rivals after the relay
     done: dict[str, list[Record]] = {}
     for one in chosen:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
 from relayllm.config import load_params
-from relayllm.evaluation.calibration import CLOSE, WIDEST, Calibration, bisect
+from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, bisect
 from relayllm.evaluation.methods import Cost
 from relayllm.problems.problem import Problem
 from tests.small_models import pair
@@ -48,7 +48,7 @@ def test_bisect_spends_the_target_or_less_and_is_near_it(target, middle, falling
 
     found = bisect(spent, target, cheap=-sign * 64, dear=sign * 64)
     assert spent(found) <= target
-    step = 128 / 2**7
+    step = 128 / 2**HALVINGS
     assert spent(found) >= CLOSE * target or spent(found + sign * step) > target
 
 

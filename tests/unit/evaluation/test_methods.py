@@ -35,6 +35,18 @@ def test_dial_is_the_relay_at_a_multiple_of_its_own_calls(name, multiple):
     assert named(name).student == "relay-difficulty"
 
 
+def test_other_teacher_is_the_relay_with_a_teacher_it_was_not_trained_with():
+    found = method("other-teacher-qwen3-4b", RUNS, "relay-difficulty", ["qwen3-4b"])
+    assert (found.student, found.teacher, found.helped) == ("relay-difficulty", "qwen3-4b", True)
+    assert named("relay-difficulty").teacher is None
+
+
+@pytest.mark.parametrize("name", ["other-teacher-nobody", "other-teacher-", "qwen3-4b"])
+def test_other_teacher_that_is_not_there_raises_with_those_there_are(name):
+    with pytest.raises(ConfigError, match=r"other_teachers \(qwen3-4b\)"):
+        method(name, RUNS, "relay-difficulty", ["qwen3-4b"])
+
+
 def test_fixed_length_serves_the_same_n():
     assert named("fixed-500").policy(COST, 0.0) == FixedLength(n=500)
 

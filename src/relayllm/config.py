@@ -15,6 +15,7 @@ from relayllm.errors import ConfigError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 
 
 class Section(BaseModel):
@@ -85,6 +86,8 @@ class BaseModelsConfig(Section):
     kind: Literal["tiny", "hub"]
     student: TinyModel | HubModel
     teacher: TinyModel | HubModel
+    other_teachers: dict[Name, TinyModel | HubModel]
+    """Nobody trains with them: methods other-teacher-NAME let the relay call them instead of the teacher."""
     dtype: Literal["float32", "bfloat16"]
 
 
@@ -174,7 +177,7 @@ class EvaluateConfig(Section):
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold is set."""
+    """Training problems on which the entropy router's threshold and the dial's biases are set."""
     worth_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from relayllm.errors import ModelError
+from relayllm.errors import ConfigError, ModelError
+from relayllm.relay.dial import Dial
 from relayllm.settings import settings
 
 RECORD, OUTCOMES = "relay.json", "outcomes.json"
@@ -83,6 +84,12 @@ class Package:
         return dict(self.record["decoding"])
 
     @property
+    def dial(self) -> Dial | None:
+        """What other biases spend; None when nobody measured it."""
+        found = self.record.get("dial")
+        return Dial.from_points(found["training"]) if found else None
+
+    @property
     def metrics(self) -> Mapping[str, Any]:
         """`average` and `benchmarks`, in the shape of a method in summary.json."""
         return dict(self.record["metrics"])
@@ -96,6 +103,18 @@ class Package:
         """What became of every problem of every benchmark."""
         found = json.loads((self.folder / "artifacts" / OUTCOMES).read_text(encoding="utf-8"))
         return {bench: {key: tuple(row) for key, row in rows.items()} for bench, rows in found.items()}
+
+
+def bias_for(dial: Dial | None, call_ratio: float) -> float:
+    """The bias on `<call>` for a wanted call ratio.
+
+    Raises:
+        ConfigError: out of the dial's reach, or there is no dial.
+    """
+    if dial is None:
+        raise ConfigError(f"call_ratio is {call_ratio:g}, but this model was packed without a measured dial: list a "
+                          "dial-Mx in evaluate.methods and make the package again, or set the bias by hand")
+    return dial.bias_for(call_ratio)
 
 
 def open_package(folder: Path) -> Package:

@@ -105,7 +105,7 @@ def _downloads(params: Params) -> Iterator[str]:
     if models.kind == "tiny":
         yield "  nothing: the tiny world generates its problems and trains its models"
         return
-    for role, model in (("student", models.student), ("teacher", models.teacher)):
+    for role, model in (("student", models.student), ("teacher", models.teacher), *models.other_teachers.items()):
         assert isinstance(model, HubModel)
         yield f"  {role}  {model.id} @ {model.revision}  {shape_of(model).published * 2 / 1e9:.1f} GB in bfloat16"
     yield f"  training problems  {params.ingest.train}, up to {params.ingest.train_problems:,}"

@@ -33,8 +33,10 @@ def test_profile_names_runs_methods_and_benchmarks_that_exist(path):
     assert params.evaluate.relay in runs
     assert params.package.method in runs
     assert params.package.method in params.evaluate.methods
-    assert [method(name, runs, params.evaluate.relay).name for name in params.evaluate.methods] == (
+    teachers = list(params.base_models.other_teachers)
+    assert [method(name, runs, params.evaluate.relay, teachers).name for name in params.evaluate.methods] == (
         params.evaluate.methods)
+    assert [name for name in teachers if f"other-teacher-{name}" not in params.evaluate.methods] == []
     assert set(params.ingest.benchmarks) <= set(BENCHMARKS)
 
 
@@ -64,7 +66,8 @@ def test_profile_asks_for_no_call_the_warm_up_never_showed(path):
 @pytest.mark.parametrize("path", PROFILES, ids=NAMES)
 def test_profile_pins_hub_models_to_a_commit(path):
     models = load_params(path).base_models
-    hub = [model for model in (models.student, models.teacher) if isinstance(model, HubModel)]
+    every = (models.student, models.teacher, *models.other_teachers.values())
+    hub = [model for model in every if isinstance(model, HubModel)]
     assert all(re.fullmatch("[0-9a-f]{40}", model.revision) for model in hub)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +13,16 @@ from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ConfigError
+from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import Cost, Method
 from relayllm.evaluation.records import Record, record_of
 from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.relay.policy import Entropy
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.trace import Trace
 from relayllm.settings import settings
-
-SEARCHES = 7
-"""Halvings of the interval in which the entropy threshold is sought."""
 
 
 @dataclass
@@ -36,6 +32,8 @@ class Models:
     base: Path
     warmup: Path
     teacher: Path
+    others: Path
+    """A folder per teacher that nobody was trained with."""
     grpo: Path
 
     @cached_property
@@ -46,9 +44,16 @@ class Models:
         """The student of a method, with the teacher when it has one."""
         folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
         folder = folders.get(method.student, self.grpo / method.student / "model")
-        teacher, tokenizer = self._teacher if method.helped else (None, None)
+        teacher, tokenizer = self._helper(method)
         return RelayDecoder.from_models(load_model(folder), load_tokenizer(folder), teacher, tokenizer,
                                         name=method.student)
+
+    def _helper(self, method: Method) -> tuple[Any, Any]:
+        if not method.helped:
+            return None, None
+        if method.teacher is None:
+            return self._teacher
+        return load_model(self.others / method.teacher), load_tokenizer(self.others / method.teacher)
 
 
 def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
@@ -60,14 +65,10 @@ def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
 
 
 def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig, *,
-           cost: Cost | None, train: Sequence[Problem] = (), say: Callable[[str], None] = print) -> list[Record]:
-    """All answers of one method, graded."""
+           cost: Cost | None, calibration: Calibration, say: Callable[[str], None] = print) -> list[Record]:
+    """All answers of one method, graded. What it must be set to is sought on training problems first."""
     decoder = models.decoder(method)
-    given = dict(method.options)
-    if method.policy is not None:
-        needed = cost or _missing(method)
-        threshold = entropy_threshold(decoder, train, config, needed) if method.name == "entropy" else 0.0
-        given["policy"] = method.policy(needed, threshold)
+    given = {**method.options, **_set(method, decoder, cost, calibration)}
     records: list[Record] = []
     for name, problems in benchmarks.items():
         started = time.perf_counter()
@@ -79,6 +80,17 @@ def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Pro
     ratio = sum(record.call_ratio for record in records) / max(1, len(records))
     say(f"{method.name}: {len(records)} answers, accuracy {right:.3f}, call ratio {ratio:.4f}")
     return records
+
+
+def _set(method: Method, decoder: RelayDecoder, cost: Cost | None, calibration: Calibration) -> dict[str, Any]:
+    """The options that follow from the relay's cost and from training problems."""
+    if method.dial is not None:
+        return {"call_bias": calibration.call_bias(method.name, method.dial, decoder)}
+    if method.policy is None:
+        return {}
+    needed = cost or _missing(method)
+    threshold = calibration.threshold(method.name, decoder, needed) if method.name == "entropy" else 0.0
+    return {"policy": method.policy(needed, threshold)}
 
 
 def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace], config: EvaluateConfig,
@@ -115,19 +127,6 @@ def _routed(record: Record) -> Record:
     """A whole answer of the teacher: every token is one it wrote."""
     return replace(record, method="random-query", teacher_tokens=record.completion_tokens, student_tokens=0,
                    call_ratio=1.0)
-
-
-def entropy_threshold(decoder: RelayDecoder, problems: Sequence[Problem], config: EvaluateConfig, cost: Cost) -> float:
-    """The threshold at which the entropy router spends the relay's call ratio on training problems."""
-    prompts = [messages(problem) for problem in problems]
-    options = {**config.decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
-    low, high = 0.0, math.log(len(decoder.tokenizer))  # nats, none is unsurer; the lower, the more calls
-    for _ in range(SEARCHES):
-        middle = (low + high) / 2
-        traces = decoder.generate(prompts, **options, policy=Entropy(threshold=middle, n=cost.mean_n))
-        spent = sum(trace.call_ratio for trace in traces) / max(1, len(traces))
-        low, high = (middle, high) if spent > cost.call_ratio else (low, middle)
-    return high
 
 
 def _missing(method: Method) -> Cost:

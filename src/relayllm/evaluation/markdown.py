@@ -10,10 +10,12 @@ from relayllm.evaluation.render import Material, lines_of_comparison, worth_row
 from relayllm.evaluation.reproduction import Verdict, claims, sheet
 from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
+    DIAL,
     HEALTH,
     NONE,
     NOTES,
     between,
+    dial_rows,
     headline,
     health_row,
     percent,
@@ -26,7 +28,7 @@ from relayllm.evaluation.wording import (
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
     """Render the report; teacher tokens are bold, calls are code."""
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
-             "## Methods and benchmarks", _scores(summary), *_comparisons(summary), *_worth(material),
+             "## Methods and benchmarks", _scores(summary), *_dial(summary), *_comparisons(summary), *_worth(material),
              "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
              *_examples(material.examples), "## Pictures",
@@ -63,6 +65,11 @@ def _scores(summary: Mapping[str, Any]) -> str:
 
 def _score(cell: Mapping[str, Any] | None) -> str:
     return f"{percent(cell['accuracy'])} {between(cell['accuracy_ci'])}" if cell else NONE
+
+
+def _dial(summary: Mapping[str, Any]) -> list[str]:
+    rows = dial_rows(summary)
+    return ["## The dial: one model, a bias on its call token", table(DIAL, rows)] if rows else []
 
 
 def _comparisons(summary: Mapping[str, Any]) -> list[str]:

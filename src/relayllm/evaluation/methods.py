@@ -39,15 +39,19 @@ class Method:
     """Options of the decoder beyond the configured ones."""
     policy: Callable[[Cost, float], Any] | None = None
     """Made from the relay's cost and, for the entropy router, a calibrated threshold."""
+    dial: float | None = None
+    """Times its own call ratio: the bias on `<call>` that spends so much is sought on training problems."""
+    teacher: str | None = None
+    """The name of another teacher than the one it was trained with."""
     simulated: bool = False
     """Drawn from the records of base and teacher rather than decoded."""
 
 
-def method(name: str, runs: Sequence[str], relay: str) -> Method:
-    """The row of a method's name.
+def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] = ()) -> Method:
+    """The row of a method's name; `teachers` are those beside the one that policies are trained with.
 
     Raises:
-        ConfigError: there is no such method, or the run that it needs is not trained.
+        ConfigError: there is no such method, or the run or the teacher that it needs is not there.
     """
     if relay not in runs:
         raise ConfigError(f"evaluate.relay is {relay!r}, grpo.runs has {', '.join(runs)}: name one of them")
@@ -69,10 +73,13 @@ def method(name: str, runs: Sequence[str], relay: str) -> Method:
     if found := re.fullmatch(r"fixed-(\d+)", name):
         n = int(found[1])
         return Method(name, relay, policy=lambda *_: FixedLength(n=n))
-    if found := re.fullmatch(r"dial([+-]\d+(?:\.\d+)?)", name):
-        return Method(name, relay, options={"call_bias": float(found[1])})
-    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial+B, dial-B, and the runs of "
-                      f"params.yaml, grpo.runs: {', '.join(runs)}")
+    if found := re.fullmatch(r"dial-(\d+(?:\.\d+)?)x", name):
+        return Method(name, relay, dial=float(found[1]))
+    if (found := re.fullmatch(r"other-teacher-(.+)", name)) and found[1] in teachers:
+        return Method(name, relay, teacher=found[1])
+    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial-Mx (M times the calls it "
+                      f"makes by itself), other-teacher-NAME for the names in base_models.other_teachers "
+                      f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
 
 
 def position_probability(cost: Cost) -> float:

@@ -16,10 +16,12 @@ from relayllm.evaluation.examples import Example
 from relayllm.evaluation.reproduction import BENCHMARKS, Claim, SheetRow, Verdict, claims, sheet
 from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
+    DIAL,
     HEALTH,
     NONE,
     NOTES,
     between,
+    dial_rows,
     headline,
     health_row,
     percent,
@@ -67,6 +69,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "plots": {name: drawn.get(name) for name in PLOTS},
         "benchmarks": list(next(iter(summary["methods"].values()))["benchmarks"]),
         "rows": [_row(name, cells, summary, relay) for name, cells in summary["methods"].items()],
+        "dial": {"head": DIAL, "rows": dial_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
         "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],

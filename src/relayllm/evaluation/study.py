@@ -85,7 +85,7 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
     """The commands of one seed, in order."""
     given = ("--params", str(folder / "params.yaml"))
     data, base, kept = folder / "data", folder / "base_models", folder / "filter/problems.jsonl"
-    student, teacher, warm = base / "student", base / "teacher", folder / "warmup/model"
+    student, teacher, others, warm = base / "student", base / "teacher", base / "others", folder / "warmup/model"
     rows, metrics = folder / "warmup_set/rows.parquet", folder / "metrics"
 
     def step(name: str, *outputs: Path, **options: Path | str) -> Step:
@@ -93,7 +93,7 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
         return Step((name, *given, *words), outputs)
 
     yield step("ingest", data / "manifest.json", data=data)
-    yield step("base-models", student, teacher, data=data, student=student, teacher=teacher,
+    yield step("base-models", student, teacher, others, data=data, student=student, teacher=teacher, others=others,
                metrics=metrics / "base_models.json")
     yield step("filter", kept, data=data, teacher=teacher, kept=kept, metrics=metrics / "filter.json")
     yield step("warmup-set", rows, problems=kept, student=student, warmup_set=rows, metrics=metrics / "warmup_set.json")
@@ -105,7 +105,7 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
                    metrics=metrics / f"grpo-{run}.json", history=history)
     records = folder / "evaluate"
     yield step("evaluate", records, data=data, base=student, warmup=warm, grpo=folder / "grpo", teacher=teacher,
-               records=records, metrics=metrics / "evaluate.json")
+               others=others, records=records, metrics=metrics / "evaluate.json")
     yield step("report", folder / "report", records=records, metrics_folder=metrics, report=folder / "report")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from relayllm.evaluation.comparisons import compare, gap, table
+from relayllm.evaluation.dial import curve
 from relayllm.evaluation.health import health
 from relayllm.evaluation.scores import score
 from relayllm.files import written_whole
@@ -37,18 +38,21 @@ class Limits:
 
 
 def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
-                  relay: str) -> dict[str, Any]:
+                  relay: str, dial: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score, compare and check all methods of the records.
 
-    `relay` names the method whose gap and comparisons are reported. The same records and seed give the same summary.
+    `relay` names the method whose gap and comparisons are reported, `dial` is what `read_dial` gives. The same records
+    and seed give the same summary.
     """
     scores = score(frame, draws=bootstrap, seed=origin.seed)
     checks = health(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
+    methods = table(scores)
     return {
         "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
         "gap_recovered": gap(scores, relay),
-        "methods": table(scores),
+        "methods": methods,
         "comparisons": compare(scores, relay),
+        "dial": curve(methods, dial),
         "health": {name: checks[name] for name in scores},
         "bootstrap": bootstrap,
         "seconds": {name: round(float(value), 1) for name, value in sorted(origin.seconds.items())},

@@ -75,6 +75,16 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
+DIAL = ("method", "bias", "call %", "accuracy")
+
+
+def dial_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The points of the dial's curve under the heads of DIAL."""
+    return [[point["method"], f"{point['call_bias']:+.2f}", percent(point["call_ratio"], 2),
+             f"{percent(point['accuracy'])} {between(point['accuracy_ci'])}"]
+            for point in (summary["dial"] or {"points": []})["points"]]
+
+
 def _ends(methods: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {percent(methods[name]['average']['accuracy'])}" for name in ("base", "teacher")
                      if name in methods)

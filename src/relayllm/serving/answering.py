@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayllm.errors import ConfigError
+from relayllm.packaged import bias_for
 from relayllm.relay.options import Options
 from relayllm.relay.scheduler import Request
 from relayllm.relay.trace import Trace
@@ -201,7 +202,8 @@ def options_for(body: AnyRequest, served: Served, prompt: ReadPrompt) -> Options
             own, max_new_tokens=body.limit or min(own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
-            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=asked.dial)
+            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls,
+            call_bias=asked.dial if asked.call_ratio is None else bias_for(served.dial, asked.call_ratio))
     except ConfigError as error:
         raise bad_request(str(error)) from error
 

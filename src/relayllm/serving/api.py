@@ -40,6 +40,14 @@ class RelayOptions(Body):
                                        description="teacher tokens at most, over all choices")
     dial: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
                         description="added to the logit of <call>: above 0 asks more, below 0 less")
+    call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,
+                                     description="sets the dial by the share of teacher tokens it spent in training")
+
+    @model_validator(mode="after")
+    def _one_way_to_set_the_dial(self) -> RelayOptions:
+        if self.call_ratio is not None and self.dial:
+            raise ValueError(f"call_ratio is {self.call_ratio:g} and dial is {self.dial:g}: give one of them")
+        return self
 
 
 class StreamOptions(Body):

@@ -105,7 +105,7 @@ def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: 
 
     async def start() -> None:
         fleet.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
-                  asyncio.get_running_loop())
+                  asyncio.get_running_loop(), loaded.dial)
         if followed(arguments):
             follower.start()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from relayllm.relay.dial import Dial
 from relayllm.relay.options import Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.engine_thread import Engine, engine_of
@@ -40,6 +41,7 @@ class Served:
     reader: Reader
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
+    dial: Dial | None = None
 
     def close(self) -> None:
         """Finish what runs, then end."""
@@ -63,11 +65,12 @@ class Fleet:
         self.candidate: Served | None = None
         self.draining = False
 
-    def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any) -> Served:
+    def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
+            dial: Dial | None = None) -> Served:
         """Put a model to work under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda order, trace: self._finished(served, order, trace))
-        served = Served(name, version, alias, decoder, engine, Reader(decoder), defaults)
+        served = Served(name, version, alias, decoder, engine, Reader(decoder), defaults, dial=dial)
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, served)

@@ -16,6 +16,7 @@ import yaml
 from relayllm.errors import ModelError, RegistryError, RelayError
 from relayllm.files import write_json
 from relayllm.packaged import RECORD, open_package
+from relayllm.relay.dial import Dial
 from relayllm.relay.options import Options
 from relayllm.settings import Settings
 
@@ -44,6 +45,7 @@ class Loaded:
     decoder: Any
     defaults: Options
     slots: int | None = None
+    dial: Dial | None = None
 
 
 def find(source: str, place: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> Found:
@@ -83,7 +85,8 @@ def load(found: Found, teacher: str | None = None, *, make: Load | None = None) 
     address = None if teacher == NO_TEACHER else teacher or source.address(found.folder)
     revision = source.revision if source.kind == "hub" and address == source.id else ""
     decoder = make(package.student, address, teacher_revision=revision or None)
-    return Loaded(found, decoder, defaults_of(package.decoding), int(package.decoding.get("slots") or 0) or None)
+    slots = int(package.decoding.get("slots") or 0) or None
+    return Loaded(found, decoder, defaults_of(package.decoding), slots, package.dial)
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:

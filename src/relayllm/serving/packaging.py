@@ -26,6 +26,8 @@ from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.settings import Settings, settings
 
+NO_BIAS = 0.0
+"""Where the dial stands when a request does not say: as the packaged policy was evaluated."""
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""
@@ -55,10 +57,19 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
     return {
         "format": FORMAT, "method": config.method, "registered_name": config.registered_name,
         **{key: summary.get(key) for key in ("profile", "seed", "git_commit", "data_md5", "gap_recovered")},
-        "decoding": config.decoding.model_dump(), "teacher": asdict(source), "metrics": methods[config.method],
+        "decoding": {**config.decoding.model_dump(), "call_bias": NO_BIAS}, "teacher": asdict(source),
+        "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
+        "dial": _dial(config.method, summary["dial"]),
         "parity": [asdict(case) for case in parity],
     }
+
+
+def _dial(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The dial's curve; None when it was measured for another policy, or not at all."""
+    if curve is None or curve["relay"] != method:
+        return None
+    return {"points": curve["points"], "training": curve["training"]}
 
 
 def teacher_source(config: PackageConfig) -> TeacherSource:

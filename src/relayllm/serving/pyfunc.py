@@ -18,12 +18,13 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, Object, Property
 
 from relayllm.errors import ConfigError, DataError
-from relayllm.packaged import Package, open_package
+from relayllm.packaged import Package, bias_for, open_package
 
 Load = Callable[[Package], Any]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
-          "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float}
-"""What a request may set; the defaults are the package's own decoding."""
+          "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
+          "call_ratio": float}
+"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets the dial by what it spends."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
 
 
@@ -56,14 +57,14 @@ class RelayModel(PythonModel):
         Raises:
             MlflowException: a prompt that is no text, an unknown parameter, a value out of range (HTTP 400).
         """
-        prompts, options = read_prompts(model_input), read_params(params, self._package.decoding)
+        prompts, options = read_prompts(model_input), self._options(params)
         with self._alone, _BadRequest():
             traces = self._decoder.generate(prompts, slots=int(self._package.decoding["slots"]), **options)
         return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
 
     def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer one prompt and yield each token with its author as it is written."""
-        prompts, options = read_prompts(model_input), read_params(params, self._package.decoding)
+        prompts, options = read_prompts(model_input), self._options(params)
         if len(prompts) != 1:
             raise MlflowException.invalid_parameter_value(
                 f"predict_stream writes one answer and got {len(prompts)} prompts: call it once for each")
@@ -71,6 +72,17 @@ class RelayModel(PythonModel):
             for event in self._decoder.stream(prompts[0], **options):
                 yield {"token_id": int(event.token_id), "text": event.text, "author": str(event.author.value),
                        "position": int(event.position)}
+
+    def _options(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        options = read_params(params, self._package.decoding)
+        wanted = options.pop("call_ratio", None)
+        if wanted is None:
+            return options
+        if options.get("call_bias"):
+            raise MlflowException.invalid_parameter_value(
+                f"call_ratio is {wanted:g} and call_bias is {options['call_bias']:g}: give one of them")
+        with _BadRequest():
+            return {**options, "call_bias": bias_for(self._package.dial, wanted)}
 
 
 class _BadRequest:
@@ -109,11 +121,13 @@ def read_params(given: Mapping[str, Any] | None, decoding: Mapping[str, Any]) ->
     Raises:
         MlflowException: an unknown name, or a value of the wrong type.
     """
-    chosen = {**{name: decoding[name] for name in PARAMS if name in decoding}, "seed": 0}
+    chosen = {"call_bias": 0.0, **{name: decoding[name] for name in PARAMS if name in decoding}, "seed": 0}
     for name, value in (given or {}).items():
         kind = PARAMS.get(name)
         if kind is None:
             raise _unknown([name])
+        if value is None and name == "call_ratio":  # MLflow hands over the default
+            continue
         if not _fits(value, kind):
             raise MlflowException.invalid_parameter_value(f"{name} is {value!r:.60}: give {_TYPES[kind].name}")
         chosen[name] = kind(value)
@@ -173,7 +187,8 @@ def signature(decoding: Mapping[str, Any]) -> Any:
     """What goes in, what comes out, and the parameters with the package's own values as defaults."""
     from mlflow.models import ModelSignature
 
-    defaults = {**read_params(None, decoding), "teacher_enabled": True, "call_bias": 0.0}
-    params = [ParamSpec(name, _TYPES[kind], kind(defaults[name])) for name, kind in PARAMS.items()]
+    defaults = {**read_params(None, decoding), "teacher_enabled": True}
+    params = [ParamSpec(name, _TYPES[kind], kind(defaults[name]) if name in defaults else None)
+              for name, kind in PARAMS.items()]
     outputs = [ColSpec(kind, name) for name, kind in answer_columns().items()]
     return ModelSignature(Schema([ColSpec(DataType.string, "prompt")]), Schema(outputs), ParamSchema(params))

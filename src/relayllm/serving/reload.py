@@ -65,7 +65,7 @@ class Follower:
             return
         loaded = await self._away(lambda: self._load(found))
         self._fleet.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
-                        loaded.defaults, asyncio.get_running_loop())
+                        loaded.defaults, asyncio.get_running_loop(), loaded.dial)
         self._metrics.reloads.labels("done").inc()
         LOG.warning("%s is now version %s", alias, found.version)
 

@@ -1,31 +1,50 @@
-"""The two models everything starts from."""
+"""The models everything starts from."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from relayllm.config import BaseModelsConfig, HubModel, TinyModel
 from relayllm.errors import ConfigError
+from relayllm.files import write_json, written_whole
 from relayllm.tracking import report_metrics
 
+LIST = "teachers.json"
+"""In the folder of other teachers, so that it is a folder with something in it when there are none."""
 
-def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, metrics: Path) -> None:
-    """Train the tiny world's student and teacher from scratch, or fetch pinned revisions from the hub."""
-    if isinstance(config.student, TinyModel) and isinstance(config.teacher, TinyModel):
-        from relayllm.problems.tiny_world.base_models import train_both
 
-        train_both(config, student, teacher)
-    elif isinstance(config.student, HubModel) and isinstance(config.teacher, HubModel):
+def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, others: Path, metrics: Path) -> None:
+    """Train the tiny world's student and teachers from scratch, or fetch pinned revisions from the hub."""
+    roles = {"student": config.student, "teacher": config.teacher, **config.other_teachers}
+    if len(roles) < 2 + len(config.other_teachers):
+        raise ConfigError("base_models.other_teachers names one 'student' or 'teacher': give it another name")
+    with ExitStack() as stack:
+        part = stack.enter_context(written_whole(others))
+        part.mkdir()
+        folders = {"student": student, "teacher": teacher, **{name: part / name for name in config.other_teachers}}
+        _make(roles, folders)
+        counts = {role: {"parameters": _parameters(folder)} for role, folder in folders.items()}
+        write_json(part / LIST, {name: counts[name] for name in config.other_teachers})
+    report_metrics(metrics, counts)
+
+
+def _make(roles: Mapping[str, TinyModel | HubModel], folders: Mapping[str, Path]) -> None:
+    tiny = {role: model for role, model in roles.items() if isinstance(model, TinyModel)}
+    hub = {role: model for role, model in roles.items() if isinstance(model, HubModel)}
+    if tiny and hub:
+        raise ConfigError(f"base_models: {', '.join(tiny)} have a shape and {', '.join(hub)} a revision: give all of "
+                          "them a shape (tiny), or an id and a revision (hub)")
+    if tiny:
+        from relayllm.problems.tiny_world.base_models import train_all
+
+        train_all({role: (model, folders[role]) for role, model in tiny.items()})
+    for role, model in hub.items():
         from relayllm.engines.hub import fetch
 
-        fetch(config.student, student)
-        fetch(config.teacher, teacher)
-    else:
-        raise ConfigError("base_models: student and teacher are of different kinds; give both a shape (tiny) or both "
-                          "an id and a revision (hub)")
-    report_metrics(metrics, {role: {"parameters": _parameters(folder)}
-                             for role, folder in (("student", student), ("teacher", teacher))})
+        fetch(model, folders[role])
 
 
 def _parameters(folder: Path) -> int:

@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from relayllm.evaluation.records import Record
 
 
-def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, records: Path,
-        metrics: Path) -> None:
+def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, others: Path,
+        records: Path, metrics: Path) -> None:
     """Answer the benchmarks with every method and grade the answers."""
     import pandas
 
     from relayllm.evaluation.answering import Models, answer, cost_of, random_query
+    from relayllm.evaluation.calibration import Calibration
     from relayllm.evaluation.continuing import continuations
+    from relayllm.evaluation.dial import write_dial
     from relayllm.evaluation.methods import method
     from relayllm.evaluation.records import write_records
 
     runs = sorted(path.parent.name for path in grpo.glob("*/model"))
     benchmarks = read_benchmarks(data)
-    train = read_problems(data / "train.jsonl")[:config.calibration_problems]
-    models = Models(base, warmup, teacher, grpo)
-    chosen = [method(name, runs, config.relay) for name in config.methods]
+    calibration = Calibration(read_problems(data / "train.jsonl")[:config.calibration_problems], config)
+    models = Models(base, warmup, teacher, others, grpo)
+    teachers = sorted(path.parent.name for path in others.glob("*/config.json"))
+    chosen = [method(name, runs, config.relay, teachers) for name in config.methods]
     chosen.sort(key=lambda one: (one.policy is not None or one.simulated, one.simulated))  # rivals after the relay
     done: dict[str, list[Record]] = {}
     for one in chosen:
@@ -43,16 +46,21 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
                                   "evaluate.methods")
             done[one.name] = random_query(done["base"], done["teacher"], cost, config.seed)  # type: ignore[arg-type]
         else:
-            done[one.name] = answer(one, models, benchmarks, config, cost=cost, train=train)
+            done[one.name] = answer(one, models, benchmarks, config, cost=cost, calibration=calibration)
     with written_whole(records) as part:
         for name in config.methods:
             write_records(part / f"{name}.parquet", done[name])
+        if calibration.dial:
+            write_dial(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
+                                            if one.dial is not None}, calibration.dial)
         if config.worth_problems and config.relay in done:
             table = continuations(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
                                   cost_of(done[config.relay]))
             (part / "worth").mkdir()
             pandas.DataFrame(table).to_parquet(part / "worth" / f"{config.relay}.parquet", index=False)
-    report_metrics(metrics, {name: _summary(done[name]) for name in config.methods})
+    found = {name: {"setting": one.value, "train_call_ratio": one.call_ratio, "train_target": one.target}
+             for name, one in calibration.found.items()}
+    report_metrics(metrics, {name: {**_summary(done[name]), **found.get(name, {})} for name in config.methods})
 
 
 def read_benchmarks(data: Path) -> dict[str, list[Problem]]:

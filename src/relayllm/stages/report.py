@@ -26,6 +26,7 @@ def run(config: ReportConfig, *, records: Path, metrics_folder: Path, report: Pa
     Raises:
         DataError: records are missing or not what they must be.
     """
+    from relayllm.evaluation.dial import read_dial
     from relayllm.evaluation.records import read_records
     from relayllm.evaluation.summary import Limits, Provenance, build_summary, write_summary
 
@@ -36,7 +37,7 @@ def run(config: ReportConfig, *, records: Path, metrics_folder: Path, report: Pa
     origin = Provenance(params.profile, params.seed, git_commit(place.root), data_digest(place.root),
                         _seconds(place.runs / "seconds"))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay)
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, dial=read_dial(records))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with written_whole(report) as part:
         write_summary(part / "summary.json", summary)
@@ -62,8 +63,6 @@ def _pages(folder: Path, config: ReportConfig, summary: Mapping[str, Any], frame
                         _worth(worth_folder, summary, folder))
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")
     (folder / "report.html").write_text(html(summary, material), encoding="utf-8")
-
-
 
 
 def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,11 @@ import pytest
 from relayllm import RelayDecoder
 from relayllm.config import load_params
 from relayllm.errors import ConfigError
-from relayllm.evaluation.answering import answer, cost_of, entropy_threshold, options_of, random_query
+from relayllm.evaluation.answering import Models, answer, cost_of, options_of, random_query
+from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import Cost, method
 from relayllm.problems.problem import Problem
-from tests.small_models import pair
+from tests.small_models import make_model, pair
 from tests.unit.evaluation.make_records import make_records
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate
@@ -34,7 +34,7 @@ class OneDecoder:
 def answers(name: str, benchmarks, cost=None, **changes):
     config = CONFIG.model_copy(update=changes)
     return answer(method(name, ["relay-difficulty"], "relay-difficulty"), OneDecoder(), benchmarks, config, cost=cost,
-                  train=PENS, say=lambda line: None)
+                  calibration=Calibration(PENS, config), say=lambda line: None)
 
 
 def test_options_are_greedy_where_one_answer_counts_and_sampled_where_many_do():
@@ -72,13 +72,31 @@ def test_answer_teacher_free_never_asks():
     assert sum(record.calls for record in answers("teacher-free", {"pens": PENS})) == 0
 
 
-def test_entropy_threshold_never_spends_more_than_the_relay():
-    decoder = OneDecoder().decoder(method("entropy", ["relay-difficulty"], "relay-difficulty"))
-    cost = Cost(0.2, 3)
-    threshold = entropy_threshold(decoder, PENS, CONFIG, cost)
-    records = answers("entropy", {"pens": PENS}, cost=cost)
-    assert 0 < threshold < math.log(len(decoder.tokenizer))
-    assert sum(record.call_ratio for record in records) / len(records) <= cost.call_ratio + 1e-9
+def test_answer_entropy_never_spends_more_than_the_relay():
+    records = answers("entropy", {"pens": PENS}, cost=Cost(0.2, 3))
+    assert 0 < sum(record.call_ratio for record in records) / len(records) <= 0.2 + 1e-9
+
+
+def test_answer_dial_turned_off_is_the_student_without_calls():
+    silent, free = answers("dial-0x", {"pens": PENS}), answers("teacher-free", {"pens": PENS})
+    assert [record.text for record in silent] == [record.text for record in free]
+
+
+def test_other_teacher_writes_what_the_relay_asks_for(tmp_path):
+    student, tokenizer, teacher, theirs = pair()
+    other = make_model("qwen3", theirs, seed=9)
+    for folder, model, words in (("grpo/relay-difficulty/model", student, tokenizer), ("teacher", teacher, theirs),
+                                 ("others/second", other, theirs)):
+        model.save_pretrained(tmp_path / folder)
+        words.save_pretrained(tmp_path / folder)
+    models = Models(*(tmp_path / name for name in ("base", "warmup", "teacher", "others", "grpo")))
+    runs, often = ["relay-difficulty"], {"call_bias": 50.0, "max_new_tokens": 24}
+    said = {name: models.decoder(method(name, runs, runs[0], ["second"])).generate(["There are"], **often)[0].text
+            for name in ("relay-difficulty", "other-teacher-second")}
+    wanted = [RelayDecoder.from_models(student, tokenizer, helper, theirs).generate(["There are"], **often)[0].text
+              for helper in (teacher, other)]
+    assert list(said.values()) == wanted
+    assert wanted[0] != wanted[1]
 
 
 def test_cost_is_the_mean_ratio_and_the_mean_n():

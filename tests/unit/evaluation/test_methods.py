@@ -29,10 +29,22 @@ def test_teacher_free_switches_the_teacher_off():
     assert named("teacher-free").options == {"teacher_enabled": False}
 
 
-@pytest.mark.parametrize(("name", "bias"), [("dial-2", -2.0), ("dial+2", 2.0), ("dial+0.5", 0.5)])
-def test_dial_moves_the_logit_of_the_call(name, bias):
-    assert named(name).options == {"call_bias": bias}
+@pytest.mark.parametrize(("name", "multiple"), [("dial-0.5x", 0.5), ("dial-2x", 2.0), ("dial-0x", 0.0)])
+def test_dial_is_the_relay_at_a_multiple_of_its_own_calls(name, multiple):
+    assert named(name).dial == multiple
     assert named(name).student == "relay-difficulty"
+
+
+def test_other_teacher_is_the_relay_with_a_teacher_it_was_not_trained_with():
+    found = method("other-teacher-qwen3-4b", RUNS, "relay-difficulty", ["qwen3-4b"])
+    assert (found.student, found.teacher, found.helped) == ("relay-difficulty", "qwen3-4b", True)
+    assert named("relay-difficulty").teacher is None
+
+
+@pytest.mark.parametrize("name", ["other-teacher-nobody", "other-teacher-", "qwen3-4b"])
+def test_other_teacher_that_is_not_there_raises_with_those_there_are(name):
+    with pytest.raises(ConfigError, match=r"other_teachers \(qwen3-4b\)"):
+        method(name, RUNS, "relay-difficulty", ["qwen3-4b"])
 
 
 def test_fixed_length_serves_the_same_n():
@@ -58,7 +70,7 @@ def test_position_probability_of_nothing_but_teacher_is_a_probability():
     assert position_probability(Cost(0.0, 1)) == 0.0
 
 
-@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "dial2", "Base", "relay"])
+@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "dial-2", "dial+2", "dial-x", "Base", "relay"])
 def test_unknown_method_raises_with_what_there_is(name):
     with pytest.raises(ConfigError, match=r"teacher-free.*relay-simple"):
         named(name)

@@ -27,6 +27,15 @@ def test_steps_cover_every_run_and_the_unfiltered_one_reads_all_problems(tmp_pat
         assert problems.endswith("train.jsonl") == (name == PART)
 
 
+def test_evaluation_is_given_the_other_teachers_that_base_models_makes(tmp_path: Path):
+    params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0)
+    planned = {step.words[0]: step for step in steps(params, tmp_path)}
+    words = [planned[name].words for name in ("base-models", "evaluate")]
+    made, given = (row[row.index("--others") + 1] for row in words)
+    assert made == given
+    assert Path(made) in planned["base-models"].outputs
+
+
 def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
     step = next(iter(steps(seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0), tmp_path)))
     assert not step.done

@@ -40,9 +40,15 @@ def decoder():
     return FakeDecoder()
 
 
+DIAL = {"points": [], "training": [{"call_bias": -10.0, "call_ratio": 0.0}, {"call_bias": 0.0, "call_ratio": 0.04}]}
+
+
 @pytest.fixture
 def model(decoder, tmp_path):
-    folder = hollow_package(tmp_path / "p")
+    return opened(decoder, hollow_package(tmp_path / "p", dial=DIAL))
+
+
+def opened(decoder, folder):
     model = RelayModel(load=lambda package: decoder)
     model.load_context(SimpleNamespace(artifacts={"record": str(folder / "artifacts/relay.json")}))
     return model
@@ -63,6 +69,30 @@ def test_predict_uses_the_packages_decoding_until_told_otherwise(model, decoder)
     model.predict(None, ["a"], {"max_calls": 0, "teacher_enabled": False, "temperature": 1})
     assert (decoder.options["max_calls"], decoder.options["teacher_enabled"]) == (0, False)
     assert decoder.options["max_new_tokens"] == 24
+
+
+def test_predict_turns_the_dial_by_what_it_spends(model, decoder):
+    model.predict(None, ["a"], {"call_ratio": 0.02, "call_bias": 0.0})
+    assert decoder.options["call_bias"] == pytest.approx(-5.0)
+    assert "call_ratio" not in decoder.options
+    model.predict(None, ["a"], {"call_ratio": None, "call_bias": 3.0})
+    assert decoder.options["call_bias"] == 3.0
+    assert list(model.predict_stream(None, ["a"], {"call_ratio": 0.0}))
+    assert decoder.options["call_bias"] == -10.0
+
+
+@pytest.mark.parametrize(("params", "says"), [({"call_ratio": 0.5}, "0.0000 to 0.0400"),
+                                              ({"call_ratio": 0.02, "call_bias": 1.0}, "give one of them")])
+def test_predict_dial_out_of_reach_or_set_twice_is_the_callers_fault(model, params, says):
+    with pytest.raises(MlflowException, match=says) as caught:
+        model.predict(None, ["a"], params)
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_predict_call_ratio_without_a_measured_dial_says_so(decoder, tmp_path):
+    model = opened(decoder, hollow_package(tmp_path / "p"))
+    with pytest.raises(MlflowException, match="without a measured dial"):
+        model.predict(None, ["a"], {"call_ratio": 0.02})
 
 
 def test_predict_value_out_of_range_is_the_callers_fault(model):
@@ -105,3 +135,4 @@ def test_signature_defaults_are_the_packages():
     assert params["max_new_tokens"] == 24
     assert params["teacher_enabled"] is True
     assert params["call_bias"] == 0.0
+    assert params["call_ratio"] is None

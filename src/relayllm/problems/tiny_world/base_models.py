@@ -1,27 +1,27 @@
-"""Train the tiny world's student and teacher side by side, a process and a thread each."""
+"""Train the tiny world's models side by side, a process and a thread each."""
 
 from __future__ import annotations
 
 import multiprocessing
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from relayllm.config import BaseModelsConfig, TinyModel
+from relayllm.config import TinyModel
 from relayllm.errors import TrainingError
 from relayllm.files import written_whole
 
 
-def train_both(config: BaseModelsConfig, student: Path, teacher: Path) -> dict[str, float]:
-    """Write both model folders; returns the seconds each took.
+def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
+    """Write a model folder for each role; returns the seconds each took.
 
     Raises:
-        TrainingError: one of the two processes failed; what it printed says why.
+        TrainingError: one of the processes failed; what it printed says why.
     """
     context = multiprocessing.get_context("spawn")
-    folders = {"student": (config.student, student), "teacher": (config.teacher, teacher)}
     workers = {role: context.Process(target=_train_one, args=(role, shape, folder), name=role)
-               for role, (shape, folder) in folders.items()}
+               for role, (shape, folder) in models.items()}
     started = time.monotonic()
     seconds: dict[str, float] = {}
     for worker in workers.values():

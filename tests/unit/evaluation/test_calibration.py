@@ -1,0 +1,93 @@
+"""Settings that spend what they should on training problems."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayllm import RelayDecoder
+from relayllm.config import load_params
+from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, bisect
+from relayllm.evaluation.methods import Cost
+from relayllm.problems.problem import Problem
+from tests.small_models import pair
+
+SMOKE = load_params(Path("params/smoke.yaml")).evaluate
+CONFIG = SMOKE.model_copy(update={"decoding": SMOKE.decoding.model_copy(update={"max_new_tokens": 24})})
+PENS = [Problem(f"pens-{index}", f"A box has {index} pens. How many are in 3 boxes?", str(3 * index), "pens")
+        for index in range(8)]
+
+
+class Eager:
+    """A small pair whose student wants to call by five logits more."""
+
+    def __init__(self):
+        self._decoder = RelayDecoder.from_models(*pair())
+        self.tokenizer = self._decoder.tokenizer
+
+    def generate(self, prompts, call_bias=0.0, **options):
+        return self._decoder.generate(prompts, call_bias=call_bias + 5.0, **options)
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    return Eager()
+
+
+@given(st.floats(0.001, 0.999), st.floats(-25, 25), st.booleans())
+def test_bisect_spends_the_target_or_less_and_is_near_it(target, middle, falling):
+    """Spending is a steep curve around `middle`, as that of a policy that is sure of its calls."""
+    sign = -1 if falling else 1
+
+    def spent(bias):
+        return 1 / (1 + math.exp(-sign * (bias - middle)))
+
+    found = bisect(spent, target, cheap=-sign * 64, dear=sign * 64)
+    assert spent(found) <= target
+    step = 128 / 2**HALVINGS
+    assert spent(found) >= CLOSE * target or spent(found + sign * step) > target
+
+
+def test_bisect_of_what_no_setting_spends_is_the_cheap_end():
+    assert bisect(lambda bias: 0.5, 0.1, cheap=-30.0, dear=0.0) == -30.0
+
+
+@pytest.mark.parametrize("multiple", [0.25, 0.5, 3.0])
+def test_call_bias_spends_the_multiple_or_the_most_below_it(decoder, multiple):
+    calibration = Calibration(PENS, CONFIG)
+    bias = calibration.call_bias("dial", multiple, decoder)
+    found, own = calibration.found["dial"], calibration.dial[0.0]
+    assert 0 < own < 1
+    assert found.target == pytest.approx(multiple * own)
+    assert found.call_ratio == calibration.dial[bias] <= found.target
+    dearer = [ratio for tried, ratio in calibration.dial.items() if tried > bias]
+    assert found.call_ratio >= CLOSE * found.target or min(dearer) > found.target
+    assert bias < 0 if multiple < 1 else bias > 0
+
+
+def test_call_bias_of_more_than_the_budget_allows_is_the_highest_tried(decoder):
+    calibration = Calibration(PENS, CONFIG)
+    assert calibration.call_bias("dial-99x", 99.0, decoder) == max(calibration.dial) > 29
+
+
+def test_call_bias_of_nothing_bans_calls(decoder):
+    calibration = Calibration(PENS, CONFIG)
+    assert -WIDEST <= calibration.call_bias("dial-0x", 0.0, decoder) < 0
+    assert calibration.found["dial-0x"].call_ratio == 0.0
+
+
+def test_call_bias_of_a_student_that_never_calls_is_left_alone(decoder):
+    silent = CONFIG.model_copy(update={"decoding": CONFIG.decoding.model_copy(update={"max_calls": 0})})
+    calibration = Calibration(PENS, silent)
+    assert calibration.call_bias("dial-2x", 2.0, decoder) == 0.0
+
+
+def test_threshold_is_an_entropy_that_never_spends_more_than_the_relay(decoder):
+    calibration = Calibration(PENS, CONFIG)
+    threshold = calibration.threshold("entropy", decoder, Cost(0.2, 3))
+    assert 0 < threshold < math.log(len(decoder.tokenizer))
+    assert 0 < calibration.found["entropy"].call_ratio <= 0.2

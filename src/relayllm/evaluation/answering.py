@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_tokenizer
+from relayllm.engines.openai_alone import RemoteAlone
 from relayllm.errors import ConfigError
 from relayllm.evaluation.methods import Cost, Method
 from relayllm.evaluation.records import Record, record_of
@@ -42,6 +42,13 @@ class Models:
     def _teacher(self) -> tuple[Any, Any]:
         return settings().teacher_url or load_model(self.teacher), load_tokenizer(self.teacher)
 
+    def writer(self, method: Method) -> RelayDecoder | RemoteAlone:
+        """Who answers for a method: a decoder, or the server that stands in for the teacher."""
+        url = settings().teacher_url
+        if method.student == "teacher" and url:
+            return RemoteAlone(url, load_tokenizer(self.teacher))
+        return self.decoder(method)
+
     def decoder(self, method: Method) -> RelayDecoder:
         """The student of a method, with the teacher when it has one."""
         folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
@@ -62,7 +69,7 @@ def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
 def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig, *,
            cost: Cost | None, train: Sequence[Problem] = (), say: Callable[[str], None] = print) -> list[Record]:
     """All answers of one method, graded."""
-    decoder = models.decoder(method)
+    decoder = models.writer(method)
     given = dict(method.options)
     if method.policy is not None:
         needed = cost or _missing(method)
@@ -70,24 +77,22 @@ def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Pro
         given["policy"] = method.policy(needed, threshold)
     records: list[Record] = []
     for name, problems in benchmarks.items():
-        started = time.perf_counter()
         options = {**options_of(config, name), **given}
         traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed, **options)
-        share = (time.perf_counter() - started) / max(1, len(traces))
-        records += _graded(method.name, name, problems, traces, config, share)
+        records += _graded(method.name, name, problems, traces, config)
     right = sum(record.correct for record in records) / max(1, len(records))
     ratio = sum(record.call_ratio for record in records) / max(1, len(records))
     say(f"{method.name}: {len(records)} answers, accuracy {right:.3f}, call ratio {ratio:.4f}")
     return records
 
 
-def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace], config: EvaluateConfig,
-            seconds: float) -> Iterator[Record]:
+def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace],
+            config: EvaluateConfig) -> Iterator[Record]:
     per_problem = len(traces) // max(1, len(problems))
     for index, trace in enumerate(traces):
         problem = problems[index // per_problem]
         graded = grade(trace.text, problem, config.grading_seconds)
-        yield record_of(method, benchmark, problem, trace, graded, seconds)
+        yield record_of(method, benchmark, problem, trace, graded)
 
 
 def cost_of(records: Sequence[Record]) -> Cost:
@@ -117,7 +122,8 @@ def _routed(record: Record) -> Record:
                    call_ratio=1.0)
 
 
-def entropy_threshold(decoder: RelayDecoder, problems: Sequence[Problem], config: EvaluateConfig, cost: Cost) -> float:
+def entropy_threshold(decoder: RelayDecoder | RemoteAlone, problems: Sequence[Problem], config: EvaluateConfig,
+                      cost: Cost) -> float:
     """The threshold at which the entropy router spends the relay's call ratio on training problems."""
     prompts = [messages(problem) for problem in problems]
     options = {**config.decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}

@@ -26,7 +26,7 @@ AIME = [Problem("aime-1", "Find x.", "7", "aime-2024")]
 class OneDecoder:
     """Stands for the evaluation's models: every method is answered by the same small pair."""
 
-    def decoder(self, chosen):
+    def writer(self, chosen):
         student, tokenizer, teacher, theirs = pair()
         return RelayDecoder.from_models(student, tokenizer, *((teacher, theirs) if chosen.helped else ()))
 
@@ -73,7 +73,7 @@ def test_answer_teacher_free_never_asks():
 
 
 def test_entropy_threshold_never_spends_more_than_the_relay():
-    decoder = OneDecoder().decoder(method("entropy", ["relay-difficulty"], "relay-difficulty"))
+    decoder = OneDecoder().writer(method("entropy", ["relay-difficulty"], "relay-difficulty"))
     cost = Cost(0.2, 3)
     threshold = entropy_threshold(decoder, PENS, CONFIG, cost)
     records = answers("entropy", {"pens": PENS}, cost=cost)

@@ -20,6 +20,7 @@ from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
+from relayllm.progress import printer
 from relayllm.relay.policy import Entropy
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.trace import Trace
@@ -78,7 +79,8 @@ def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Pro
     records: list[Record] = []
     for name, problems in benchmarks.items():
         options = {**options_of(config, name), **given}
-        traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed, **options)
+        traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed,
+                                  progress=printer(f"{method.name}, {name}", end=False), **options)
         records += _graded(method.name, name, problems, traces, config)
     right = sum(record.correct for record in records) / max(1, len(records))
     ratio = sum(record.call_ratio for record in records) / max(1, len(records))

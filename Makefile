@@ -33,7 +33,7 @@ env: $(STAMP) ## Make the environment in .venv
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned packages into $(VENV) (minutes, the first time) ..."
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(STAMP)
 
 ingest: env ## Write data/ as params.yaml says, and pin it in data.dvc

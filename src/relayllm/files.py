@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -15,21 +16,50 @@ from typing import Any
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a sibling path to write (a file, or a folder to make); rename it over `path` on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    _remove(part)
+    _sweep(path)
+    part, old = _free_sibling(path, "new"), _free_sibling(path, "old")
     try:
         yield part
-        if path.is_dir():
-            shutil.rmtree(path)
+        if path.is_dir():  # a folder is no target for a rename unless it is empty; removing it file by file would show
+            os.replace(path, old)
         os.replace(part, path)
     finally:
         _remove(part)
+        _remove(old)
+
+
+@contextmanager
+def scratch_beside(path: Path) -> Iterator[Path]:
+    """Yield a folder on the same disk as `path` that is gone afterwards."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    folder = _free_sibling(path, "scratch")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and git can diff: sorted keys, two spaces, a final newline."""
     with written_whole(path) as part:
         part.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _free_sibling(path: Path, kind: str) -> Path:
+    sibling = path.with_name(f".{path.name}.{os.getpid()}.{kind}.part")
+    _remove(sibling)  # of a process before us that had our number, as in a container
+    return sibling
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed in the middle left beside a path."""
+    prefix = f".{path.name}."
+    for left in path.parent.glob(f"{glob.escape(prefix)}*.part"):
+        number = left.name.removeprefix(prefix).partition(".")[0]
+        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+            _remove(left)
 
 
 def _remove(path: Path) -> None:

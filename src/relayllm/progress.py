@@ -8,14 +8,15 @@ from collections.abc import Callable
 EVERY_SECONDS = 5.0
 
 
-def printer(name: str) -> Callable[[int, int], None]:
-    """A function of (done, total) that prints now and then, and at the end."""
+def printer(name: str, *, end: bool = True) -> Callable[[int, int], None]:
+    """A function of (done, total) that prints now and then, and at the end unless somebody else says that."""
     started = shown = time.monotonic()
 
     def say(done: int, total: int) -> None:
         nonlocal shown
         now = time.monotonic()
-        if done < total and now - shown < EVERY_SECONDS:
+        due = end if done == total else now - shown >= EVERY_SECONDS
+        if not due:
             return
         shown = now
         print(f"{name}: {done}/{total} in {now - started:.0f} s", flush=True)

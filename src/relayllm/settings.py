@@ -26,6 +26,9 @@ THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 and four busy processes the decoder was 30 times slower (69.8 s against 1.8 s for 256 roll-outs). Read when torch
 loads."""
 
+PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
+"""Prefect's own server gets 20 seconds to start, which two busy cores do not keep."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -70,7 +73,7 @@ def settings() -> Settings:
 
 def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
-    for name, value in {**QUIET, **THREADS}.items():
+    for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(settings().store / "prefect"))
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
-from relayllm.files import write_json, written_whole
+from relayllm.files import scratch_beside, write_json, written_whole
 
 
 def test_written_file_appears_when_it_is_whole(tmp_path):
@@ -47,3 +51,31 @@ def test_json_is_the_same_bytes_for_the_same_value(tmp_path):
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
     write_json(tmp_path / "b", {"a": "ü", "b": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == '{\n  "a": "ü",\n  "b": 1\n}\n'.encode()
+
+
+def killed_while_writing(target) -> None:
+    """A process that writes, and dies in the middle of it."""
+    code = ("import os, signal, sys; from pathlib import Path; from relayllm.files import written_whole\n"
+            "with written_whole(Path(sys.argv[1])) as part:\n"
+            "    part.mkdir(); (part / 'half').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == -signal.SIGKILL
+
+
+def test_killed_writing_leaves_what_was_there_and_the_next_writing_clears_up(tmp_path):
+    target = tmp_path / "x"
+    target.write_text("before")
+    killed_while_writing(target)
+    assert target.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 2
+    write_json(target, 1)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_writing_leaves_the_parts_of_others_alone(tmp_path):
+    with written_whole(tmp_path / "x") as one:
+        one.write_text("1")
+        with scratch_beside(tmp_path / "x") as two:
+            write_json(tmp_path / "xy", 1)
+            assert one.is_file()
+        assert not two.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "xy"]

@@ -70,7 +70,7 @@ class RelayDecoder:
         commands = command_tokens(tokenizer)
         shared = same_vocabulary(tokenizer, theirs)
         banned = set(() if commands is None else (commands.call, commands.end)) if shared else set()
-        banned |= set(range(len(theirs), teacher.get_output_embeddings().weight.shape[0]))
+        banned |= set(_padding(teacher, theirs, teacher_name))
         side = LocalTeacher(LocalEngine(teacher, name=teacher_name, ends=end_ids(teacher, theirs), banned=[*banned]))
         return cls(engine, tokenizer, side, theirs, teacher_name=teacher_name, context_length=context,
                    teacher_context=_context(teacher))
@@ -176,13 +176,22 @@ def same_vocabulary(student: Any, teacher: Any) -> bool:
 
 def _student_engine(model: Any, tokenizer: Any, name: str) -> LocalEngine:
     commands = command_tokens(tokenizer)
+    spare = _padding(model, tokenizer, name)
+    return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
+                       columns=None if commands is None else commands.columns, banned=spare)
+
+
+def _padding(model: Any, tokenizer: Any, name: str) -> range:
+    """Ids that only pad the model's table.
+
+    Raises:
+        ModelError: model and tokenizer do not fit.
+    """
     rows = model.get_output_embeddings().weight.shape[0]
     if rows < len(tokenizer):
         raise ModelError(f"{name} scores {rows} tokens, its tokenizer knows {len(tokenizer)}: they do not belong "
                          "together; load both from the folder that a stage wrote")
-    spare = range(len(tokenizer), rows)  # rows that only pad the table
-    return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
-                       columns=None if commands is None else commands.columns, banned=spare)
+    return range(len(tokenizer), rows)
 
 
 def _context(model: Any) -> int:

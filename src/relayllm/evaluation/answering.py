@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,14 +11,16 @@ from typing import Any
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_tokenizer
+from relayllm.engines.openai_alone import RemoteAlone
 from relayllm.errors import ConfigError
-from relayllm.evaluation.calibration import Calibration
+from relayllm.evaluation.calibration import Calibration, Writer
 from relayllm.evaluation.methods import Cost, Method
 from relayllm.evaluation.records import Record, record_of
 from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
+from relayllm.progress import printer
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.trace import Trace
 from relayllm.settings import settings
@@ -39,6 +40,13 @@ class Models:
     @cached_property
     def _teacher(self) -> tuple[Any, Any]:
         return settings().teacher_url or load_model(self.teacher), load_tokenizer(self.teacher)
+
+    def writer(self, method: Method) -> Writer:
+        """Who answers for a method: a decoder, or the server that stands in for the teacher."""
+        url = settings().teacher_url
+        if method.student == "teacher" and url:
+            return RemoteAlone(url, load_tokenizer(self.teacher))
+        return self.decoder(method)
 
     def decoder(self, method: Method) -> RelayDecoder:
         """The student of a method, with the teacher when it has one."""
@@ -67,22 +75,21 @@ def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
 def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig, *,
            cost: Cost | None, calibration: Calibration, say: Callable[[str], None] = print) -> list[Record]:
     """All answers of one method, graded. What it must be set to is sought on training problems first."""
-    decoder = models.decoder(method)
+    decoder = models.writer(method)
     given = {**method.options, **_set(method, decoder, cost, calibration)}
     records: list[Record] = []
     for name, problems in benchmarks.items():
-        started = time.perf_counter()
         options = {**options_of(config, name), **given}
-        traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed, **options)
-        share = (time.perf_counter() - started) / max(1, len(traces))
-        records += _graded(method.name, name, problems, traces, config, share)
+        traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed,
+                                  progress=printer(f"{method.name}, {name}", end=False), **options)
+        records += _graded(method.name, name, problems, traces, config)
     right = sum(record.correct for record in records) / max(1, len(records))
     ratio = sum(record.call_ratio for record in records) / max(1, len(records))
     say(f"{method.name}: {len(records)} answers, accuracy {right:.3f}, call ratio {ratio:.4f}")
     return records
 
 
-def _set(method: Method, decoder: RelayDecoder, cost: Cost | None, calibration: Calibration) -> dict[str, Any]:
+def _set(method: Method, decoder: Writer, cost: Cost | None, calibration: Calibration) -> dict[str, Any]:
     """The options that follow from the relay's cost and from training problems."""
     if method.dial is not None:
         return {"call_bias": calibration.call_bias(method.name, method.dial, decoder)}
@@ -93,13 +100,13 @@ def _set(method: Method, decoder: RelayDecoder, cost: Cost | None, calibration: 
     return {"policy": method.policy(needed, threshold)}
 
 
-def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace], config: EvaluateConfig,
-            seconds: float) -> Iterator[Record]:
+def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace],
+            config: EvaluateConfig) -> Iterator[Record]:
     per_problem = len(traces) // max(1, len(problems))
     for index, trace in enumerate(traces):
         problem = problems[index // per_problem]
         graded = grade(trace.text, problem, config.grading_seconds)
-        yield record_of(method, benchmark, problem, trace, graded, seconds)
+        yield record_of(method, benchmark, problem, trace, graded)
 
 
 def cost_of(records: Sequence[Record]) -> Cost:

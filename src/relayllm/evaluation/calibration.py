@@ -10,11 +10,14 @@ from typing import Any
 
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.openai_alone import RemoteAlone
 from relayllm.evaluation.methods import Cost
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.relay.policy import Entropy
 
+Writer = RelayDecoder | RemoteAlone
+"""Who answers for a method."""
 HALVINGS = 9
 """Of the interval in which a setting is sought."""
 CLOSE = 0.95
@@ -54,7 +57,7 @@ class Calibration:
         self.dial: dict[float, float] = {}
         """Call bias -> call ratio of the relay, for every bias that was tried."""
 
-    def call_bias(self, name: str, multiple: float, decoder: RelayDecoder) -> float:
+    def call_bias(self, name: str, multiple: float, decoder: Writer) -> float:
         """The bias on `<call>` at which the relay spends a multiple of its own call ratio; 0 when it never calls."""
         def spent(bias: float) -> float:
             if bias not in self.dial:
@@ -67,7 +70,7 @@ class Calibration:
         self.found[name] = Setting(bias, spent(bias), target)
         return bias
 
-    def threshold(self, name: str, decoder: RelayDecoder, cost: Cost) -> float:
+    def threshold(self, name: str, decoder: Writer, cost: Cost) -> float:
         """The entropy, in nats, above which the router calls so that it spends the relay's call ratio."""
         @cache
         def spent(threshold: float) -> float:
@@ -78,6 +81,6 @@ class Calibration:
         self.found[name] = Setting(threshold, spent(threshold), cost.call_ratio)
         return threshold
 
-    def _call_ratio(self, decoder: RelayDecoder, **options: Any) -> float:
+    def _call_ratio(self, decoder: Writer, **options: Any) -> float:
         traces = decoder.generate(self._prompts, **{**self._options, **options})
         return sum(trace.call_ratio for trace in traces) / max(1, len(traces))

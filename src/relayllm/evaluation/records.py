@@ -39,7 +39,6 @@ SCHEMA = pa.schema([
     ("question", pa.string()),
     ("gold", pa.string()),
     ("spans", pa.string()),
-    ("seconds", pa.float64()),
 ])
 """The columns every record file has; it may have more (a judge's verdict is `judged`)."""
 
@@ -77,11 +76,9 @@ class Record:
     gold: str
     spans: str
     """JSON: [[author, text], ...]."""
-    seconds: float = 0.0
 
 
-def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade: Grade,
-              seconds: float = 0.0) -> Record:
+def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade: Grade) -> Record:
     """The record of one trace; the sample's number is the trace's."""
     ledger = trace.ledger
     return Record(
@@ -91,7 +88,7 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         teacher_prefilled=ledger.teacher_prefilled, calls=len(trace.calls), call_ratio=trace.call_ratio,
         requested=[call.requested for call in trace.calls], call_positions=[call.position for call in trace.calls],
         stop_reason=str(trace.stop_reason), degraded=trace.degraded, text=trace.text, answer=grade.extracted,
-        question=problem.question, gold=problem.answer, spans=write_spans(spans_of(trace)), seconds=seconds,
+        question=problem.question, gold=problem.answer, spans=write_spans(spans_of(trace)),
     )
 
 

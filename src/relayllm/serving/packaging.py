@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ import yaml
 import relayllm
 from relayllm.config import HubModel, PackageConfig, load_params
 from relayllm.errors import ConfigError, DataError
-from relayllm.files import write_json, written_whole
+from relayllm.files import scratch_beside, write_json, written_whole
 from relayllm.packaged import FORMAT, OUTCOMES, RECORD, Outcome, ParityCase, TeacherSource, content_hash
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
@@ -158,10 +157,9 @@ def write_package(parts: Parts, folder: Path, place: Settings | None = None) -> 
     place = place or settings()
     example = pd.DataFrame(json.loads((place.root / "mlflow/input_example.json").read_text(encoding="utf-8"))["inputs"])
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         part = stack.enter_context(written_whole(folder))
-        stage = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder.parent, prefix=".package-")))
+        stage = stack.enter_context(scratch_beside(folder))
         artifacts, code = _staged(parts, stage / "artifacts"), _source(stage / "relayllm")
         mlflow.pyfunc.save_model(
             path=part, python_model=str(place.root / "mlflow/relay_model.py"), artifacts=artifacts,

@@ -11,12 +11,16 @@ from relayllm.grading import grade
 from relayllm.problems.problem import read_problems, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
+from relayllm.settings import settings
 from relayllm.tracking import report_metrics
 
 
 def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics: Path) -> None:
-    """Keep the training problems that the teacher can solve."""
-    from relayllm import RelayDecoder
+    """Keep the training problems that the teacher can solve.
+
+    Raises:
+        TeacherError: the teacher is elsewhere, and does not answer.
+    """
     from relayllm.validation import check_filter
 
     problems = read_problems(data / "train.jsonl")
@@ -26,9 +30,8 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
         write_problems(kept, chosen)
         report_metrics(metrics, {"problems": len(chosen), "kept": len(chosen)})
         return
-    decoder = RelayDecoder.from_pretrained(teacher)
-    traces = decoder.generate([messages(problem) for problem in chosen], n=config.samples, seed=config.seed,
-                              progress=printer("filter"), **alone(config.decoding))
+    traces = _writer(teacher).generate([messages(problem) for problem in chosen], n=config.samples, seed=config.seed,
+                                       progress=printer("filter"), **alone(config.decoding))
     rates = []
     for index, problem in enumerate(chosen):
         mine = traces[index * config.samples:(index + 1) * config.samples]
@@ -39,6 +42,16 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
     report_metrics(metrics, {"problems": len(chosen), "kept": len(passed), "kept_share": len(passed) / len(chosen),
                              "mean_pass_rate": sum(rates) / len(rates),
                              "truncated_share": sum(trace.truncated for trace in traces) / len(traces)})
+
+
+def _writer(teacher: Path) -> Any:
+    """The teacher in this process, or the server that stands in for it; then its folder lends the tokenizer only."""
+    from relayllm import RelayDecoder
+    from relayllm.engines.loading import load_tokenizer
+    from relayllm.engines.openai_alone import RemoteAlone
+
+    url = settings().teacher_url
+    return RemoteAlone(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:

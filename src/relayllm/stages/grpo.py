@@ -10,6 +10,7 @@ from relayllm.files import write_json
 from relayllm.problems.problem import read_problems
 from relayllm.settings import settings
 from relayllm.tracking import report_metrics
+from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
 
 
@@ -25,12 +26,14 @@ def run(config: GrpoConfig, *, run: str, problems: Path, student: Path, teacher:
 
     if run not in config.runs:
         raise ConfigError(f"no run {run!r} in params.yaml, grpo.runs: there are {', '.join(config.runs)}")
-    measured, steps = train(config, config.runs[run], read_problems(problems), student, teacher, model,
-                            settings().runs / "grpo" / run, [problems, student, teacher])
+    folder = settings().runs / "grpo" / run
+    measured, steps = train(config, config.runs[run], read_problems(problems), student, teacher, model, folder,
+                            [problems, student, teacher])
     if is_main_process():
         write_json(history, [without_seconds(step) for step in steps])
         write_json(settings().runs / "steps" / f"{run}.json", steps)
         report_metrics(metrics, measured)
+        close_folder(folder)
 
 
 def without_seconds(step: dict[str, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from relayllm.config import WarmupConfig
 from relayllm.settings import settings
 from relayllm.tracking import report_metrics
+from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
 
 
@@ -22,6 +23,8 @@ def run(config: WarmupConfig, *, warmup_set: Path, student: Path, model: Path, m
     from relayllm.training.warmup import train
 
     rows = pandas.read_parquet(warmup_set)
-    measured = train(config, rows, student, model, settings().runs / "warmup", [warmup_set, student])
+    folder = settings().runs / "warmup"
+    measured = train(config, rows, student, model, folder, [warmup_set, student])
     if is_main_process():
         report_metrics(metrics, measured)
+        close_folder(folder)

@@ -7,11 +7,14 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from relayllm.config import Section
 from relayllm.files import write_json
 
 KEY_FILE = "key.json"
+WHOLE_FILE = "whole.json"
+"""Written last, when every process has written its part: trainers write a checkpoint file by file."""
 
 
 def key_of(config: Section, inputs: Iterable[Path], extra: str = "") -> str:
@@ -29,7 +32,7 @@ def key_of(config: Section, inputs: Iterable[Path], extra: str = "") -> str:
 def open_folder(folder: Path, key: str) -> Path | None:
     """Prepare the folder of a run; returns the newest whole checkpoint to resume from, if there is one.
 
-    Checkpoints of another key are removed: they belong to other params or inputs.
+    Checkpoints of another key are removed: they belong to other params or inputs. So are halves of checkpoints.
     """
     note = folder / KEY_FILE
     known = json.loads(note.read_text())["key"] if note.is_file() else None
@@ -37,5 +40,23 @@ def open_folder(folder: Path, key: str) -> Path | None:
         shutil.rmtree(folder, ignore_errors=True)
         write_json(note, {"key": key})
         return None
-    whole = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").is_file()]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    for half in [path for path in found if not (path / WHOLE_FILE).is_file()]:
+        shutil.rmtree(half, ignore_errors=True)
+    return next((path for path in reversed(found) if path.is_dir()), None)
+
+
+def mark_whole(checkpoint: Path, content: Any = None) -> None:
+    """Say that everything of a checkpoint is written; one without the mark is never used."""
+    write_json(checkpoint / WHOLE_FILE, content)
+
+
+def content_of(checkpoint: Path) -> Any:
+    """What a checkpoint was marked with."""
+    return json.loads((checkpoint / WHOLE_FILE).read_text(encoding="utf-8"))
+
+
+def close_folder(folder: Path) -> None:
+    """Remove what a finished run kept; the key first, so that a half removed folder is never resumed from."""
+    (folder / KEY_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import time
@@ -18,26 +17,28 @@ from relayllm.engines.commands import command_tokens
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import best_device, load_model, load_tokenizer
 from relayllm.errors import ConfigError, ModelError, TrainingError
-from relayllm.files import write_json, written_whole
+from relayllm.files import written_whole
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.settings import settings
 from relayllm.tracking import current
-from relayllm.training.checkpoints import key_of, open_folder
+from relayllm.training.builds import drop_stale_locks
+from relayllm.training.checkpoints import content_of, key_of, open_folder
 from relayllm.training.grammar_mask import Grammar
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
+from relayllm.training.marking import Marker
 from relayllm.training.rollouts import Rollouts, reward_of_relay
 from relayllm.training.watch import held_out, samples, step_numbers
 
 SHOWN_ROLLOUTS = 8
-HISTORY = "history.json"
 
 
 def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student: Path, teacher: Path, model: Path,
           folder: Path, inputs: Sequence[Path]) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Train one policy; returns what came out and its history, a row per batch of roll-outs.
 
-    `folder` holds checkpoints and the best model so far while it runs; a run with the same config and inputs resumes.
+    `folder` holds checkpoints and the best model so far; a run with the same config and inputs resumes. The caller
+    closes it when everything is written.
 
     Raises:
         ConfigError: the batch does not divide.
@@ -57,12 +58,15 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     if commands is None:
         raise ModelError(f"the student at {student} knows no commands: start GRPO from the warm-up's model")
     checkpoint = open_folder(folder, key_of(config, inputs, run.model_dump_json()))
+    if config.deepspeed:
+        drop_stale_locks()
     network = load_model(student, dtype=config.dtype, device="cpu").train()
     decoders = _Decoders(tokenizer, teacher, config, run)
     rollouts = Rollouts(config, run, {messages(problem)[-1]["content"]: problem for problem in learned}, decoders.of)
     watcher = _Watcher(config, run, rollouts, decoders, kept, folder, checkpoint)
     trainer = _trainer(config, run, network, tokenizer, folder, rollouts,
-                       Dataset.from_list([{"prompt": messages(problem)} for problem in learned]), [watcher])
+                       Dataset.from_list([{"prompt": messages(problem)} for problem in learned]),
+                       [watcher, Marker(lambda: watcher.history)])
     decoding = config.decoding
     trainer.grammar = Grammar(commands, len(tokenizer), decoding.max_new_tokens, run.max_calls,
                               decoding.max_call_tokens)
@@ -72,7 +76,6 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     if is_main_process():
         with written_whole(model) as part:
             shutil.copytree(folder / "best", part)
-        shutil.rmtree(folder)
     return watcher.result(), watcher.history
 
 
@@ -101,9 +104,11 @@ class _Watcher(TrainerCallback):
         self._config, self._run, self._rollouts, self._decoders = config, run, rollouts, decoders
         self._problems, self._folder = problems, folder
         self.trainer: Any = None
-        self.history: list[dict[str, float]] = json.loads((checkpoint / HISTORY).read_text()) if checkpoint else []
+        self.history: list[dict[str, float]] = content_of(checkpoint) if checkpoint else []
         self._started = time.perf_counter()
         self._table: list[dict[str, Any]] = []
+        for row in self.history:  # the curve of a resumed run starts where training did
+            self._log(row)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """A batch of roll-outs was learned from."""
@@ -120,16 +125,14 @@ class _Watcher(TrainerCallback):
             numbers |= self._score(step)
         self._started = time.perf_counter()
         self.history.append(numbers)
-        current().metrics({name: value for name, value in numbers.items() if name != "step"}, step)
+        self._log(numbers)
         if step % 5 == 0 or step == self._config.steps:
             print("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  "
                   "callers {callers:.2f}  n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s".format(
                       steps=self._config.steps, **numbers), flush=True)
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A checkpoint carries the history it belongs to."""
-        if is_main_process():
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / HISTORY, self.history)
+    def _log(self, numbers: dict[str, float]) -> None:
+        current().metrics({name: value for name, value in numbers.items() if name != "step"}, int(numbers["step"]))
 
     def _score(self, step: int) -> dict[str, float]:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model_wrapped)

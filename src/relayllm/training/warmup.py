@@ -12,8 +12,10 @@ from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ConfigError, TrainingError
 from relayllm.files import written_whole
+from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
+from relayllm.training.marking import Marker
 
 IGNORED = -100
 
@@ -22,7 +24,8 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
           inputs: Iterable[Path]) -> dict[str, float]:
     """Fine-tune the student with TRL's SFTTrainer; the loss reads completions alone.
 
-    `rows` is a table with prompt_ids and completion_ids; `folder` holds checkpoints while it runs.
+    `rows` is a table with prompt_ids and completion_ids; `folder` holds checkpoints; the caller
+    closes it when everything is written.
 
     Raises:
         ConfigError: the batch does not divide among processes and micro-batches.
@@ -34,8 +37,10 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     network = load_model(student, dtype=config.dtype, device="cpu").train()
     add_command_tokens(network, tokenizer)
     checkpoint = open_folder(folder, key_of(config, inputs))
+    if config.zero_stage:
+        drop_stale_locks()
     trainer = SFTTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
-                         processing_class=tokenizer)
+                         processing_class=tokenizer, callbacks=[Marker()])
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not losses or losses[-1] != losses[-1]:
@@ -47,7 +52,6 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
         tokenizer.save_pretrained(whole)
         with written_whole(model) as part:
             shutil.copytree(whole, part, ignore=shutil.ignore_patterns("*.bin"))
-        shutil.rmtree(folder)
     return {"steps": float(trainer.state.global_step), "first_loss": losses[0], "last_loss": losses[-1],
             "rows": float(len(rows))}
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
 from relayllm.engines.prompts import encode_prompt
-from relayllm.errors import ConfigError, DataError
+from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.policy import Scripted
 from relayllm.relay.trace import Author, StopReason
 from tests.reference import reference
-from tests.small_models import pair
+from tests.small_models import make_model, pair
 
 WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
 LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}
@@ -247,3 +247,13 @@ def test_too_long_a_prompt_raises_with_both_lengths():
 def test_unknown_option_raises():
     with pytest.raises(ConfigError, match="temprature"):
         decoder_of("qwen3", True).generate(["a"], temprature=1.0)
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_model_that_scores_fewer_tokens_than_its_tokenizer_knows_is_refused(role):
+    student, tokenizer, teacher, theirs = pair("qwen3")
+    small = make_model("qwen3", theirs, seed=3)
+    small.resize_token_embeddings(len(theirs) - 5)
+    models = {"student": student, "teacher": teacher, role: small}
+    with pytest.raises(ModelError, match=f"{role} scores {len(theirs) - 5} tokens"):
+        RelayDecoder.from_models(models["student"], tokenizer, models["teacher"], theirs)

@@ -26,7 +26,7 @@ AIME = [Problem("aime-1", "Find x.", "7", "aime-2024")]
 class OneDecoder:
     """Stands for the evaluation's models: every method is answered by the same small pair."""
 
-    def decoder(self, chosen):
+    def writer(self, chosen):
         student, tokenizer, teacher, theirs = pair()
         return RelayDecoder.from_models(student, tokenizer, *((teacher, theirs) if chosen.helped else ()))
 

@@ -18,7 +18,7 @@ TRACE = Trace(
 
 
 def test_record_of_trace_tells_who_wrote_what():
-    record = record_of("relay", "pens", Problem("p1", "2*2?", "4"), TRACE, Grade(True, "4", "equal text"), 0.5)
+    record = record_of("relay", "pens", Problem("p1", "2*2?", "4"), TRACE, Grade(True, "4", "equal text"))
     assert read_spans(record.spans) == [("student", "2*2="), ("command", "<call>3</call>"), ("teacher", "4"),
                                         ("student", ".")]
     assert (record.completion_tokens, record.teacher_tokens, record.call_ratio) == (10, 2, 0.2)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayllm.config import load_params
-from relayllm.training.checkpoints import key_of, open_folder
+from relayllm.training.checkpoints import close_folder, content_of, key_of, mark_whole, open_folder
 
 CONFIG = load_params(Path("params/smoke.yaml")).warmup
 
@@ -24,8 +24,9 @@ def inputs(tmp_path):
 def checkpoint(folder: Path, step: int, whole: bool = True) -> Path:
     path = folder / f"checkpoint-{step}"
     path.mkdir()
+    (path / "trainer_state.json").write_text("{}")
     if whole:
-        (path / "trainer_state.json").write_text("{}")
+        mark_whole(path, [step])
     return path
 
 
@@ -55,8 +56,10 @@ def test_open_folder_resumes_from_the_newest_whole_checkpoint(tmp_path):
     assert open_folder(folder, "key") is None
     checkpoint(folder, 9)
     newest = checkpoint(folder, 20)
-    checkpoint(folder, 100, whole=False)
+    half = checkpoint(folder, 100, whole=False)
     assert open_folder(folder, "key") == newest
+    assert content_of(newest) == [20]
+    assert not half.exists()
 
 
 def test_open_folder_of_another_key_starts_over(tmp_path):
@@ -70,3 +73,10 @@ def test_open_folder_of_another_key_starts_over(tmp_path):
 def test_open_folder_without_checkpoint_starts_from_nothing(tmp_path):
     open_folder(tmp_path / "run", "key")
     assert open_folder(tmp_path / "run", "key") is None
+
+
+def test_closed_folder_is_gone(tmp_path):
+    open_folder(tmp_path / "run", "key")
+    checkpoint(tmp_path / "run", 9)
+    close_folder(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

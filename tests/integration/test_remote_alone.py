@@ -1,0 +1,126 @@
+"""A teacher elsewhere that answers whole questions: as the teacher in process does, or with an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relayllm.config import load_params
+from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.openai_alone import RemoteAlone
+from relayllm.engines.openai_options import RemoteOptions
+from relayllm.errors import TeacherError
+from relayllm.evaluation.answering import Models, answer
+from relayllm.evaluation.methods import method
+from relayllm.problems.problem import Problem, read_problems, write_problems
+from relayllm.stages import filter as filter_stage
+from tests.fake_teacher import FakeTeacher, Fault
+from tests.reference import best
+from tests.small_models import pair
+
+PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
+PARAMS = load_params(Path("params/smoke.yaml"))
+QUICK = RemoteOptions(stall_seconds=5.0, attempts=2, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=60)
+
+
+@pytest.fixture
+def server():
+    """A server that answers as the small teacher does, greedily."""
+    _, _, teacher, tokenizer = pair()
+
+    def write(ids):
+        while True:
+            token = best(teacher, ids, ())
+            yield token
+            ids = [*ids, token]
+
+    with FakeTeacher(tokenizer, write) as server:
+        yield server
+
+
+@pytest.fixture
+def remote(server):
+    remote = RemoteAlone(server.url, server.tokenizer, options=QUICK)
+    yield remote
+    remote.close()
+
+
+def test_answers_are_those_of_the_teacher_in_process(remote):
+    _, _, teacher, tokenizer = pair()
+    here = RelayDecoder.from_models(teacher, tokenizer).generate(PROMPTS, n=2, max_new_tokens=24, max_calls=0)
+    there = remote.generate(PROMPTS, n=2, max_new_tokens=24, max_calls=0)
+    for one, other in zip(there, here, strict=True):
+        assert (one.token_ids, one.text, one.stop_reason) == (other.token_ids, other.text, other.stop_reason)
+        assert (one.row, one.sample) == (other.row, other.sample)
+        assert one.ledger.completion_tokens == other.ledger.completion_tokens
+
+
+def test_samples_of_one_prompt_are_asked_for_with_seeds_of_their_own(remote, server):
+    remote.generate(PROMPTS, n=3, max_new_tokens=4, temperature=0.7, seed=5)
+    seeds = [body["seed"] for body in server.asked]
+    assert len(set(seeds)) == 9
+    remote.generate(PROMPTS, n=3, max_new_tokens=4, temperature=0.7, seed=5)
+    assert sorted(body["seed"] for body in server.asked[9:]) == sorted(seeds)
+
+
+def test_no_more_than_the_slots_are_under_way(remote, server):
+    server.token_seconds = 0.01
+    remote.generate(PROMPTS, n=4, slots=2, max_new_tokens=4)
+    assert server.connections <= 3  # two, and the one of the first meeting
+
+
+def test_answer_that_failed_once_is_asked_for_again(remote, server):
+    wanted = remote.generate(PROMPTS, max_new_tokens=8)
+    server.faults += [Fault.refuse(500)] * 2  # both attempts of one call
+    assert [trace.token_ids for trace in remote.generate(PROMPTS, max_new_tokens=8)] == [
+        trace.token_ids for trace in wanted]
+
+
+@pytest.mark.parametrize("fault", [Fault.refuse(500), Fault.refuse(400, "too long"), Fault.cut(1)])
+def test_server_that_keeps_failing_is_an_error(remote, server, fault):
+    server.always = fault
+    with pytest.raises(TeacherError, match="of 3 answers were there"):
+        remote.generate(PROMPTS, max_new_tokens=8)
+
+
+@pytest.fixture
+def project(tmp_path, server, monkeypatch):
+    """A folder with problems and the teacher's tokenizer, without its weights."""
+    write_problems(tmp_path / "data/train.jsonl", [Problem(f"p{n}", f"What is {n} + 1?", str(n + 1), "pens")
+                                                   for n in range(4)])
+    server.tokenizer.save_pretrained(tmp_path / "teacher")
+    (tmp_path / "teacher/config.json").write_text(json.dumps({"model_type": "qwen3"}))
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    monkeypatch.setenv("RELAY_TEACHER_URL", server.url)
+    monkeypatch.setenv("RELAY_TEACHER_BACKOFF_SECONDS", "0.01")
+    return tmp_path
+
+
+def run_filter(project):
+    config = PARAMS.filter.model_copy(update={"problems": 4, "min_pass_rate": 0.0})
+    filter_stage.run(config, data=project / "data", teacher=project / "teacher", kept=project / "kept.jsonl",
+                     metrics=project / "metrics.json")
+
+
+def test_filter_asks_the_server_and_loads_no_weights(project, server):
+    run_filter(project)
+    assert len(server.asked) == 4 * PARAMS.filter.samples
+    assert len(read_problems(project / "kept.jsonl")) == 4
+
+
+def test_filter_with_a_failing_teacher_stops_and_keeps_nothing(project, server):
+    server.always = Fault.refuse(503)
+    with pytest.raises(TeacherError, match="503"):
+        run_filter(project)
+    assert not (project / "kept.jsonl").exists()
+
+
+def test_evaluation_of_the_teacher_asks_the_server(project, server):
+    models = Models(project / "none", project / "none", project / "teacher", project / "none")
+    problems = read_problems(project / "data/train.jsonl")
+    records = answer(method("teacher", ["relay"], "relay"), models, {"pens": problems}, PARAMS.evaluate, cost=None,
+                     say=lambda line: None)
+    assert [record.problem_id for record in records] == ["p0", "p1", "p2", "p3"]
+    assert all(record.teacher_tokens == 0 and record.completion_tokens > 0 for record in records)

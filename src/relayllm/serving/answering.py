@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from relayllm.errors import ConfigError
@@ -17,7 +17,7 @@ from relayllm.serving.budgets import Allowance, Key, Keys
 from relayllm.serving.errors import ApiError, bad_request, unavailable
 from relayllm.serving.fleet import Fleet, Served, is_degraded
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.orders import Broken, Busy, Inbox, Order
+from relayllm.serving.orders import Broken, Busy, Inbox, News, Order
 from relayllm.serving.prompts import ReadPrompt
 from relayllm.serving.scoring import score
 from relayllm.serving.streams import DONE, SILENCE_SECONDS, Chunks
@@ -84,13 +84,9 @@ class Answering:
             if allowed is not None:
                 options = replace(options, policy=Allowance(allowed), teacher_enabled=allowed > 0)
             request = Request(prompt.ids, options, seed, 0, index % job.body.samples, prompt.teacher_ids)
-            job.orders.append(Order(request, inbox, index, bool(job.body.stream), self._watched(job),
+            job.orders.append(Order(request, inbox, index, bool(job.body.stream), self._fleet.watched,
                                     short=allowed if short else None))
         self._submit(job)
-
-    def _watched(self, job: Job) -> bool:
-        """Streams need every token; budgets and traces need to know when and by whom, too."""
-        return bool(job.body.stream) or job.key.per_day is not None or self._fleet.watched
 
     def _submit(self, job: Job) -> None:
         engine = job.served.engine
@@ -124,46 +120,54 @@ class Answering:
         """
         done: dict[int, Trace] = {}
         while len(done) < len(job.orders):
-            news = await job.orders[0].inbox.get()
-            if news.error is not None:
-                raise unavailable(f"the decoder failed on this request: {news.error}")
-            if news.trace is not None:
-                done[news.order.index] = news.trace
+            for news in await job.orders[0].inbox.take():
+                if news.error is not None:
+                    raise unavailable(f"the decoder failed on this request: {news.error}")
+                if news.trace is not None:
+                    done[news.order.index] = news.trace
         return [done[index] for index in range(len(job.orders))]
 
     async def chunks(self, job: Job) -> AsyncIterator[bytes]:
-        """A request's answer as server-sent events."""
-        told = Chunks(job.head, chat=isinstance(job.body, ChatRequest), usage=job.body.with_usage)
+        """A request's answer as server-sent events; what comes together is yielded together."""
+        body = job.body
+        told = Chunks(job.head, job.served.words, chat=isinstance(body, ChatRequest), usage=body.with_usage,
+                      scored=body.wants_logprobs, stop=body.stops)
+        yield b"".join(self._beginnings(job, told))
+        done: dict[int, Trace] = {}
+        while len(done) < len(job.orders):
+            news = await job.orders[0].inbox.take(SILENCE_SECONDS)
+            broken = next((one.error for one in news if one.error is not None), None)
+            if broken is not None:
+                yield _failure(str(broken))
+                return
+            chunks = [chunk for one in news for chunk in self._continued(job, told, one, done)]
+            yield b"".join(chunks) if news else b": still at work\n\n"
+        traces = [done[index] for index in range(len(done))]
+        yield (told.usage(usage(traces, body.samples)) if body.with_usage else b"") + DONE
+
+    def _beginnings(self, job: Job, told: Chunks) -> Iterator[bytes]:
+        """What stands before the first token: the role, or the echoed prompt."""
         for order in job.orders:
             prompt = job.prompts[order.index // job.body.samples]
             echo = prompt.text if isinstance(job.body, CompletionRequest) and job.body.echo else ""
             if isinstance(job.body, ChatRequest) or echo:
                 yield told.first(order.index, echo)
-        done: dict[int, Trace] = {}
-        while len(done) < len(job.orders):
-            try:
-                news = await asyncio.wait_for(job.orders[0].inbox.get(), SILENCE_SECONDS)
-            except TimeoutError:
-                yield b": still at work\n\n"
-                continue
-            if news.error is not None:
-                yield _failure(str(news.error))
-                return
-            for chunk in told.tokens(news.order.index, news.events):
-                yield chunk
-            if news.trace is not None:
-                done[news.order.index] = news.trace
-                whole = len(done) == len(job.orders)
-                traces = [done[index] for index in sorted(done)]
-                for chunk in told.last(news.order.index, news.trace, summary(job, traces) if whole else None):
-                    yield chunk
-        if job.body.with_usage:
-            yield told.usage(usage(traces, job.body.samples))
-        yield DONE
+
+    def _continued(self, job: Job, told: Chunks, news: News, done: dict[int, Trace]) -> Iterator[bytes]:
+        """The chunks of one piece of news; the completion that ends last brings the summary."""
+        index = news.order.index
+        if news.piece is not None:
+            yield from told.tokens(index, news.piece)
+        if news.trace is not None:
+            done[index] = news.trace
+            whole = len(done) == len(job.orders)
+            yield from told.last(index, news.trace, summary(job, [done[place] for place in sorted(done)])
+                                 if whole else None)
 
     async def scores(self, job: Job) -> list[Scores]:
         """Log-probabilities of the prompts' own tokens."""
-        work = [job.served.engine.aside(lambda ids=prompt.ids: score(job.served.decoder, ids))  # type: ignore[misc]
+        work = [job.served.engine.aside(lambda ids=prompt.ids: score(  # type: ignore[misc]
+            job.served.decoder, ids, job.body.likeliest))
                 for prompt in job.prompts]
         return [await asyncio.wrap_future(future) for future in work]
 
@@ -201,7 +205,8 @@ def options_for(body: AnyRequest, served: Served, prompt: ReadPrompt) -> Options
             own, max_new_tokens=body.limit or min(own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
-            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=asked.dial)
+            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=asked.dial,
+            top_logprobs=body.likeliest)
     except ConfigError as error:
         raise bad_request(str(error)) from error
 
@@ -210,4 +215,5 @@ def _failure(message: str) -> bytes:
     from relayllm.serving.errors import error_body
     from relayllm.serving.streams import sse
 
+    message = message.encode("utf-8", "replace").decode()
     return sse(error_body(503, f"the decoder failed on this request: {message}", "unavailable"))

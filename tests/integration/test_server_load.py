@@ -106,7 +106,7 @@ def report(capsys, title: str, found) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_sixteen_clients_get_the_decoders_own_speed(realistic, capsys):
-    found = race(realistic, "w1 w2 w3 w4 w5 w6 w7 w8", 48, 2, 3)
+    found = race(realistic, "w1 w2 w3 w4 w5 w6 w7 w8", 32, 1, 3)
     report(capsys, "25 and 200 million weights", found)
     share, streamed_share, alone, whole, streamed = found
     assert whole.faults + streamed.faults == []

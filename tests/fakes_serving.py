@@ -157,7 +157,8 @@ def eventually(check: Callable[[], bool], seconds: float = 5.0) -> bool:
 @contextmanager
 def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int = 16, keys: str = "",
             limits: Limits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
-            watchers: Sequence[Any] = (), name: str = "relay-decoder") -> Iterator[Running]:
+            watchers: Sequence[Any] = (), name: str = "relay-decoder",
+            defaults: Options | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
     metrics = Metrics(lambda: fleet.gauges())
@@ -167,7 +168,8 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
 
     async def start() -> None:
         loops.append(asyncio.get_running_loop())
-        fleet.add(name, "1", "champion", decoder, Options(max_new_tokens=100), asyncio.get_running_loop())
+        fleet.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
+                  asyncio.get_running_loop())
 
     async def stop() -> None:
         fleet.retire("candidate")

@@ -17,8 +17,6 @@ def instance(kind, *arguments):
 
 
 def test_local_completions_scores_choices_like_the_model_itself():
-    pytest.importorskip("lm_eval")
-    pytest.importorskip("tenacity")  # lm-eval's extra "api"
     import torch
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
@@ -43,8 +41,6 @@ def test_local_completions_scores_choices_like_the_model_itself():
 
 
 def test_local_chat_completions_gets_answers():
-    pytest.importorskip("lm_eval")
-    pytest.importorskip("tenacity")  # lm-eval's extra "api"
     from lm_eval.models.openai_completions import LocalChatCompletion
 
     with serving(scripted_decoder()) as server:

@@ -1,91 +1,125 @@
-"""Sixteen clients at once against a server process: no error, the speed of the decoder itself, time to first token."""
+"""Sixteen clients at once against a server process: no error, the speed of the decoder itself, time to first token.
+
+Server and decoder take turns on the same questions, so that whoever else is on the machine slows both.
+"""
 
 from __future__ import annotations
 
 import statistics
 import subprocess
 import sys
-import threading
-import time
 
-import httpx
 import pytest
 
 from tests.integration.test_server_process import folders, process  # noqa: F401
+from tests.load_client import Load, load
 
-CLIENTS, ROUNDS, TOKENS = 16, 8, 150
-QUESTION = "A shelf holds 17 boxes with 14 pens each. How many pens are there?"
+CLIENTS = 16
 ALONE = """
-import sys, time
+import json, sys, time
 from relayllm import RelayDecoder
+from relayllm.relay.options import Options
+from relayllm.relay.scheduler import Request
+from relayllm.relay.vocabulary import plain_ids
 decoder = RelayDecoder.from_pretrained(sys.argv[1] + "/student", sys.argv[1] + "/teacher")
-def run(seed):
-    started = time.perf_counter()
-    traces = decoder.generate(["{question}"] * {clients}, max_new_tokens={tokens}, temperature=1.0, seed=seed,
-                              slots={clients})
-    return sum(len(trace.token_ids) for trace in traces), time.perf_counter() - started
-run(0)
-rows = [run(seed) for seed in range(1, 9)]
-print(sum(tokens for tokens, _ in rows) / sum(seconds for _, seconds in rows))
+for line in sys.stdin:
+    bodies, slots = json.loads(line), {clients}
+    started, session, tokens = time.perf_counter(), decoder.session(slots=slots), 0
+    for body in bodies:
+        options = Options(max_new_tokens=body["max_tokens"], temperature=body["temperature"],
+                          max_calls=body["relay"]["max_calls"], call_bias=body["relay"]["dial"])
+        session.submit(Request(tuple(plain_ids(decoder.tokenizer, body["prompt"])), options, body["seed"]))
+    while session.busy:
+        tokens += sum(len(done.trace.token_ids) for done in session.step())
+    print(tokens, time.perf_counter() - started, flush=True)
 """
 
 
-def alone(place) -> float:
-    """Tokens per second of the decoder in a process of its own, 16 rows."""
-    code = ALONE.format(question=QUESTION, clients=CLIENTS, tokens=TOKENS)
-    done = subprocess.run([sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=True,
-                          env={"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin"})
-    return float(done.stdout.split()[-1])
+class Alone:
+    """The decoder in a process of its own, 16 rows; answers the same bodies without a server."""
+
+    def __init__(self, place) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", ALONE.replace("{clients}", str(CLIENTS)), str(place)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin"})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def answer(self, bodies) -> Load:
+        import json
+
+        self._process.stdin.write(json.dumps([body for its in zip(*bodies, strict=True) for body in its]) + "\n")
+        self._process.stdin.flush()
+        tokens, seconds = self._process.stdout.readline().split()
+        return Load(int(tokens), float(seconds))
 
 
-def load(url: str, *, stream: bool) -> tuple[float, list[float], list[int]]:
-    """Tokens per second, seconds to first token, statuses, of 16 clients that ask one question after the other."""
-    firsts, statuses, tokens = [], [], []
-    limits = httpx.Limits(max_connections=CLIENTS)
+@pytest.fixture(scope="module")
+def realistic(tmp_path_factory):
+    """The pair of the benchmarks, 25 and 200 million weights: a step takes tens of milliseconds."""
+    from benchmarks.models import CPU, make_decoder
 
-    def client(number: int) -> None:
-        for turn in range(ROUNDS):
-            body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": TOKENS, "temperature": 1.0,
-                    "seed": 100 * number + turn, "stream": stream}
-            started = time.perf_counter()
-            if not stream:
-                answer = http.post("/v1/chat/completions", json=body)
-                statuses.append(answer.status_code)
-                tokens.append(answer.json()["usage"]["completion_tokens"])
-                continue
-            body["stream_options"] = {"include_usage": True}
-            with http.stream("POST", "/v1/chat/completions", json=body) as answer:
-                statuses.append(answer.status_code)
-                lines = (line for line in answer.iter_lines() if line.startswith("data: {"))
-                next(lines)
-                next(lines)
-                firsts.append(time.perf_counter() - started)
-                *_, last = lines
-                tokens.append(int(last.split('"completion_tokens":')[1].split(",")[0]))
+    place = tmp_path_factory.mktemp("realistic")
+    decoder = make_decoder(CPU)
+    for name, model, tokenizer in (("student", decoder.student.model, decoder.tokenizer),
+                                   ("teacher", decoder.teacher.engine.model, decoder.teacher_tokenizer)):
+        model.save_pretrained(place / name)
+        tokenizer.save_pretrained(place / name)
+    return place
 
-    with httpx.Client(base_url=url, timeout=120, trust_env=False, limits=limits) as http:
-        threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return sum(tokens) / (time.perf_counter() - started), firsts, statuses
+
+def bodies(prompt: str, tokens: int, turns: int, seed: int, *, stream: bool):
+    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    return [[{"prompt": prompt, "max_tokens": tokens, "temperature": 1.0, "seed": seed + 1000 * client + turn,
+              "relay": {"max_calls": 1, "dial": 5.0}, **more} for turn in range(turns)] for client in range(CLIENTS)]
+
+
+def race(place, prompt: str, tokens: int, turns: int, rounds: int) -> tuple[float, float, Load, Load, Load]:
+    """Server and decoder in turns; returns the server's share of the decoder's speed, whole and streamed."""
+    alone, whole, streamed = Load(), Load(), Load()
+    with process(place, "--slots", str(CLIENTS)) as server, Alone(place) as decoder:
+        port = int(server.url.rsplit(":", 1)[1])
+        load(port, bodies(prompt, tokens, 1, 77, stream=False))
+        decoder.answer(bodies(prompt, tokens, 1, 77, stream=False))
+        for turn in range(rounds):
+            whole += load(port, bodies(prompt, tokens, turns, 10 * turn, stream=False))
+            alone += decoder.answer(bodies(prompt, tokens, turns, 10 * turn, stream=False))
+            streamed += load(port, bodies(prompt, tokens, turns, 10 * turn, stream=True))
+    speed = alone.tokens / alone.seconds
+    return (whole.tokens / whole.seconds / speed, streamed.tokens / streamed.seconds / speed, alone, whole, streamed)
+
+
+def report(capsys, title: str, found) -> None:
+    share, streamed_share, alone, _, streamed = found
+    firsts = streamed.firsts
+    with capsys.disabled():
+        print(f"\n{title}: decoder alone {alone.tokens / alone.seconds:.0f} tokens/s; server {share:.2f} of it, "
+              f"streamed {streamed_share:.2f}; first token p50 {1000 * statistics.median(firsts):.0f} ms, "
+              f"p95 {1000 * statistics.quantiles(firsts, n=20)[-1]:.0f} ms")
 
 
 @pytest.mark.slow
-def test_sixteen_clients_get_the_decoders_own_speed(folders, capsys):  # noqa: F811
-    with process(folders, "--slots", str(CLIENTS)) as server:
-        load(server.url, stream=False)
-        whole, _, statuses = load(server.url, stream=False)
-        streamed, firsts, more = load(server.url, stream=True)
-    reference = alone(folders)
-    p95 = statistics.quantiles(firsts, n=20)[-1]
-    with capsys.disabled():
-        print(f"\ndecoder alone {reference:.0f} tokens/s; server {whole:.0f} ({whole / reference:.2f}), "
-              f"streamed {streamed:.0f} ({streamed / reference:.2f}); first token p50 "
-              f"{1000 * statistics.median(firsts):.0f} ms, p95 {1000 * p95:.0f} ms")
-    assert set(statuses + more) == {200}
-    assert whole > 0.5 * reference
-    if whole < 0.9 * reference:
-        pytest.xfail(f"{whole / reference:.2f} of the decoder's speed; the goal of 0.9 is not met, docs/guides/serving.md")
+@pytest.mark.timeout(1800)
+def test_sixteen_clients_get_the_decoders_own_speed(realistic, capsys):
+    found = race(realistic, "w1 w2 w3 w4 w5 w6 w7 w8", 32, 1, 3)
+    report(capsys, "25 and 200 million weights", found)
+    share, streamed_share, alone, whole, streamed = found
+    assert whole.faults + streamed.faults == []
+    assert alone.tokens == whole.tokens == streamed.tokens
+    assert share >= 0.9
+    assert streamed_share >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sixteen_clients_of_a_tiny_model_get_no_error(folders, capsys):  # noqa: F811
+    found = race(folders, "A shelf holds 17 boxes with 14 pens each. How many pens are there?", 150, 2, 4)
+    report(capsys, "tiny models, two milliseconds a step", found)
+    _, _, alone, whole, streamed = found
+    assert whole.faults + streamed.faults == []
+    assert alone.tokens == whole.tokens == streamed.tokens

@@ -66,7 +66,8 @@ class LocalEngine:
     def say(self, asks: Sequence[Ask], *, entropy: bool = False) -> Said:
         """Read what is fresh of every ask and say one token for each."""
         started = time.perf_counter()
-        said = Said([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [])
+        said = Said([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [],
+                    tops=[()] * len(asks) if any(ask.top for ask in asks) else [])
         with self._own_attention():
             single = [i for i, ask in enumerate(asks) if len(ask.fresh) == 1 and self._length[ask.row]]
             if single:
@@ -78,11 +79,13 @@ class LocalEngine:
 
     def _answer(self, indices: list[int], logits: torch.Tensor, asks: Sequence[Ask], said: Said,
                 entropy: bool) -> None:
-        tokens, logprobs, entropies = self._sampler.sample(logits, [asks[i] for i in indices], entropy=entropy)
+        tokens, logprobs, entropies, tops = self._sampler.sample(logits, [asks[i] for i in indices], entropy=entropy)
         for place, index in enumerate(indices):
             said.tokens[index], said.logprobs[index] = tokens[place], logprobs[place]
             if entropy:
                 said.entropies[index] = entropies[place]
+            if tops:
+                said.tops[index] = tops[place]
 
     def _decode(self, asks: list[Ask]) -> torch.Tensor:
         """One new token per row, rows in the first slots: logits (rows, V)."""

@@ -10,6 +10,8 @@ from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Ask
 
 BITS = 12
+Top = tuple[tuple[int, float], ...]
+"""Tokens with their log-probabilities, best first."""
 
 
 class Sampler:
@@ -26,8 +28,9 @@ class Sampler:
         self._shifts = torch.arange(BITS, device=device)
 
     def sample(self, logits: torch.Tensor, asks: Sequence[Ask], *,
-               entropy: bool = False) -> tuple[list[int], list[float], list[float]]:
-        """Tokens, their log-probabilities before temperature and top-p, and entropies, from logits (rows, V).
+               entropy: bool = False) -> tuple[list[int], list[float], list[float], list[Top]]:
+        """Tokens, their log-probabilities before temperature and top-p, entropies and likeliest tokens, from logits
+        (rows, V).
 
         The logits are used up: masks are written into them, since a copy of (rows, V) costs more than the mask.
         """
@@ -38,7 +41,9 @@ class Sampler:
             chosen = torch.where(self._column(asks, "temperature") > 0, self._drawn(logits, asks), chosen)
         logprob = logits.gather(1, chosen) - norm
         both = torch.cat((chosen.double(), logprob.double()), dim=1).tolist()
-        return [int(pair[0]) for pair in both], [pair[1] for pair in both], _entropy(logits, norm) if entropy else []
+        return ([int(pair[0]) for pair in both], [pair[1] for pair in both],
+                _entropy(logits, norm) if entropy else [],
+                _likeliest(logits, norm, asks) if any(ask.top for ask in asks) else [])
 
     def _mask(self, logits: torch.Tensor, asks: Sequence[Ask]) -> torch.Tensor:
         if self._banned is not None:
@@ -78,6 +83,15 @@ def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     before = ordered.cumsum(dim=-1) - ordered
     kept = ordered.masked_fill(before >= top_p, 0.0)
     return torch.zeros_like(weights).scatter(1, order, kept)
+
+
+def _likeliest(logits: torch.Tensor, norm: torch.Tensor, asks: Sequence[Ask]) -> list[Top]:
+    """As many as each row asks for; what may not be said there is none of them."""
+    most = min(max(ask.top for ask in asks), logits.shape[1])
+    best, ids = logits.topk(most, dim=-1)  # (rows, most) each
+    return [tuple((token, value) for token, value in zip(row[:ask.top], values[:ask.top], strict=True)
+                  if value > -torch.inf)
+            for ask, row, values in zip(asks, ids.tolist(), (best - norm).tolist(), strict=True)]
 
 
 def _entropy(logits: torch.Tensor, norm: torch.Tensor) -> list[float]:

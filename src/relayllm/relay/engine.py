@@ -24,6 +24,8 @@ class Ask:
     call_bias: float = 0.0
     draw: float = 0.0
     """Uniform in [0, 1): the row's random number for this position."""
+    top: int = 0
+    """How many of the likeliest tokens to tell besides."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class Said:
     entropies: list[float] = field(default_factory=list)
     """Nats; empty unless asked for."""
     seconds: float = 0.0
+    tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    """The likeliest tokens with their log-probabilities; empty unless some ask wants them."""
 
 
 class Engine(Protocol):

@@ -32,12 +32,14 @@ class Options:
     call_bias: float = 0.0
     """Added to the logit of `<call>`: the run-time dial between cost and accuracy."""
     stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+    """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
     policy: Policy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 
     def __post_init__(self) -> None:
         limits = {"max_new_tokens": (1, None), "temperature": (0, None), "max_calls": (0, None),
-                  "max_call_tokens": (1, None), "teacher_temperature": (0, None)}
+                  "max_call_tokens": (1, None), "teacher_temperature": (0, None), "top_logprobs": (0, None)}
         for name, (low, _) in limits.items():
             if not getattr(self, name) >= low:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give {low} or more")

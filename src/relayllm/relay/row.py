@@ -30,8 +30,8 @@ class Row:
         "authors", "calls", "command_tokens", "commands", "degraded", "fresh", "ids", "index", "key",
         "logprobs", "number", "number_started", "options", "pen", "policy", "prompt_ids", "sample", "seed", "stop",
         "student_prefilled", "student_seconds", "student_tokens", "teacher_cached", "teacher_fresh", "teacher_left",
-        "teacher_prefilled", "teacher_prompt", "teacher_said", "teacher_seconds", "teacher_tokens", "unread", "untold",
-        "with_teacher",
+        "teacher_prefilled", "teacher_prompt", "teacher_said", "teacher_seconds", "teacher_tokens", "tops", "unread",
+        "untold", "with_teacher",
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
@@ -48,6 +48,8 @@ class Row:
         self.ids: list[int] = []
         self.authors: list[Author] = []
         self.logprobs: list[float | None] = []
+        self.tops: list[tuple[tuple[int, float], ...]] = []
+        """One entry per token where the options ask for the likeliest ones, else none at all."""
         self.calls: list[Call] = []
         self.number: int | None = None
         """n as written so far inside a command; None outside."""
@@ -89,10 +91,11 @@ class Row:
             return allowed_in_command(self.number, self.remaining, self.options.max_call_tokens)
         return ALL_DIGITS | CALL_BIT if self.policy.student_calls and self.may_call else ALL_DIGITS
 
-    def student_wrote(self, token: int, logprob: float | None, ends: bool) -> None:
+    def student_wrote(self, token: int, logprob: float | None, ends: bool,
+                      top: tuple[tuple[int, float], ...] = ()) -> None:
         """Append one token of the student; a finished command passes the pen."""
         author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
-        self._append(token, author, logprob)
+        self._append(token, author, logprob, top)
         self.fresh.append(token)
         if author is Author.STUDENT:
             self.student_tokens += 1
@@ -147,10 +150,13 @@ class Row:
         return Ledger(self.student_tokens, self.command_tokens, self.teacher_tokens, self.student_prefilled,
                       self.teacher_prefilled, self.teacher_cached, self.student_seconds, self.teacher_seconds)
 
-    def _append(self, token: int, author: Author, logprob: float | None) -> None:
+    def _append(self, token: int, author: Author, logprob: float | None,
+                top: tuple[tuple[int, float], ...] = ()) -> None:
         self.ids.append(token)
         self.authors.append(author)
         self.logprobs.append(logprob)
+        if self.options.top_logprobs:
+            self.tops.append(top)
 
     def _continue_command(self, token: int) -> None:
         if self.number is None:

@@ -84,6 +84,11 @@ class Session:
         """Rows in slots."""
         return len(self._rows)
 
+    def row(self, handle: int) -> Row | None:
+        """A completion while it is written, to read between two steps; None without a slot and once it is over."""
+        one = self._rows.get(handle)
+        return None if one is None else one.row
+
     def submit(self, request: Request, on_event: Callable[[Event], None] | None = None) -> int:
         """Queue a request; returns its handle."""
         self._next_handle += 1
@@ -144,7 +149,7 @@ class Session:
             if row.policy.reads_entropy and row.may_call and self._force(
                     one, row.policy.decide(row, said.entropies[index])):
                 continue
-            row.student_wrote(token, said.logprobs[index], token in ends)
+            row.student_wrote(token, said.logprobs[index], token in ends, said.tops[index] if said.tops else ())
             if row.pen is Pen.TEACHER and row.stop is None:
                 self._begin_call(one)
             one.tell()
@@ -212,7 +217,7 @@ def _ask(one: _Running) -> Ask:
     options = row.options
     inside = row.number is not None
     return Ask(one.cache, row.take_fresh(), row.allowed(), inside, options.temperature, options.top_p,
-               options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0)
+               options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0, options.top_logprobs)
 
 
 class _Listener:

@@ -113,6 +113,9 @@ class Trace:
     """Index among the n completions of one prompt."""
     segments: tuple[Segment, ...] = ()
     """The completion as runs of one author."""
+    tops: tuple[tuple[tuple[int, float], ...], ...] = ()
+    """Per token the likeliest ones, best first, from the distribution of `logprobs`; an empty entry for a token of the
+    teacher; nothing at all unless `Options.top_logprobs` asks."""
 
     @property
     def called(self) -> bool:

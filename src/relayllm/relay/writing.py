@@ -27,6 +27,8 @@ class Detokenizer:
         self._tokenizer, self._commands, self._stop = tokenizer, commands, tuple(stop)
         self._ids: list[int] = []
         self._start = self._told = 0
+        self._seen = 0
+        """Characters of the window that begins at `_start` that were released."""
         self._held = ""
         self._stopped = False
 
@@ -34,13 +36,18 @@ class Detokenizer:
         """What this token lets the reader see."""
         if author is Author.COMMAND:
             return self._command(token)
-        self._ids.append(token)
-        before = self._decode(self._ids[self._start:self._told])
+        return self.extend((token,))
+
+    def extend(self, tokens: Sequence[int]) -> str:
+        """What a run of tokens lets the reader see, no commands among them; costs two decodings, however long."""
+        self._ids += tokens
         text = self._decode(self._ids[self._start:])
-        if text.endswith("\ufffd"):
-            return ""
-        self._start, self._told = self._told, len(self._ids)
-        return self._release(text[len(before):])
+        whole = text.rstrip("\ufffd")
+        fresh, self._seen = whole[self._seen:], max(self._seen, len(whole))
+        if whole == text:
+            self._start, self._told = self._told, len(self._ids)
+            self._seen = len(self._decode(self._ids[self._start:]))
+        return self._release(fresh)
 
     def rest(self) -> str:
         """What was held back and turned out not to be a stop string."""
@@ -91,7 +98,7 @@ def trace_of(tokenizer: Any, row: Row) -> Trace:
         text = text[:first_stop(text, row.options.stop)]
     return Trace(row.prompt_ids, tuple(row.ids), tuple(row.authors), tuple(row.logprobs), tuple(row.calls),
                  row.ledger(), row.stop or StopReason.CANCELLED, text, row.degraded, row.seed, row.index, row.sample,
-                 _segments(tokenizer, row, shown, text))
+                 _segments(tokenizer, row, shown, text), tuple(row.tops))
 
 
 def _segments(tokenizer: Any, row: Row, shown: list[int], text: str) -> tuple[Segment, ...]:

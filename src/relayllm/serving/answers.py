@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from relayllm.relay.trace import Ledger, StopReason, Trace
+from relayllm.serving.orders import Piece, Top
 
 Json = dict[str, Any]
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
@@ -86,43 +87,57 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
             for token in token_ids]
 
 
-def chat_logprobs(tokenizer: Any, trace: Trace, top: int) -> Json:
-    """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null."""
-    rows: list[Json] = []
-    for text, logprob, author in zip(token_texts(tokenizer, trace.token_ids), trace.logprobs, trace.authors,
-                                     strict=True):
-        entry = {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-        rows.append({**entry, "top_logprobs": [entry] if top else [], "author": author.value})
+def chat_logprobs(tokenizer: Any, piece: Piece) -> Json:
+    """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
+    rows = [{**_entry(text, logprob), "top_logprobs": [_entry(word, value) for word, value in likely],
+             "author": author.value}
+            for text, logprob, author, likely in zip(token_texts(tokenizer, piece.ids), piece.logprobs, piece.authors,
+                                                     _likely(tokenizer, piece), strict=True)]
     return {"content": rows, "refusal": None}
+
+
+def _entry(text: str, logprob: float | None) -> Json:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+
+def _likely(tokenizer: Any, piece: Piece | Scores) -> list[list[tuple[str, float]]]:
+    """The likeliest tokens as texts, one list per token."""
+    if not piece.tops:
+        return [[] for _ in piece.ids]
+    return [list(zip(token_texts(tokenizer, [token for token, _ in top]), [value for _, value in top], strict=True))
+            for top in piece.tops]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Log-probabilities of a prompt's own tokens: the first has none."""
 
-    token_ids: tuple[int, ...]
+    ids: tuple[int, ...]
     logprobs: tuple[float | None, ...]
-    best: tuple[tuple[int, float] | None, ...]
-    """The likeliest token at each place."""
+    tops: tuple[Top, ...]
+    """The likeliest tokens at each place, best first."""
 
 
-def text_logprobs(tokenizer: Any, trace: Trace | None, prompt: Scores | None) -> Json:
-    """The format of /v1/completions, of the echoed prompt and the completion."""
-    ids = [*(prompt.token_ids if prompt else ()), *(trace.token_ids if trace else ())]
-    logprobs = [*(prompt.logprobs if prompt else ()), *(trace.logprobs if trace else ())]
-    texts = token_texts(tokenizer, ids)
-    top: list[Json | None] = [None if logprob is None else {text: logprob}
-                              for text, logprob in zip(texts, logprobs, strict=True)]
-    for place, best in enumerate(prompt.best if prompt else ()):
-        if best is not None:
-            top[place] = {token_texts(tokenizer, [best[0]])[0]: best[1]}
-    return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts),
-            "authors": ["prompt"] * len(prompt.token_ids if prompt else ())
-            + [author.value for author in (trace.authors if trace else ())]}
+NOTHING = Piece((), (), (), ())
 
 
-def _offsets(texts: Sequence[str]) -> list[int]:
-    offsets, at = [], 0
+def text_logprobs(tokenizer: Any, piece: Piece, prompt: Scores | None = None, at: int = 0) -> Json:
+    """The format of /v1/completions, of the echoed prompt and of completion tokens that begin at character `at`.
+
+    As OpenAI does, the written token is among the likeliest, even when it is none of them.
+    """
+    parts = [part for part in (prompt, piece) if part is not None]
+    texts = [text for part in parts for text in token_texts(tokenizer, part.ids)]
+    logprobs = [logprob for part in parts for logprob in part.logprobs]
+    likely = [words for part in parts for words in _likely(tokenizer, part)]
+    top = [None if logprob is None else {**dict(words), text: logprob}
+           for text, logprob, words in zip(texts, logprobs, likely, strict=True)]
+    return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts, at),
+            "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in piece.authors]}
+
+
+def _offsets(texts: Sequence[str], at: int) -> list[int]:
+    offsets = []
     for text in texts:
         offsets.append(at)
         at += len(text)

@@ -138,7 +138,7 @@ class ChatRequest(Sampling):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     logprobs: bool | None = False
-    top_logprobs: int | None = Field(default=None, ge=0, le=1, description="1: the written token itself")
+    top_logprobs: int | None = Field(default=None, ge=0, le=20, description="so many of the likeliest tokens")
     response_format: ResponseFormat | None = None
 
     @property
@@ -150,6 +150,11 @@ class ChatRequest(Sampling):
     def wants_logprobs(self) -> bool:
         """Whether to return log-probabilities."""
         return bool(self.logprobs)
+
+    @property
+    def likeliest(self) -> int:
+        """How many of the likeliest tokens to return at every place."""
+        return self.top_logprobs or 0
 
     @model_validator(mode="after")
     def _top_needs_logprobs(self) -> ChatRequest:
@@ -167,7 +172,7 @@ class CompletionRequest(Sampling):
                          Field(min_length=1, max_length=MAX_PROMPTS)])
     max_tokens: int | None = Field(default=None, ge=0, lt=2**31, description="0 with echo scores the prompt only")
     echo: bool | None = False
-    logprobs: int | None = Field(default=None, ge=0, le=1, description="1: the written token itself")
+    logprobs: int | None = Field(default=None, ge=0, le=5, description="with so many of the likeliest tokens")
     best_of: int | None = Field(default=None, ge=1, le=MAX_SAMPLES, description="only the value of n")
     suffix: None = None
 
@@ -189,6 +194,11 @@ class CompletionRequest(Sampling):
     def wants_logprobs(self) -> bool:
         """Whether to return log-probabilities."""
         return self.logprobs is not None
+
+    @property
+    def likeliest(self) -> int:
+        """How many of the likeliest tokens to return at every place."""
+        return self.logprobs or 0
 
     @model_validator(mode="after")
     def _fits_together(self) -> CompletionRequest:

@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import relayllm.serving.errors as errors
 from relayllm.serving.budgets import Keys
 from relayllm.serving.fleet import Fleet
+from relayllm.serving.invocations import table
+from relayllm.serving.jobs import Jobs
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.pages import pages
 from relayllm.serving.routes import api, watch
@@ -49,7 +51,9 @@ def create_app(fleet: Fleet, keys: Keys, metrics: Metrics, limits: Limits, *, ex
                   description="A small model writes the answer and calls a large one for a few tokens.")
     app.state.keys = keys
     errors.install(app)
-    app.include_router(api(fleet, keys, metrics))
+    jobs = Jobs(fleet, keys, metrics)
+    app.include_router(api(jobs))
+    app.include_router(table(jobs))
     app.include_router(watch(fleet, metrics))
     app.include_router(pages(app, examples, keys_required=keys.required))
     if limits.origins:

@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+from relayllm.relay.row import Row
 from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.trace import Trace
-from relayllm.serving.orders import Broken, Busy, News, Order
+from relayllm.serving.orders import Broken, Busy, News, Order, Piece
 
 LOG = logging.getLogger("relayllm.serving")
 NEWS_SECONDS = 0.02
@@ -36,6 +37,8 @@ class Engine:
         self._gone: deque[Order] = deque()
         self._asides: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._orders: dict[int, Order] = {}
+        self._unplaced: deque[Order] = deque()
+        """Those without a slot, in the order in which they get one."""
         self._cancelled: dict[int, Order] = {}
         self._pending = 0
         self._failures = 0
@@ -134,6 +137,8 @@ class Engine:
 
     def _wait_for_work(self) -> bool:
         """Sleep while there is nothing to do; False when it is time to end."""
+        if self._pending:
+            return True
         with self._lock:
             while not (self._pending or self._gone or self._cancelled or self._asides or self._closing):
                 self._lock.wait()
@@ -149,6 +154,7 @@ class Engine:
             session, lost = self._start_over(session, error)
             self._tell(news + lost)
             return session
+        news += self._place(session)
         for one in finished:
             order = self._orders.pop(one.handle, None)
             if order is not None:
@@ -168,14 +174,17 @@ class Engine:
         return finished
 
     def _take_in(self, session: Session) -> list[News]:
+        if not self._fresh and not self._gone:
+            return []
         with self._lock:
             fresh, self._fresh = self._fresh, deque()
             gone, self._gone = self._gone, deque()
         news: list[News] = []
         for order in fresh:
             try:
-                order.handle = session.submit(order.request, order.on_event if order.watched else None)
+                order.handle = session.submit(order.request)
                 self._orders[order.handle] = order
+                self._unplaced.append(order)
             except Exception as error:
                 news.append(self._fail(order, error))
         for order in gone:
@@ -185,7 +194,24 @@ class Engine:
                 self._leave()
         return news
 
+    def _place(self, session: Session) -> list[News]:
+        """Get hold of the rows of those that have a slot now; streams hear of their first token at once."""
+        news: list[News] = []
+        while self._unplaced:
+            order = self._unplaced[0]
+            assert order.handle is not None
+            order.row = session.row(order.handle)
+            if order.row is None and order.handle in self._orders:
+                break
+            self._unplaced.popleft()
+            if order.streamed and order.row is not None and order.row.ids:
+                order.first = time.monotonic()
+                news.append(_told(order, order.row))
+        return news
+
     def _do_asides(self) -> None:
+        if not self._asides:
+            return
         with self._lock:
             asides, self._asides = self._asides, deque()
         for work, future in asides:
@@ -200,11 +226,14 @@ class Engine:
         self._count(order, trace)
         self._mean_seconds += 0.1 * (order.ended - order.created - self._mean_seconds)
         self._leave()
-        events, order.events = tuple(order.events), []
-        return News(order, events, trace)
+        return News(order, Piece.of_trace(trace, order.told) if order.streamed else None, trace)
 
     def _count(self, order: Order, trace: Trace) -> None:
         order.ended = time.monotonic()
+        if order.streamed:
+            order.first = order.first or order.ended
+        if order.timed:
+            order.mark(trace.authors, order.ended)
         try:
             self._on_finished(order, trace)
         except Exception:
@@ -229,6 +258,7 @@ class Engine:
         with suppress(Exception):
             session.step()  # every row is cancelled: this frees their caches and asks no model
         self._orders, self._cancelled = {}, {}
+        self._unplaced.clear()
         if self._failures >= FAILURES:
             self._tell(lost)
             raise error
@@ -248,13 +278,22 @@ class Engine:
         """Hand out what happened; streams wait a little after their first token, so that many travel in one go."""
         now = time.monotonic()
         due = now - self._told >= NEWS_SECONDS
+        if due:
+            self._told = now
+            news += [_told(order, order.row) for order in self._orders.values()
+                     if order.streamed and order.row is not None and len(order.row.ids) > order.told]
         for order in self._orders.values():
-            if order.events and (due or not order.told):
-                news.append(News(order, tuple(order.events)))
-                order.events, order.told = [], True
-        self._told = now if due else self._told
+            if order.timed and order.row is not None:
+                order.mark(order.row.authors, now)
         if news and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_hand_out, news)
+
+
+def _told(order: Order, row: Row) -> News:
+    """A stream's news: what was written since it last heard."""
+    piece = Piece.of_row(row, order.told)
+    order.told = len(row.ids)
+    return News(order, piece)
 
 
 def _hand_out(news: list[News]) -> None:

@@ -15,7 +15,7 @@ from relayllm.serving.engine_thread import Engine, engine_of
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.orders import Order
-from relayllm.serving.prompts import Reader
+from relayllm.serving.prompts import Reader, Words
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 Watcher = Callable[["Served", Order, Trace, bool], None]
@@ -39,6 +39,7 @@ class Served:
     decoder: Any
     engine: Engine
     reader: Reader
+    words: Words
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
     dial: Dial | None = None
@@ -70,7 +71,7 @@ class Fleet:
         """Put a model to work under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda order, trace: self._finished(served, order, trace))
-        served = Served(name, version, alias, decoder, engine, Reader(decoder), defaults, dial=dial)
+        served = Served(name, version, alias, decoder, engine, Reader(decoder), Words.of(decoder), defaults, dial=dial)
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, served)

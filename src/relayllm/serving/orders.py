@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from relayllm.relay.scheduler import Event, Request
+from relayllm.relay.row import Row
+from relayllm.relay.scheduler import Request
 from relayllm.relay.trace import Author, Trace
+
+Top = tuple[tuple[int, float], ...]
 
 
 class Busy(Exception):
@@ -26,31 +30,55 @@ class Order:
     inbox: Inbox
     index: int = 0
     streamed: bool = False
-    watched: bool = True
-    """Told of every token. What nobody watches is not turned into text token by token, which saves a tenth."""
+    timed: bool = False
+    """Note when the pen passes, for whoever draws it."""
     created: float = field(default_factory=time.monotonic)
     first: float = 0.0
-    """When the first token came; 0 when nobody watched."""
+    """When a stream's first token came; 0 for others."""
     ended: float = 0.0
     marks: list[tuple[float, Author]] = field(default_factory=list)
     """When the pen passed, and to whom."""
-    teacher_tokens: int = 0
-    """So far; what a cancelled order has cost."""
+    marked: int = 0
     short: int | None = None
     """Its allowance of teacher tokens, when a key's budget made it smaller than what was asked."""
-    events: list[Event] = field(default_factory=list)
-    told: bool = False
+    row: Row | None = None
+    """The completion while it is written; the engine's own, to read. Nothing is noted token by token."""
+    told: int = 0
+    """Tokens that the stream has heard of."""
     handle: int | None = None
 
-    def on_event(self, event: Event) -> None:
-        """Called by the session, token by token."""
-        if not self.marks or self.marks[-1][1] is not event.author:
-            now = time.monotonic()
-            self.first = self.first or now
-            self.marks.append((now, event.author))
-        self.teacher_tokens += event.author is Author.TEACHER
-        if self.streamed:
-            self.events.append(event)
+    @property
+    def teacher_tokens(self) -> int:
+        """So far; what a cancelled order has cost."""
+        return 0 if self.row is None else self.row.teacher_tokens
+
+    def mark(self, authors: Sequence[Author], now: float) -> None:
+        """Note who has had the pen since the last look."""
+        for author in authors[self.marked:]:
+            if not self.marks or self.marks[-1][1] is not author:
+                self.marks.append((now, author))
+        self.marked = len(authors)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens that a stream has not heard of yet, one entry per token in each."""
+
+    ids: Sequence[int]
+    authors: Sequence[Author]
+    logprobs: Sequence[float | None]
+    tops: Sequence[Top]
+    """Empty unless the request asks for the likeliest tokens."""
+
+    @classmethod
+    def of_row(cls, row: Row, start: int) -> Piece:
+        """What a running completion has from `start` on."""
+        return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
+
+    @classmethod
+    def of_trace(cls, trace: Trace, start: int = 0) -> Piece:
+        """What a finished completion has from `start` on."""
+        return cls(trace.token_ids[start:], trace.authors[start:], trace.logprobs[start:], trace.tops[start:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +86,43 @@ class News:
     """What happened to an order: more tokens, its end, or its failure."""
 
     order: Order
-    events: tuple[Event, ...] = ()
+    piece: Piece | None = None
     trace: Trace | None = None
     error: Exception | None = None
 
 
 class Inbox:
-    """Where the orders of one HTTP request report to; read on the event loop."""
+    """Where the orders of one HTTP request report to; for the event loop alone."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[News] = asyncio.Queue()
-        self.put = self._queue.put_nowait
-        self.get = self._queue.get
+        self._news: list[News] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, news: News) -> None:
+        """Add news."""
+        self._news.append(news)
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+    async def take(self, seconds: float | None = None) -> list[News]:
+        """All the news there are; waits for some, and after so many seconds returns none.
+
+        `asyncio.wait_for` makes a task for every wait; a timer is a tenth of that.
+        """
+        if not self._news:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = None if seconds is None else loop.call_later(seconds, _wake, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        news, self._news = self._news, []
+        return news
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

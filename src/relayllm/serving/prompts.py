@@ -11,6 +11,7 @@ from typing import Any
 
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import DataError
+from relayllm.relay.command import CommandTokens
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.errors import bad_request
 
@@ -26,6 +27,19 @@ class ReadPrompt:
     teacher_ids: tuple[int, ...] | None = None
     text: str = ""
     """As the client sent it, for echo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the event loop reads tokens with."""
+
+    tokenizer: Any
+    commands: CommandTokens
+
+    @classmethod
+    def of(cls, decoder: Any) -> Words:
+        """With a tokenizer of its own: one is not safe in two threads, and the engine uses the decoder's."""
+        return cls(copy.deepcopy(decoder.tokenizer), decoder.commands)
 
 
 class Reader:

@@ -60,7 +60,7 @@ class RelayModel(PythonModel):
         prompts, options = read_prompts(model_input), self._options(params)
         with self._alone, _BadRequest():
             traces = self._decoder.generate(prompts, slots=int(self._package.decoding["slots"]), **options)
-        return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
+        return answer_table(traces)
 
     def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer one prompt and yield each token with its author as it is written."""
@@ -70,8 +70,7 @@ class RelayModel(PythonModel):
                 f"predict_stream writes one answer and got {len(prompts)} prompts: call it once for each")
         with self._alone, _BadRequest():
             for event in self._decoder.stream(prompts[0], **options):
-                yield {"token_id": int(event.token_id), "text": event.text, "author": str(event.author.value),
-                       "position": int(event.position)}
+                yield event_row(event)
 
     def _options(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         options = read_params(params, self._package.decoding)
@@ -154,6 +153,17 @@ def refuse_unknown(record: logging.LogRecord) -> bool:
     if message.startswith("Unrecognized params") and all(name in message for name in PARAMS):
         raise _unknown([message.removeprefix("Unrecognized params ").split("]")[0].strip("[").replace("'", "")])
     return True
+
+
+def answer_table(traces: Sequence[Any]) -> pd.DataFrame:
+    """Answers as the table that goes back."""
+    return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
+
+
+def event_row(event: Any) -> dict[str, Any]:
+    """One token of a stream."""
+    return {"token_id": int(event.token_id), "text": event.text, "author": str(event.author.value),
+            "position": int(event.position)}
 
 
 def answer_row(trace: Any) -> dict[str, Any]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relayllm.serving.answering import Answering, Job, summary
-from relayllm.serving.answers import Json, chat_logprobs, finish_reason, text_logprobs, usage
+from relayllm.serving.answering import Answering, summary
+from relayllm.serving.answers import NOTHING, Json, chat_logprobs, finish_reason, text_logprobs, usage
 from relayllm.serving.api import AnyRequest, ChatRequest, CompletionRequest
-from relayllm.serving.budgets import Key, Keys
+from relayllm.serving.budgets import Key
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.fleet import Fleet
+from relayllm.serving.jobs import Job, Jobs
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.orders import Broken
+from relayllm.serving.orders import Broken, Piece
 from relayllm.serving.streams import EventStream, unless_gone
 
 GONE = 499
@@ -39,10 +40,10 @@ async def who(request: Request) -> Key:
 Asker = Annotated[Key, Depends(who)]
 
 
-def api(fleet: Fleet, keys: Keys, metrics: Metrics) -> APIRouter:
+def api(jobs: Jobs) -> APIRouter:
     """The OpenAI-compatible routes."""
     router = APIRouter(prefix="/v1")
-    answering = Answering(fleet, keys, metrics)
+    answering, fleet = Answering(jobs), jobs.fleet
 
     @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
@@ -95,18 +96,17 @@ def watch(fleet: Fleet, metrics: Metrics) -> APIRouter:
 async def _answer(answering: Answering, request: Request, body: AnyRequest, key: Key) -> Response:
     job = await answering.begin(body, key)
     if body.stream:
-        return EventStream(answering.chunks(job), lambda: answering.end(job))
+        return EventStream(answering.chunks(job, body), lambda: answering.jobs.end(job))
     try:
-        there, answer = await unless_gone(request, _whole(answering, job))
-        return JSONResponse(answer) if there else Response(status_code=GONE)
+        there, answer = await unless_gone(request, _whole(answering, job, body))
+        return Response(orjson.dumps(answer), media_type="application/json") if there else Response(status_code=GONE)
     finally:
-        answering.end(job)
+        answering.jobs.end(job)
 
 
-async def _whole(answering: Answering, job: Job) -> Json:
+async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
     """The answer in one piece."""
-    body = job.body
-    traces = await answering.traces(job) if job.orders else []
+    traces = await answering.jobs.traces(job) if job.orders else []
     if isinstance(body, ChatRequest):
         choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
     else:
@@ -118,15 +118,14 @@ async def _whole(answering: Answering, job: Job) -> Json:
 
 
 def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.served.decoder.tokenizer, trace, body.top_logprobs or 0) \
-        if body.wants_logprobs else None
+    logprobs = chat_logprobs(job.served.words.tokenizer, Piece.of_trace(trace)) if body.wants_logprobs else None
     return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
             "logprobs": logprobs, "finish_reason": finish_reason(trace)}
 
 
 async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
     try:
-        scores = await answering.scores(job) if body.echo and body.wants_logprobs else None
+        scores = await answering.scores(job, body) if body.echo and body.wants_logprobs else None
     except Broken as error:
         raise unavailable(str(error)) from error
     choices: list[Json] = []
@@ -134,8 +133,8 @@ async def _text_choices(answering: Answering, job: Job, body: CompletionRequest,
         place = index // body.samples
         trace = traces[index] if traces else None
         text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.served.decoder.tokenizer, trace, scores[place] if scores else None) \
-            if body.wants_logprobs else None
+        logprobs = text_logprobs(job.served.words.tokenizer, Piece.of_trace(trace) if trace else NOTHING,
+                                 scores[place] if scores else None) if body.wants_logprobs else None
         choices.append({"index": index, "text": text, "logprobs": logprobs,
                         "finish_reason": finish_reason(trace) if trace else "length"})
     return choices

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+import orjson
 from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from relayllm.relay.scheduler import Event
 from relayllm.relay.trace import Author, Trace
-from relayllm.serving.answers import Head, Json, finish_reason
+from relayllm.relay.writing import Detokenizer
+from relayllm.serving.answers import Head, Json, chat_logprobs, finish_reason, text_logprobs
+from relayllm.serving.orders import Piece
+from relayllm.serving.prompts import Words
 
 SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that no proxy takes the connection for dead."""
@@ -24,37 +27,53 @@ DONE = b"data: [DONE]\n\n"
 
 def sse(value: Json) -> bytes:
     """One event."""
-    return b"data: " + json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n\n"
+    return b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+@dataclass
+class Told:
+    """What a stream has said of one choice."""
+
+    text: Detokenizer
+    characters: int = 0
+    command: list[int] = field(default_factory=list)
+    """Tokens of a command that is not whole yet."""
+    offset: int = 0
+    """Where the next token begins, as `text_offset` counts: in the texts of all tokens."""
 
 
 class Chunks:
-    """Makes the chunks of one answer; knows per choice what was told so far."""
+    """Makes the chunks of one answer; knows per choice what was told so far. Text is made here, not by the engine."""
 
-    def __init__(self, head: Head, *, chat: bool, usage: bool) -> None:
-        self._head, self._chat = head, chat
+    def __init__(self, head: Head, words: Words, *, chat: bool, usage: bool, scored: bool,
+                 stop: Sequence[str] = ()) -> None:
+        self._head, self._words, self._chat, self._scored, self._stop = head, words, chat, scored, stop
         self._more: Json = {"usage": None} if usage else {}
-        self._told: dict[int, int] = {}
-        self._number: dict[int, str] = {}
+        self._choices: dict[int, Told] = {}
 
     def first(self, choice: int, echo: str = "") -> bytes:
         """The role, or the echoed prompt."""
         return self._chunk(choice, echo, None, first=True)
 
-    def tokens(self, choice: int, events: Sequence[Event]) -> Iterator[bytes]:
+    def tokens(self, choice: int, piece: Piece) -> Iterator[bytes]:
         """A chunk for each run of one author, and one for each call that begins."""
-        for command, run in groupby(events, key=lambda event: event.author is Author.COMMAND):
-            if command:
-                yield from self._calls(choice, run)
+        told, start = self._told(choice), 0
+        for author, group in groupby(piece.authors):
+            stop = start + len(list(group))
+            run = Piece(piece.ids[start:stop], piece.authors[start:stop], piece.logprobs[start:stop],
+                        piece.tops[start:stop])
+            start = stop
+            if author is Author.COMMAND:
+                yield from self._commands(choice, told, run)
                 continue
-            for author, tokens in groupby(run, key=lambda event: event.author):
-                written = list(tokens)
-                text = "".join(event.text for event in written)
-                self._told[choice] = self._told.get(choice, 0) + len(text)
-                yield self._chunk(choice, text, None, relay={"author": author.value, "tokens": len(written)})
+            text = told.text.extend(run.ids)
+            told.characters += len(text)
+            yield self._chunk(choice, text, None, relay={"author": author.value, "tokens": len(run.ids)},
+                              logprobs=self._logprobs(told, run))
 
     def last(self, choice: int, trace: Trace, relay: Json | None = None) -> Iterator[bytes]:
         """What is still untold, and why it ended; the choice that ends last brings the relay's field."""
-        rest = trace.text[self._told.get(choice, 0):]
+        rest = trace.text[self._told(choice).characters:]
         if rest:
             yield self._chunk(choice, rest, None)
         yield self._chunk(choice, "", finish_reason(trace), relay=relay)
@@ -63,20 +82,36 @@ class Chunks:
         """The chunk that `stream_options.include_usage` asks for: it has no choices."""
         return sse(self._head.json(choices=[], usage=usage))
 
-    def _calls(self, choice: int, events: Iterator[Event]) -> Iterator[bytes]:
-        """Commands come token by token: tell them when they are whole."""
-        for event in events:
-            written = self._number.get(choice, "") + event.text
-            self._number[choice] = written
-            if event.text == "</call>":
-                self._number[choice] = ""
-                n = int(written.removeprefix("<call>").removesuffix("</call>"))
-                yield self._chunk(choice, "", None, relay={"author": "command", "call": n,
-                                                           "tokens": 2 + len(str(n))})
+    def _told(self, choice: int) -> Told:
+        if choice not in self._choices:
+            self._choices[choice] = Told(Detokenizer(self._words.tokenizer, self._words.commands, self._stop))
+        return self._choices[choice]
+
+    def _commands(self, choice: int, told: Told, run: Piece) -> Iterator[bytes]:
+        """Commands come token by token: tell them when they are whole, their log-probabilities at once."""
+        if self._scored:
+            yield self._chunk(choice, "", None, logprobs=self._logprobs(told, run))
+        commands = self._words.commands
+        for token in run.ids:
+            told.command.append(token)
+            if token == commands.end:
+                digits = [commands.value[one] for one in told.command[1:-1]]
+                yield self._chunk(choice, "", None, relay={"author": "command", "call": int("".join(map(str, digits))),
+                                                           "tokens": len(told.command)})
+                told.command = []
+
+    def _logprobs(self, told: Told, run: Piece) -> Json | None:
+        if not self._scored:
+            return None
+        if self._chat:
+            return chat_logprobs(self._words.tokenizer, run)
+        found = text_logprobs(self._words.tokenizer, run, at=told.offset)
+        told.offset += sum(map(len, found["tokens"]))
+        return found
 
     def _chunk(self, choice: int, text: str, reason: str | None, *, first: bool = False,
-               relay: Json | None = None) -> bytes:
-        body: Json = {"index": choice, "logprobs": None, "finish_reason": reason}
+               relay: Json | None = None, logprobs: Json | None = None) -> bytes:
+        body: Json = {"index": choice, "logprobs": logprobs, "finish_reason": reason}
         if self._chat:
             body["delta"] = {"role": "assistant", "content": ""} if first else {"content": text} if text else {}
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,10 +19,12 @@ def finished():
     decoder = scripted_decoder()
     session = decoder.session(1)
     order = Order(decoder.request("x", Options(max_new_tokens=60)), Inbox())
-    session.submit(order.request, order.on_event)
+    handle = session.submit(order.request)
     done = []
     while session.busy:
         done += session.step()
+        row = session.row(handle)
+        order.mark(row.authors if row else done[0].trace.authors, time.monotonic())
     order.ended = order.marks[-1][0] + 1.0
     return order, done[0].trace
 

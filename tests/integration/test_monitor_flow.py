@@ -1,0 +1,68 @@
+"""The monitoring flow against a really served version: it reports, it rolls back, and the server follows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from relayllm import RelayDecoder
+from relayllm.problems.problem import Problem, write_problems
+from relayllm.problems.prompting import messages
+from relayllm.registry import Registry
+from relayllm.serving.packaging import write_package
+from tests.fakes_serving import eventually
+from tests.integration.test_release import package, parts, place, varied  # noqa: F401
+from tests.integration.test_server_registry import served, version
+from tests.small_packages import DECODING, record
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+PROBLEMS = [Problem(f"pens-{index}", f"A shelf holds {index + 2} boxes with 7 pens each. How many?", "no number",
+                    "pens") for index in range(10)]
+
+
+@pytest.fixture
+def honest(parts, place):  # noqa: F811
+    """A package whose record says what its models really answer: nothing right, and so many teacher tokens."""
+    decoder = RelayDecoder.from_pretrained(parts.student, parts.teacher)
+    traces = decoder.generate([messages(problem) for problem in PROBLEMS], **DECODING)
+    said = {problem.id: [0.0, float(trace.ledger.teacher_tokens), float(len(trace.token_ids))]
+            for problem, trace in zip(PROBLEMS, traces, strict=True)}
+    write_package(replace(parts, record=record(accuracy=0.0, parity=parts.record["parity"]), outcomes={"pens": said}),
+                  place.root / "honest", place)
+    return place.root / "honest"
+
+
+@pytest.fixture
+def monitor(place, monkeypatch):  # noqa: F811
+    """Runs the flow where the registry is; returns the name of the state that it ends in."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    from flows.monitor_flow import monitor as flow
+
+    write_problems(place.root / "data/benchmarks/pens.jsonl", PROBLEMS)
+    for name, value in {"RELAY_ROOT": str(place.root), "MLFLOW_TRACKING_URI": place.tracking_uri,
+                        "MLFLOW_REGISTRY_URI": place.registry_uri, "RELAY_API_KEY": ""}.items():
+        monkeypatch.setenv(name, value)
+    with prefect_test_harness(server_startup_timeout=120):
+        yield lambda client, act: flow(url=str(client.base_url), problems=10, act=act, seed=0, return_state=True).name
+
+
+def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, place, honest, monitor):  # noqa: F811
+    registry = Registry(place)
+    first = registry.promote(registry.register(honest), "the first")
+    second = registry.promote(registry.register(varied(parts, place, "boastful", 10)), "it says that it solves all")
+    with served(place) as client:
+        assert version(client) == str(second.number)
+
+        assert monitor(client, "warn") == "Failed"
+        assert registry.champion("relay-decoder").number == second.number
+        assert "monitor.accuracy" in registry.champion("relay-decoder").tags
+
+        assert monitor(client, "rollback") == "RolledBack"
+        assert registry.champion("relay-decoder").number == first.number
+        assert registry.find("relay-decoder", second.number).tags["status"] == "rolled back"
+        assert eventually(lambda: version(client) == str(first.number), 60)
+
+        assert monitor(client, "rollback") == "Completed"
+        assert registry.champion("relay-decoder").number == first.number

@@ -1,4 +1,4 @@
-"""Attention for the slot caches: grouped heads without copying keys, masks given as they are."""
+"""Attention over the slot caches, part by part of a pack: grouped heads without copying keys."""
 
 from __future__ import annotations
 
@@ -7,31 +7,44 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from relayllm.engines.pack import Pack, Part
+
 NAME = "relay"
 
 
 def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
-           attention_mask: torch.Tensor | None, scaling: float | None = None,
+           attention_mask: torch.Tensor | None, scaling: float | None = None, *, pack: Pack,
            **_: Any) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention.
 
-    query (rows, heads, tokens, dim); key, value (rows, kv_heads, keys, dim); mask (rows, 1, tokens, keys), True where
-    a query may look, or None for "everywhere". The heads of one group stand side by side as further queries, so keys
-    need not be repeated for them. Returns (rows, tokens, heads, dim).
+    query (1, heads, padded, dim); key, value: all of a layer, (slots, kv_heads, capacity, dim). Returns
+    (1, padded, heads, dim), zero where the pack is padding.
     """
-    rows, heads, tokens, dim = query.shape
-    groups = heads // key.shape[1]
-    mask = attention_mask
-    if groups > 1:
-        query = query.reshape(rows, key.shape[1], groups * tokens, dim)
-        if mask is not None and tokens > 1:
-            mask = mask.repeat(1, 1, groups, 1)
-    out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
-    return out.reshape(rows, heads, tokens, dim).transpose(1, 2), None
+    query = query[0].transpose(0, 1)  # (padded, heads, dim)
+    if len(pack.parts) == 1 and pack.tokens == len(query):
+        return _part(query, key, value, pack.parts[0], scaling)[None], None
+    out = torch.zeros(query.shape, dtype=query.dtype, device=query.device)
+    for part in pack.parts:
+        chosen = slice(part.begin, part.begin + part.rows * part.tokens)
+        out[chosen] = _part(query[chosen], key, value, part, scaling)
+    return out[None], None
+
+
+def _part(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, part: Part,
+          scaling: float | None) -> torch.Tensor:
+    """The heads of one group stand side by side as further queries, so keys need not be repeated for them."""
+    heads, dim = query.shape[1:]
+    rows, tokens = part.rows, part.tokens
+    grouped = query.reshape(rows, tokens, heads, dim).transpose(1, 2).reshape(
+        rows, key.shape[1], heads // key.shape[1] * tokens, dim)
+    chosen = slice(part.slot, part.slot + rows)
+    out = scaled_dot_product_attention(grouped, key[chosen, :, :part.seen], value[chosen, :, :part.seen],
+                                       attn_mask=part.mask, scale=scaling)
+    return out.reshape(rows, heads, tokens, dim).transpose(1, 2).reshape(rows * tokens, heads, dim)
 
 
 def register() -> None:
-    """Make transformers know it by name. It has no mask function: masks come from the engine or are not needed."""
+    """Make transformers know it by name. It has no mask function: masks come with the pack."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)

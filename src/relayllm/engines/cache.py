@@ -7,30 +7,14 @@ as their cache: they call `update` once per layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from relayllm.engines.pack import Pack
+
 BLOCK = 64
 """Capacities are multiples of this many tokens."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """Where one forward writes and what it reads."""
-
-    slots: list[int]
-    starts: list[int]
-    tokens: int
-    """Tokens per row, padding included."""
-    seen: int
-    """Keys that attention reads: the longest row, its new tokens included."""
-    first: bool
-    """Nothing was in any of these rows before: attention needs the new keys only."""
-    rows: torch.Tensor | None = None
-    positions: torch.Tensor | None = None
 
 
 class SlotCache:
@@ -42,11 +26,12 @@ class SlotCache:
         self._layers = config.num_hidden_layers
         self._heads = config.num_key_value_heads
         self._dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self._device, self._dtype = device, dtype
+        self._device, self.dtype = device, dtype
         self.slots = self.capacity = 0
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
-        self._step = _Step([], [], 0, 0, True)
+        self.pack: Pack | None = None
+        """What the next forward is about."""
 
     def bytes(self) -> int:
         """Memory of the tensors."""
@@ -61,7 +46,7 @@ class SlotCache:
         for side in (self.keys, self.values):
             for layer in range(self._layers):
                 # zeros, not empty: a masked key still takes part in a product, and NaN times nothing is NaN
-                grown = torch.zeros(slots, self._heads, capacity, self._dim, device=self._device, dtype=self._dtype)
+                grown = torch.zeros(slots, self._heads, capacity, self._dim, device=self._device, dtype=self.dtype)
                 if self.slots:
                     grown[:self.slots, :, :self.capacity] = side[layer]
                     side[layer] = grown
@@ -69,23 +54,10 @@ class SlotCache:
                     side.append(grown)
         self.slots, self.capacity = slots, capacity
 
-    def prepare(self, slots: Sequence[int], starts: Sequence[int], tokens: int) -> None:
-        """Say which rows the next forward is about: each reads `tokens` more after its `starts` cached ones."""
-        step = _Step(list(slots), list(starts), tokens, max(starts) + tokens, max(starts) == 0)
-        if len(step.slots) > 1:
-            step.rows = torch.tensor(step.slots, device=self._device)
-            begin = torch.tensor(step.starts, device=self._device)
-            step.positions = begin[:, None] + torch.arange(tokens, device=self._device)  # (rows, tokens)
-        self._step = step
-
     def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any,
                **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store new keys and values (rows, kv_heads, tokens, head_dim); return all that these rows attend to."""
+        """Store new keys and values (1, kv_heads, padded, head_dim); return all of this layer's."""
         return self._put(self.keys[layer], keys), self._put(self.values[layer], values)
-
-    def get_seq_length(self, layer: int = 0) -> int:
-        """Keys before the new ones; positions are given explicitly, so models only ask to size masks."""
-        return self._step.seen - self._step.tokens
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy a row's first tokens to another slot."""
@@ -100,17 +72,11 @@ class SlotCache:
             tensor[other, :, :tokens] = kept
 
     def _put(self, store: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        step = self._step
-        if step.rows is None:
-            slot, start = step.slots[0], step.starts[0]
-            store[slot, :, start:step.seen] = new[0]
-            return store[slot:slot + 1, :, :step.seen]
-        if step.tokens == 1:
-            store[step.rows, :, step.positions[:, 0]] = new[:, :, 0]  # type: ignore[index]
+        pack = self.pack
+        assert pack is not None
+        if len(pack.parts) == 1 and pack.parts[0].rows == 1:  # a slice is written several times as fast
+            part = pack.parts[0]
+            store[part.slot, :, part.seen - part.tokens:part.seen] = new[0, :, :part.tokens]
         else:
-            store[step.rows[:, None], :, step.positions] = new.transpose(1, 2)
-        if step.first:
-            return new
-        if step.slots == list(range(len(step.slots))):
-            return store[:len(step.slots), :, :step.seen]
-        return store[:, :, :step.seen].index_select(0, step.rows)
+            store[pack.slots[:pack.tokens], :, pack.positions[0, :pack.tokens]] = new[0, :, :pack.tokens].transpose(0, 1)
+        return store

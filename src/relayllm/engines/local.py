@@ -11,11 +11,12 @@ import torch
 
 from relayllm.engines import attention
 from relayllm.engines.cache import SlotCache
+from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
 from relayllm.relay.engine import Ask, Said
 
 READ_AT_ONCE = 2048
-"""Tokens of one reading forward at most, padding included: bounds its memory."""
+"""Tokens of one forward at most, except that one row is read whole: bounds its memory."""
 
 
 class LocalEngine:
@@ -28,7 +29,9 @@ class LocalEngine:
         self._body = getattr(model, model.base_model_prefix)
         self._head = model.get_output_embeddings()
         self._device = next(model.parameters()).device
-        self.cache = SlotCache(model.config.get_text_config(), self._device, next(model.parameters()).dtype)
+        config = model.config.get_text_config()
+        self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
+        self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
         rows_of_logits = self._head.weight.shape[0]
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
         self._slot: dict[int, int] = {}
@@ -68,14 +71,32 @@ class LocalEngine:
         started = time.perf_counter()
         said = Said([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [],
                     tops=[()] * len(asks) if any(ask.top for ask in asks) else [])
+        twins = self._twins(asks)
         with self._own_attention():
-            single = [i for i, ask in enumerate(asks) if len(ask.fresh) == 1 and self._length[ask.row]]
-            if single:
-                self._answer(single, self._decode([asks[i] for i in single]), asks, said, entropy)
-            for group in self._reading_groups(asks, set(single)):
-                self._answer(group, self._read([asks[i] for i in group]), asks, said, entropy)
+            for group in _bounded([*twins], asks):
+                logits = self._read([asks[i] for i in group])
+                for leader in group:
+                    self._copy(asks[leader], [asks[i] for i in twins[leader][1:]])
+                sources = [place for place, leader in enumerate(group) for _ in twins[leader]]
+                if len(sources) > len(group):
+                    logits = logits[torch.tensor(sources, device=self._device)]
+                self._answer([i for leader in group for i in twins[leader]], logits, asks, said, entropy)
         said.seconds = time.perf_counter() - started
         return said
+
+    def _twins(self, asks: Sequence[Ask]) -> dict[int, list[int]]:
+        """Each ask that is read, and those that ask the same: fresh rows of one prompt are read once."""
+        leaders: dict[Any, int] = {}
+        twins: dict[int, list[int]] = {}
+        for index, ask in enumerate(asks):
+            leader = leaders.setdefault(index if self._length[ask.row] else tuple(ask.fresh), index)
+            twins.setdefault(leader, []).append(index)
+        return twins
+
+    def _copy(self, leader: Ask, twins: Sequence[Ask]) -> None:
+        for ask in twins:
+            self.cache.copy(self._slot[leader.row], self._slot[ask.row], len(leader.fresh))
+            self._length[ask.row] = len(leader.fresh)
 
     def _answer(self, indices: list[int], logits: torch.Tensor, asks: Sequence[Ask], said: Said,
                 entropy: bool) -> None:
@@ -87,85 +108,24 @@ class LocalEngine:
             if tops:
                 said.tops[index] = tops[place]
 
-    def _decode(self, asks: list[Ask]) -> torch.Tensor:
-        """One new token per row, rows in the first slots: logits (rows, V)."""
-        self._to_front([ask.row for ask in asks])
-        asks_by_slot = sorted(range(len(asks)), key=lambda i: self._slot[asks[i].row])
-        rows = [asks[i].row for i in asks_by_slot]
-        starts = [self._length[row] for row in rows]
-        positions = torch.tensor(starts, device=self._device)[:, None]  # (rows, 1)
-        ids = torch.tensor([asks[i].fresh for i in asks_by_slot], device=self._device)  # (rows, 1)
-        seen = max(starts) + 1
-        mask = None
-        if min(starts) + 1 < seen:
-            mask = (torch.arange(seen, device=self._device) <= positions)[:, None, None]  # (rows, 1, 1, keys)
-        self.cache.reserve(len(self._holder), seen)
-        self.cache.prepare([self._slot[row] for row in rows], starts, 1)
-        logits = self._forward(ids, positions, mask, None)
-        for row in rows:
-            self._length[row] += 1
-        if asks_by_slot == list(range(len(asks))):
-            return logits
-        back = torch.tensor(asks_by_slot, device=self._device).argsort()
-        return logits[back]
-
-    def _read(self, asks: list[Ask]) -> torch.Tensor:
-        """Several new tokens per row; fresh rows with the same prompt are read once. Logits (rows, V)."""
-        leaders: dict[Any, int] = {}
-        for index, ask in enumerate(asks):
-            leaders.setdefault(index if self._length[ask.row] else tuple(ask.fresh), index)
-        which = list(leaders.values())
-        logits = self._read_distinct([asks[i] for i in which])
-        place = {index: at for at, index in enumerate(which)}
-        sources: list[int] = []
-        for index, ask in enumerate(asks):
-            if index in place:
-                sources.append(place[index])
-                continue
-            leader = leaders[tuple(ask.fresh)]
-            self.cache.copy(self._slot[asks[leader].row], self._slot[ask.row], len(ask.fresh))
-            self._length[ask.row] = len(ask.fresh)
-            sources.append(place[leader])
-        return logits if len(which) == len(asks) else logits[torch.tensor(sources, device=self._device)]
-
-    def _read_distinct(self, asks: list[Ask]) -> torch.Tensor:
-        tokens = max(len(ask.fresh) for ask in asks)
-        starts = [self._length[ask.row] for ask in asks]
-        begin = torch.tensor(starts, device=self._device)[:, None]  # (rows, 1)
-        positions = begin + torch.arange(tokens, device=self._device)  # (rows, tokens)
-        ids = torch.tensor([ask.fresh + [0] * (tokens - len(ask.fresh)) for ask in asks], device=self._device)
-        keys = torch.arange(max(starts) + tokens, device=self._device)
-        mask = (keys <= positions[:, :, None])[:, None]  # (rows, 1, tokens, keys)
-        self.cache.reserve(len(self._holder), max(starts) + tokens)
-        self.cache.prepare([self._slot[ask.row] for ask in asks], starts, tokens)
-        last = torch.tensor([len(ask.fresh) - 1 for ask in asks], device=self._device)
-        logits = self._forward(ids, positions, mask, last)
+    def _read(self, asks: Sequence[Ask]) -> torch.Tensor:
+        """What is fresh of all these rows, in one forward; logits (rows, V)."""
+        self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
+        readings = [Reading(self._slot[ask.row], self._length[ask.row], ask.fresh) for ask in asks]
+        self.cache.reserve(len(self._holder), max(one.start + len(one.fresh) for one in readings))
+        logits = self._forward(packed(readings, self._masks))
         for ask in asks:
             self._length[ask.row] += len(ask.fresh)
         return logits
 
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None,
-                 last: torch.Tensor | None) -> torch.Tensor:
+    def _forward(self, pack: Pack) -> torch.Tensor:
         started = time.perf_counter()
-        hidden = self._body(input_ids=ids, position_ids=positions, attention_mask=mask, past_key_values=self.cache,
-                            use_cache=True).last_hidden_state  # (rows, tokens, width)
-        chosen = hidden[:, -1] if last is None else hidden[torch.arange(len(last), device=self._device), last]
-        logits = self._head(chosen)  # (rows, V)
+        self.cache.pack = pack
+        hidden = self._body(input_ids=pack.ids, position_ids=pack.positions, past_key_values=self.cache,
+                            use_cache=True, pack=pack).last_hidden_state  # (1, padded, width)
+        logits = self._head(hidden[0, pack.last])  # (rows, V)
         self.forward_seconds += time.perf_counter() - started
         return logits
-
-    def _reading_groups(self, asks: Sequence[Ask], done: set[int]) -> Iterator[list[int]]:
-        """Rows with much to read, of similar length side by side, bounded in memory."""
-        waiting = sorted((i for i in range(len(asks)) if i not in done), key=lambda i: len(asks[i].fresh))
-        group: list[int] = []
-        for index in waiting:
-            size = len(asks[index].fresh)
-            if group and ((len(group) + 1) * size > READ_AT_ONCE or size > 2 * len(asks[group[0]].fresh) + 32):
-                yield group
-                group = []
-            group.append(index)
-        if group:
-            yield group
 
     def _to_front(self, rows: list[int]) -> None:
         """Move these rows to the first slots."""
@@ -194,3 +154,17 @@ class LocalEngine:
             yield
         finally:
             config._attn_implementation = before
+
+
+def _bounded(indices: list[int], asks: Sequence[Ask]) -> Iterator[list[int]]:
+    """Few forwards, each of a bounded number of tokens: single tokens first, together."""
+    group: list[int] = []
+    size = 0
+    for index in sorted(indices, key=lambda i: len(asks[i].fresh)):
+        size += len(asks[index].fresh)
+        if group and size > READ_AT_ONCE and len(asks[index].fresh) > 1:
+            yield group
+            group, size = [], len(asks[index].fresh)
+        group.append(index)
+    if group:
+        yield group

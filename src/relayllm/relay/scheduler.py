@@ -111,7 +111,7 @@ class Session:
         if writing:
             self._student_writes(writing)
         if calling:
-            self._teacher_writes(calling, idle=not writing)
+            self._teacher_writes(calling, writing=len(writing))
         return self._retire(running)
 
     def _admit(self) -> None:
@@ -164,12 +164,12 @@ class Session:
         one.call_started = time.perf_counter()
         self._teacher.begin(row)
 
-    def _teacher_writes(self, rows: list[_Running], *, idle: bool) -> None:
+    def _teacher_writes(self, rows: list[_Running], *, writing: int) -> None:
         assert self._teacher is not None
-        if idle:
+        if not writing:
             self._teacher.wait(IDLE_SECONDS)
         by_row = {id(one.row): one for one in rows}
-        for row, delivery in self._teacher.advance([one.row for one in rows]):
+        for row, delivery in self._teacher.advance([one.row for one in rows], writing=writing):
             self._deliver(by_row[id(row)], delivery)
 
     def _deliver(self, one: _Running, delivery: Delivery) -> None:

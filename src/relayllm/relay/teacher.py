@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from relayllm.errors import TeacherError
 from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Ask, Engine
+from relayllm.relay.gathering import GATHERING, Gathering
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Row
 
@@ -33,8 +34,8 @@ class Delivery:
 class Teacher(Protocol):
     """Serves calls."""
 
-    def advance(self, rows: Sequence[Row]) -> Iterable[tuple[Row, Delivery]]:
-        """Serve the rows whose pen it holds; yields those with news."""
+    def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
+        """Serve the rows whose pen it holds, while so many others write; yields those with news."""
         ...
 
     def begin(self, row: Row) -> None:
@@ -60,11 +61,13 @@ def draw_for(row: Row) -> float:
 
 
 class LocalTeacher:
-    """A model in this process: one token for every calling row per step, all of them in one batch."""
+    """A model in this process: calls gather, then every calling row gets a token per step, all in one batch."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, gathering: Gathering = GATHERING) -> None:
+        self.engine, self._gathering = engine, gathering
         self._handles: dict[int, int] = {}
+        self._waited = 0
+        """Steps since the first of the calls began that now wait."""
 
     def begin(self, row: Row) -> None:
         """Open a cache at the row's first call; from then on count what is found in it."""
@@ -72,8 +75,13 @@ class LocalTeacher:
             self._handles[id(row)] = self.engine.open()
         row.teacher_cached += self.engine.length(self._handles[id(row)])
 
-    def advance(self, rows: Sequence[Row]) -> Iterable[tuple[Row, Delivery]]:
-        """One step of the batch."""
+    def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
+        """One step of the batch, unless calls still gather; a call that begins joins one that is being written."""
+        begun = any(row.teacher_said for row in rows)
+        if not begun and not self._gathering.serves(calling=len(rows), writing=writing, waited=self._waited):
+            self._waited += 1
+            return
+        self._waited = 0
         said = self.engine.say([self._ask(row) for row in rows])
         share = said.seconds / len(rows)
         for row, token in zip(rows, said.tokens, strict=True):
@@ -118,8 +126,8 @@ class RemoteSide:
                                   seed=key_of(row.key, TEACHER_SALT, row.position) >> 33)
         self._answers[id(row)] = (self._remote.ask(question), time.perf_counter())
 
-    def advance(self, rows: Sequence[Row]) -> Iterable[tuple[Row, Delivery]]:
-        """Empty the mailboxes."""
+    def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
+        """Empty the mailboxes: a server gathers by itself."""
         for row in rows:
             answer, started = self._answers[id(row)]
             done = answer.done  # read before the tokens: nothing may come in between

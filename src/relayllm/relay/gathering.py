@@ -1,0 +1,32 @@
+"""When a teacher in this process serves: not at the first call, while other rows still write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gathering:
+    """Lets calls gather for a few steps, so that they share the teacher's forwards.
+
+    A forward of one row of a large model costs nearly what one of 32 rows does: its weights are read once either way.
+    """
+
+    share: float = 0.25
+    """Of the running rows: when so many call, they are served."""
+    steps: int = 8
+    """Steps of the student that a call waits at most."""
+
+    def serves(self, *, calling: int, writing: int, waited: int) -> bool:
+        """Whether to serve now, with `waited` steps since the oldest call began.
+
+        A row that runs alone is served at once, and so are rows of which none writes.
+        """
+        return not writing or waited >= self.steps or calling >= self.share * (calling + writing)
+
+
+GATHERING = Gathering()
+"""What was measured best; see docs/decisions/."""
+
+AT_ONCE = Gathering(share=0.0, steps=0)
+"""No call waits."""

@@ -171,6 +171,16 @@ class GrpoConfig(Section):
     seed: int
 
 
+class JudgeConfig(Section):
+    """A model that judges every answer a second time, at temperature 0; where it runs is RELAY_JUDGE_URL."""
+
+    model: str
+    prompt: str
+    """Version of what it is asked, in `evaluation.judging`."""
+    max_tokens: Count
+    """It may write so much before its verdict."""
+
+
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
@@ -183,6 +193,8 @@ class EvaluateConfig(Section):
     decoding: Decoding
     """Greedy benchmarks use temperature 0; avg@k benchmarks this temperature."""
     grading_seconds: float
+    judge: JudgeConfig | None
+    """None: the rules alone decide."""
     bootstrap: Count
     seed: int
 

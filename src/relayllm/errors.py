@@ -25,6 +25,10 @@ class TeacherError(RelayError):
     """The teacher did not answer, or answered something that is not an answer."""
 
 
+class JudgeError(RelayError):
+    """The judge of the evaluation is out of reach, or cannot be asked as params.yaml says."""
+
+
 class TrainingError(RelayError):
     """Training cannot go on, or would go on wrongly."""
 

@@ -191,8 +191,8 @@ def _stages(params: Params, decode, train) -> Iterator[Work]:  # type: ignore[no
         yield train(f"grpo {name}: updates", grpo.steps * grpo.mini_batches, rollouts, forwards)
     answers = sum(_answers(params, name) for name in params.ingest.benchmarks)
     yield decode("evaluate: teacher", answers, True)
-    yield decode(f"evaluate: {len(params.evaluate.methods) - 1} other methods",
-                 answers * (len(params.evaluate.methods) - 1))
+    others = [name for name in params.evaluate.methods if name not in ("teacher", "random-query")]  # drawn, not decoded
+    yield decode(f"evaluate: {len(others)} other methods", answers * len(others))
 
 
 def _answers(params: Params, benchmark: str) -> int:

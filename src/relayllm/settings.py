@@ -41,6 +41,8 @@ class Settings:
     experiment: str
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
+    judge_url: str | None
+    """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
 
     @property
     def store(self) -> Path:
@@ -68,6 +70,7 @@ def settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
+        judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
     )
 
 

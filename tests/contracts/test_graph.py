@@ -91,6 +91,15 @@ def test_stage_says_what_the_flow_adds(name):
     assert GRAPH[name]["desc"]
 
 
+def test_pictures_for_dvc_are_those_of_the_report_and_histories_of_runs():
+    from relayllm.evaluation.render import PLOTS
+
+    shown = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
+    assert [path for path in shown if isinstance(path, str)] == [f"artifacts/report/plots/{name}.png" for name in PLOTS]
+    (learning,) = [plot["learning"]["y"] for plot in shown if isinstance(plot, dict)]
+    assert [Path(path).parent.name for path in learning] == [load_params(ROOT / "params.yaml").evaluate.relay]
+
+
 def test_nothing_is_written_into_data():
     outputs = [path for entry in GRAPH.values() for kind in ("outs", "metrics", "plots")
                for path in paths(entry.get(kind, []))]

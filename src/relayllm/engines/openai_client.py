@@ -69,10 +69,11 @@ class Refusal(Exception):
 class CompletionClient:
     """One server, kept connections. Use from one event loop."""
 
-    def __init__(self, url: str, options: RemoteOptions, *, api_key: str | None = None) -> None:
+    def __init__(self, url: str, options: RemoteOptions, *, api_key: str | None = None, role: str = "teacher",
+                 key_variable: str = KEY_VARIABLE) -> None:
         self.url = base_url(url)
-        self._options = options
-        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE)
+        self._options, self._role, self._key_variable = options, role, key_variable
+        key = api_key if api_key is not None else os.environ.get(key_variable)
         limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
         timeout = httpx.Timeout(options.stall_seconds, connect=options.connect_seconds, pool=None)
         self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False,
@@ -124,6 +125,19 @@ class CompletionClient:
         if not finished:
             raise Hiccup(f"{self.url} ended its answer in the middle")
 
+    async def chat(self, body: dict[str, Any]) -> str:
+        """The whole answer of a chat model to `messages`.
+
+        Raises:
+            Hiccup, Refusal: as `complete` does.
+        """
+        answer = await self._send("POST", "/v1/chat/completions", body)
+        try:
+            said = answer["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise Hiccup(f"{self.url} answered without a message: {str(answer)[:200]}") from error
+        return said if isinstance(said, str) else ""
+
     async def close(self) -> None:
         """Let the connections go."""
         await self._http.aclose()
@@ -170,11 +184,11 @@ class CompletionClient:
     def _fault(self, answer: httpx.Response, content: bytes) -> Hiccup | Refusal:
         """What a status other than 200 means."""
         status = answer.status_code
-        fact = f"teacher at {self.url} answered {status}: {_message(content)}"
+        fact = f"{self._role} at {self.url} answered {status}: {_message(content)}"
         if status in BUSY or status >= 500:
             return Hiccup(fact, after=_seconds(answer.headers.get("retry-after")))
         if status in LOCKED:
-            fact += f"; put its API key into the environment variable {KEY_VARIABLE}"
+            fact += f"; put its API key into the environment variable {self._key_variable}"
         return Refusal(fact, status)
 
 
@@ -191,7 +205,9 @@ def base_url(url: str) -> str:
         good = False
     if not good:
         raise ConfigError(f"'{url}' is not the address of a server: give http://HOST:PORT or https://HOST")
-    return url.rstrip("/").removesuffix("/completions").rstrip("/").removesuffix("/v1").rstrip("/")
+    for route in ("/completions", "/chat", "/v1"):
+        url = url.rstrip("/").removesuffix(route)
+    return url.rstrip("/")
 
 
 def _piece(choice: dict[str, Any]) -> Piece:

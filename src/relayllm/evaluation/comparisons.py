@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pandas as pd
+
 from relayllm.evaluation.scores import Score, Scores, average, averages
 from relayllm.evaluation.statistics import (
     Estimate,
@@ -117,6 +119,15 @@ def cell(score: Score) -> dict[str, Any]:
     if score.judged is not None:
         shown |= {"accuracy_judged": number(score.judged.value), "accuracy_judged_ci": interval(score.judged)}
     return shown
+
+
+def agreement(rows: pd.DataFrame) -> dict[str, int]:
+    """How often rule and judge agree on a method's answers, as counts of the four cases and of unclear verdicts."""
+    clear = rows[rows["judged"].notna()]
+    rule, judge = clear["correct"].astype(bool), clear["judged"].astype(bool)
+    return {"both_right": int((rule & judge).sum()), "rule_only": int((rule & ~judge).sum()),
+            "judge_only": int((~rule & judge).sum()), "both_wrong": int((~rule & ~judge).sum()),
+            "unclear": len(rows) - len(clear)}
 
 
 def table(scores: Scores) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
     DIAL,
     HEALTH,
+    JUDGE,
     NONE,
     NOTES,
     between,
     dial_rows,
     headline,
     health_row,
+    judge_rows,
     percent,
     percent_with,
     points,
@@ -28,7 +30,8 @@ from relayllm.evaluation.wording import (
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
     """Render the report; teacher tokens are bold, calls are code."""
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
-             "## Methods and benchmarks", _scores(summary), *_dial(summary), *_comparisons(summary), *_worth(material),
+             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_dial(summary), *_comparisons(summary),
+             *_worth(material),
              "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
              *_examples(material.examples), "## Pictures",
@@ -65,6 +68,11 @@ def _scores(summary: Mapping[str, Any]) -> str:
 
 def _score(cell: Mapping[str, Any] | None) -> str:
     return f"{percent(cell['accuracy'])} {between(cell['accuracy_ci'])}" if cell else NONE
+
+
+def _judge(summary: Mapping[str, Any]) -> list[str]:
+    rows = judge_rows(summary)
+    return ["## Rule and judge", table(JUDGE, rows)] if rows else []
 
 
 def _dial(summary: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -42,6 +42,7 @@ SCHEMA = pa.schema([
 ])
 """The columns every record file has; it may have more (a judge's verdict is `judged`)."""
 
+JUDGED = "judged"
 KEY = ["method", "benchmark", "problem_id", "sample"]
 Spans = list[tuple[str, str]]
 """(author, text) in the order of writing; a command's text is its `<call>n</call>`."""
@@ -114,9 +115,11 @@ def read_spans(text: str) -> Spans:
     return [(str(author), str(part)) for author, part in json.loads(text)]
 
 
-def write_records(path: Path, rows: Iterable[Record]) -> None:
-    """Write the records of one method, whole or not at all."""
+def write_records(path: Path, rows: Iterable[Record], judged: Sequence[bool | None] | None = None) -> None:
+    """Write the records of one method, whole or not at all, with a judge's verdicts when there was one."""
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+    if judged is not None:
+        table = table.append_column(pa.field(JUDGED, pa.bool_()), pa.array(judged, pa.bool_()))
     with written_whole(path) as part:
         pq.write_table(table, part, compression="zstd")
 

@@ -18,12 +18,14 @@ from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
     DIAL,
     HEALTH,
+    JUDGE,
     NONE,
     NOTES,
     between,
     dial_rows,
     headline,
     health_row,
+    judge_rows,
     percent,
     percent_with,
     plain,
@@ -69,6 +71,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "plots": {name: drawn.get(name) for name in PLOTS},
         "benchmarks": list(next(iter(summary["methods"].values()))["benchmarks"]),
         "rows": [_row(name, cells, summary, relay) for name, cells in summary["methods"].items()],
+        "judge": {"head": JUDGE, "rows": judge_rows(summary)},
         "dial": {"head": DIAL, "rows": dial_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
@@ -92,6 +95,7 @@ def inline_svg(name: str, svg: str) -> str:
 
 def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     shown = {"cost": ("cost", True), "table": ("table", True), "differences": ("differences", summary["comparisons"]),
+             "judge": ("judge", summary["judge"]),
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
              "worth": ("worth of a call", material.worth), "health": ("ways to cheat", True),

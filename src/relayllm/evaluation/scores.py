@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from relayllm.evaluation.records import JUDGED
 from relayllm.evaluation.statistics import Answers, Estimate, bootstrap, mean
 
 COLUMNS = ("correct", "call_ratio", "completion_tokens", "teacher_tokens", "calls")
@@ -30,7 +31,7 @@ class Score:
     samples: int
     """Answers per problem."""
     judged: Estimate | None = None
-    """Accuracy with a judge's second look, when the records have a column `judged`."""
+    """Accuracy by the judge when the records have its verdicts; an unclear one counts as the rule has it."""
 
 
 Scores = Mapping[str, Mapping[str, Score]]
@@ -47,7 +48,9 @@ def with_teacher_as_author(frame: pd.DataFrame) -> pd.DataFrame:
 def score(frame: pd.DataFrame, *, draws: int, seed: int) -> Scores:
     """Score every method on every benchmark, with the same problems drawn for all."""
     frame = with_teacher_as_author(frame)
-    columns = [*COLUMNS, *(["judged"] if "judged" in frame else [])]
+    columns = [*COLUMNS, *([JUDGED] if JUDGED in frame else [])]
+    if JUDGED in frame:
+        frame = frame.assign(judged=frame[JUDGED].where(frame[JUDGED].notna(), frame["correct"]).astype(bool))
     found: dict[str, dict[str, Score]] = {name: {} for name in in_order(frame["method"].unique())}
     for benchmark, rows in frame.groupby("benchmark", sort=False):
         answers = {str(name): _answers(group, columns) for name, group in rows.groupby("method", sort=False)}

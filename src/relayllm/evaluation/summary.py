@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from relayllm.evaluation.comparisons import compare, gap, table
+from relayllm.evaluation.comparisons import agreement, compare, gap, table
 from relayllm.evaluation.dial import curve
 from relayllm.evaluation.health import health
+from relayllm.evaluation.records import JUDGED
 from relayllm.evaluation.scores import score
 from relayllm.files import written_whole
 
@@ -53,6 +54,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
         "methods": methods,
         "comparisons": compare(scores, relay),
         "dial": curve(methods, dial),
+        "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
         "health": {name: checks[name] for name in scores},
         "bootstrap": bootstrap,
         "seconds": {name: round(float(value), 1) for name, value in sorted(origin.seconds.items())},

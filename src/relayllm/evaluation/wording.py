@@ -75,6 +75,17 @@ def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
+JUDGE = ("method", "rule", "judge", "both right", "rule only", "judge only", "both wrong", "unclear")
+
+
+def judge_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Rule and judge side by side under the heads of JUDGE: average accuracies, then answers."""
+    cells = {name: summary["methods"][name]["average"] for name in summary["judge"] or ()}
+    return [[name, f"{percent(cell['accuracy'])} {between(cell['accuracy_ci'])}",
+             f"{percent(cell['accuracy_judged'])} {between(cell['accuracy_judged_ci'])}",
+             *map(str, summary["judge"][name].values())] for name, cell in cells.items()]
+
+
 DIAL = ("method", "bias", "call %", "accuracy")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from relayllm.settings import settings
 from relayllm.tracking import report_metrics
 
 if TYPE_CHECKING:
+    from relayllm.evaluation.judging import Judge
     from relayllm.evaluation.records import Record
 
 
@@ -26,12 +27,16 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     from relayllm.evaluation.calibration import Calibration
     from relayllm.evaluation.continuing import continuations
     from relayllm.evaluation.dial import write_dial
+    from relayllm.evaluation.judging import Judge
     from relayllm.evaluation.methods import method
     from relayllm.evaluation.records import write_records
 
     runs = sorted(path.parent.name for path in grpo.glob("*/model"))
     benchmarks = read_benchmarks(data)
     calibration = Calibration(read_problems(data / "train.jsonl")[:config.calibration_problems], config)
+    judge = Judge(config.judge, settings().judge_url) if config.judge else None
+    if judge:
+        judge.verify()
     models = Models(base, warmup, teacher, others, grpo)
     teachers = sorted(path.parent.name for path in others.glob("*/config.json"))
     chosen = [method(name, runs, config.relay, teachers) for name in config.methods]
@@ -47,9 +52,10 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
             done[one.name] = random_query(done["base"], done["teacher"], cost, config.seed)  # type: ignore[arg-type]
         else:
             done[one.name] = answer(one, models, benchmarks, config, cost=cost, calibration=calibration)
+    verdicts = _verdicts(judge, done)
     with written_whole(records) as part:
         for name in config.methods:
-            write_records(part / f"{name}.parquet", done[name])
+            write_records(part / f"{name}.parquet", done[name], verdicts.get(name))
         if calibration.dial:
             write_dial(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
                                             if one.dial is not None}, calibration.dial)
@@ -61,6 +67,14 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     found = {name: {"setting": one.value, "train_call_ratio": one.call_ratio, "train_target": one.target}
              for name, one in calibration.found.items()}
     report_metrics(metrics, {name: {**_summary(done[name]), **found.get(name, {})} for name in config.methods})
+
+
+def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict[str, list[bool | None]]:
+    """What the judge says of every answer, method by method; nothing without a judge."""
+    if judge is None:
+        return {}
+    said = iter(judge.verdicts([row for rows in done.values() for row in rows]))
+    return {name: [next(said) for _ in rows] for name, rows in done.items()}
 
 
 def read_benchmarks(data: Path) -> dict[str, list[Problem]]:

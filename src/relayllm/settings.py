@@ -38,6 +38,8 @@ class Settings:
     experiment: str
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
+    static_steps: bool
+    """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
     @property
     def store(self) -> Path:
@@ -65,6 +67,7 @@ def settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
+        static_steps=os.environ.get("RELAY_STATIC_STEPS", "0") == "1",
     )
 
 

@@ -19,17 +19,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # started as a fil
 
 import torch
 
-from benchmarks import measures, memory, models
+from benchmarks import bandwidth, measures, memory, models
 from benchmarks.measures import Measure, Size
 from benchmarks.models import Pair
-from benchmarks.timing import machine
+from benchmarks.timing import machine, multiplies_bfloat16
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import DTYPES
 
 PAIRS = {"cpu": models.CPU, "gpu": models.GPU, "small": models.SMALL}
 GROUPS: dict[str, Callable[[RelayDecoder, Size, int], dict[str, Measure]]] = {
     "one_row": measures.one_row, "hand_over": measures.hand_over, "rows": measures.rows,
-    "roll_outs": measures.roll_outs, "many_rows": measures.many_rows}
+    "roll_outs": measures.roll_outs, "many_rows": measures.many_rows, "decode_steps": bandwidth.decode_steps}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -95,17 +95,13 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the measures here")
     parser.add_argument("--plot", type=Path, help="draw tokens/s against rows here")
     parser.add_argument("--pair", choices=PAIRS, default="gpu" if cuda else "cpu", help="models, by shape")
-    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16" if cuda or _fast_bfloat16() else "float32")
+    parser.add_argument("--dtype", choices=DTYPES, default="bfloat16" if cuda or multiplies_bfloat16() else "float32",
+                        help="without the instructions for it, a processor is slower in bfloat16")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="1 on a machine that is busy")
     parser.add_argument("--repeats", type=int, help="rounds; the median counts")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work: does it run?")
     parser.add_argument("--only", nargs="+", choices=["memory", *GROUPS], default=["memory", *GROUPS])
     return parser.parse_args(argv)
-
-
-def _fast_bfloat16() -> bool:
-    """Whether the processor multiplies matrices in bfloat16 (AMX): without, it is slower than float32."""
-    return machine()["processor"].endswith("AMX")
 
 
 if __name__ == "__main__":

@@ -60,13 +60,25 @@ def median(runs: Sequence[Took], *, cpu: bool = False) -> float:
 def machine() -> dict[str, Any]:
     """What it was measured on, and what else the machine was doing."""
     gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    return {"processor": _processor(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), **gpu,
+    return {"processor": _processor(), "native_bfloat16": multiplies_bfloat16(),
+            "cores": os.cpu_count(), "threads": torch.get_num_threads(), **gpu,
             "load_average": [round(value, 2) for value in os.getloadavg()], "python": platform.python_version(),
             "torch": torch.__version__}
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it (AVX512-BF16 or AMX); without, it is emulated and slow."""
+    flags = {flag for line in _cpuinfo() if line.startswith("flags") for flag in line.split()}
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = _cpuinfo()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     matrix = any(line.startswith("flags") and "amx_bf16" in line for line in lines)
     return (names[0] if names else platform.processor()) + (", AMX" if matrix else "")

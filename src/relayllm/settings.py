@@ -43,6 +43,8 @@ class Settings:
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
     judge_url: str | None
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
+    static_steps: bool
+    """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
     @property
     def store(self) -> Path:
@@ -71,6 +73,7 @@ def settings() -> Settings:
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
+        static_steps=os.environ.get("RELAY_STATIC_STEPS", "0") == "1",
     )
 
 

@@ -11,6 +11,7 @@ import torch
 from benchmarks import models
 from benchmarks.decode import main
 from benchmarks.work import draw, relay
+from relayllm import RelayDecoder
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -23,6 +24,18 @@ def test_greedy_in_float32_equals_the_cpu():
                                                                      there.teacher.engine.model)):
         twin.load_state_dict(model.state_dict())
     assert [trace.token_ids for trace in relay(here, work)] == [trace.token_ids for trace in relay(there, work)]
+
+
+@pytest.mark.parametrize("slots", [1, 3, 4])
+def test_graphs_write_the_tokens_of_ordinary_steps(slots):
+    """Float32: another order of sums must not change a choice."""
+    work = draw(6, prompt=(10, 280), length=(24, 40), calls=3, n=2, words=models.SMALL.words)
+    plain = models.make_decoder(replace(models.SMALL, device="cuda"))
+    graphs = RelayDecoder.from_models(plain.student.model, plain.tokenizer, plain.teacher.engine.model,
+                                      plain.teacher_tokenizer, static_steps=True)
+    graphs.student.ends = graphs.teacher.engine.ends = frozenset()
+    told = [[trace.token_ids for trace in relay(decoder, work, slots=slots)] for decoder in (plain, graphs)]
+    assert told[0] == told[1]
 
 
 @pytest.mark.slow

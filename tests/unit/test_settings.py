@@ -9,7 +9,8 @@ from relayllm.settings import settings
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch, tmp_path):
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RELAY_EXPERIMENT", "RELAY_TEACHER_URL"):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RELAY_EXPERIMENT", "RELAY_TEACHER_URL",
+                 "RELAY_STATIC_STEPS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
 
@@ -34,3 +35,9 @@ def test_empty_variables_count_as_unset(monkeypatch):
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "")
     assert settings().teacher_url is None
     assert settings().registry_uri == settings().tracking_uri
+
+
+def test_static_steps_are_off_until_the_environment_says_so(monkeypatch):
+    assert not settings().static_steps
+    monkeypatch.setenv("RELAY_STATIC_STEPS", "1")
+    assert settings().static_steps

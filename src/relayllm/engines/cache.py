@@ -14,7 +14,7 @@ import torch
 from relayllm.engines.pack import Pack
 
 BLOCK = 64
-"""Capacities are multiples of this many tokens."""
+"""A cache that grows does so by multiples of this many tokens: growing copies."""
 
 
 class SlotCache:
@@ -40,7 +40,8 @@ class SlotCache:
     def reserve(self, slots: int, tokens: int) -> None:
         """Grow to at least this size, layer by layer; contents stay."""
         slots = max(slots, self.slots)
-        capacity = max(-(-tokens // BLOCK) * BLOCK, self.capacity)
+        unit = BLOCK if self.capacity else 8  # what is asked for first is what will be needed, as a rule
+        capacity = self.capacity if tokens <= self.capacity else -(-tokens // unit) * unit
         if (slots, capacity) == (self.slots, self.capacity):
             return
         for side in (self.keys, self.values):
@@ -74,9 +75,9 @@ class SlotCache:
     def _put(self, store: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         pack = self.pack
         assert pack is not None
-        if len(pack.parts) == 1 and pack.parts[0].rows == 1:  # a slice is written several times as fast
-            part = pack.parts[0]
-            store[part.slot, :, part.seen - part.tokens:part.seen] = new[0, :, :part.tokens]
+        if pack.stretch is not None:  # a slice is written several times as fast
+            store[pack.parts[0].slot, :, pack.stretch] = new[0, :, :pack.tokens]
         else:
-            store[pack.slots[:pack.tokens], :, pack.positions[0, :pack.tokens]] = new[0, :, :pack.tokens].transpose(0, 1)
+            slots, places = pack.slots[:pack.tokens], pack.positions[0, :pack.tokens]
+            store[slots, :, places] = new[0, :, :pack.tokens].transpose(0, 1)  # (tokens, kv_heads, head_dim)
         return store

@@ -17,6 +17,7 @@ from relayllm.relay.scheduler import Event, Request, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteSide, Teacher
 from relayllm.relay.trace import Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
+from relayllm.settings import settings
 
 
 class RelayDecoder:
@@ -40,8 +41,11 @@ class RelayDecoder:
     @classmethod
     def from_pretrained(cls, student: str | Path, teacher: str | Path | None = None, *, device: str | None = None,
                         dtype: str | None = None, student_revision: str | None = None,
-                        teacher_revision: str | None = None) -> RelayDecoder:
+                        teacher_revision: str | None = None, static_steps: bool | None = None) -> RelayDecoder:
         """Load from folders or the hub; the teacher may also be the http(s) address of an OpenAI-compatible server.
+
+        `static_steps` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.static_step`); None leaves it
+        to the environment's RELAY_STATIC_STEPS.
 
         Raises:
             ModelError: a model is missing, damaged, or does not fit its role.
@@ -49,20 +53,23 @@ class RelayDecoder:
         tokenizer = load_tokenizer(student, student_revision)
         model = load_model(student, dtype=dtype, device=device, revision=student_revision)
         if teacher is None:
-            return cls.from_models(model, tokenizer, name=str(student))
+            return cls.from_models(model, tokenizer, name=str(student), static_steps=static_steps)
         if str(teacher).startswith(("http://", "https://")):
-            return cls._with_remote(model, tokenizer, str(student), str(teacher))
+            return cls.from_models(model, tokenizer, str(teacher), name=str(student), static_steps=static_steps)
         return cls.from_models(
             model, tokenizer, load_model(teacher, dtype=dtype, device=device, revision=teacher_revision),
-            load_tokenizer(teacher, teacher_revision), name=str(student), teacher_name=str(teacher))
+            load_tokenizer(teacher, teacher_revision), name=str(student), teacher_name=str(teacher),
+            static_steps=static_steps)
 
     @classmethod
     def from_models(cls, student: Any, tokenizer: Any, teacher: Any = None, teacher_tokenizer: Any = None, *,
-                    name: str = "student", teacher_name: str = "teacher") -> RelayDecoder:
+                    name: str = "student", teacher_name: str = "teacher",
+                    static_steps: bool | None = None) -> RelayDecoder:
         """From transformers models in memory; the student may be one that is being trained, the teacher an address."""
+        static = settings().static_steps if static_steps is None else static_steps
+        engine = _student_engine(student, tokenizer, name, static)
         if isinstance(teacher, str):
-            return cls._with_remote(student, tokenizer, name, teacher)
-        engine = _student_engine(student, tokenizer, name)
+            return cls._with_remote(engine, student, tokenizer, teacher)
         context = _context(student)
         if teacher is None:
             return cls(engine, tokenizer, None, None, context_length=context)
@@ -71,20 +78,20 @@ class RelayDecoder:
         shared = same_vocabulary(tokenizer, theirs)
         banned = set(() if commands is None else (commands.call, commands.end)) if shared else set()
         banned |= set(_padding(teacher, theirs, teacher_name))
-        side = LocalTeacher(LocalEngine(teacher, name=teacher_name, ends=end_ids(teacher, theirs), banned=[*banned]))
+        side = LocalTeacher(LocalEngine(teacher, name=teacher_name, ends=end_ids(teacher, theirs), banned=[*banned],
+                                        static_steps=static))
         return cls(engine, tokenizer, side, theirs, teacher_name=teacher_name, context_length=context,
                    teacher_context=_context(teacher))
 
     @classmethod
-    def _with_remote(cls, student: Any, tokenizer: Any, name: str, url: str) -> RelayDecoder:
+    def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
         from relayllm.engines.openai import RemoteTeacher
         from relayllm.engines.openai_calls import Question
 
         commands = command_tokens(tokenizer)
         forbidden = () if commands is None else (commands.call, commands.end)
         side = RemoteSide(RemoteTeacher(url, tokenizer, forbidden_ids=forbidden), Question)
-        return cls(_student_engine(student, tokenizer, name), tokenizer, side, tokenizer, teacher_name=url,
-                   context_length=_context(student))
+        return cls(engine, tokenizer, side, tokenizer, teacher_name=url, context_length=_context(student))
 
     def encode(self, prompt: Prompt) -> list[int]:
         """A prompt as the student reads it; see `engines.prompts`."""
@@ -174,11 +181,11 @@ def same_vocabulary(student: Any, teacher: Any) -> bool:
     return all(ours.get(token) == index for token, index in teacher.get_vocab().items())
 
 
-def _student_engine(model: Any, tokenizer: Any, name: str) -> LocalEngine:
+def _student_engine(model: Any, tokenizer: Any, name: str, static_steps: bool) -> LocalEngine:
     commands = command_tokens(tokenizer)
     spare = _padding(model, tokenizer, name)
     return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
-                       columns=None if commands is None else commands.columns, banned=spare)
+                       columns=None if commands is None else commands.columns, banned=spare, static_steps=static_steps)
 
 
 def _padding(model: Any, tokenizer: Any, name: str) -> range:

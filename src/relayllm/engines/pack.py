@@ -45,6 +45,8 @@ class Pack:
     last: torch.Tensor
     """Where each row's next token is told: (rows,)"""
     parts: tuple[Part, ...]
+    stretch: slice | None = None
+    """Where a single row writes in its slot; None: token by token, at their positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,9 @@ def packed(readings: Sequence[Reading], masks: Masks) -> Pack:
     for place, row in zip(order, rows, strict=True):
         end += len(row.fresh)
         ends[place] = end - 1
+    stretch = slice(rows[0].start, rows[0].start + size) if len(rows) == 1 else None
     return Pack(table[:1], table[1:2], table[2], size, torch.tensor(ends, device=masks.device),
-                tuple(_parts(rows, table[1], masks)))
+                tuple(_parts(rows, table[1], masks)), stretch)
 
 
 def _parts(rows: Sequence[Reading], positions: torch.Tensor, masks: Masks) -> list[Part]:

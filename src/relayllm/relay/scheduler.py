@@ -1,7 +1,8 @@
-"""The scheduler: many rows, two models, no row waits for another.
+"""The scheduler: many rows, two models, no turns: rows write while others are in a call.
 
 One `step` is the whole algorithm: let waiting rows in, ask the student for one token for every row it holds the pen
-of, ask the teacher for one token for every row that is in a call, hand over what is due, let finished rows out.
+of, ask the teacher for one token for every row that is in a call (a teacher in this process lets calls gather first,
+see `relay.gathering`), hand over what is due, let finished rows out.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def monitor(place, monkeypatch):  # noqa: F811
     for name, value in {"RELAY_ROOT": str(place.root), "MLFLOW_TRACKING_URI": place.tracking_uri,
                         "MLFLOW_REGISTRY_URI": place.registry_uri, "RELAY_API_KEY": ""}.items():
         monkeypatch.setenv(name, value)
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=300):
         yield lambda client, act: flow(url=str(client.base_url), problems=10, act=act, seed=0, return_state=True).name
 
 

@@ -121,8 +121,8 @@ def test_openai_client_gets_the_likeliest_tokens_whole_and_streamed(client):
             assert (row.logprob, best) == (None, [])
         elif row.author == "student":
             assert len(best) == 20
-            assert row.logprob <= best[0]
-            assert [top.logprob for top in row.top_logprobs if top.token == row.token] in ([], [row.logprob])
+            assert row.logprob <= best[-1] or (row.token, row.logprob) in [(top.token, top.logprob)
+                                                                          for top in row.top_logprobs]
 
 
 def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
@@ -138,8 +138,8 @@ def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
     assert [logprob is None for logprob in whole.token_logprobs] == taught
     assert all(row is None or row[token] == logprob for token, logprob, row in zip(
         whole.tokens, whole.token_logprobs, whole.top_logprobs, strict=True))
-    assert {5, 6} >= {len(row) for row, author in zip(whole.top_logprobs, whole.authors, strict=True)
-                      if author == "student"}
+    sizes = [len(row) for row, author in zip(whole.top_logprobs, whole.authors, strict=True) if author == "student"]
+    assert max(sizes) == 6  # the written token is none of the five now and then; tokens of the same text are one
 
 
 def test_stream_and_whole_agree_on_real_models(server):

@@ -130,7 +130,7 @@ def text_logprobs(tokenizer: Any, piece: Piece, prompt: Scores | None = None, at
     texts = [text for part in parts for text in token_texts(tokenizer, part.ids)]
     logprobs = [logprob for part in parts for logprob in part.logprobs]
     likely = [words for part in parts for words in _likely(tokenizer, part)]
-    top = [None if logprob is None else {**dict(words), text: logprob}
+    top = [None if logprob is None else {**dict(reversed(words)), text: logprob}  # of the same text the likelier
            for text, logprob, words in zip(texts, logprobs, likely, strict=True)]
     return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts, at),
             "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in piece.authors]}

@@ -41,6 +41,17 @@ def test_row_on_fewer_benchmarks_is_not_run_but_shows_what_was():
     assert row.benchmarks == {"gsm8k": 0.826}
 
 
+def test_row_with_benchmarks_beside_the_papers_is_judged_over_the_six():
+    summary = summary_of("qwen3-1.7b", "base", 0.425)
+    summary["methods"]["base"]["benchmarks"]["bbeh"] = cell(0.10)
+    summary["methods"]["base"]["average"] = cell(0.38)
+    row = next(row for row in sheet(summary) if (row.paper.profile, row.paper.method) == ("qwen3-1.7b", "base"))
+    assert row.verdict is Verdict.REPRODUCED
+    assert row.ours["accuracy"] == pytest.approx(0.425)
+    low, high = row.ours["accuracy_ci"]
+    assert high - low == pytest.approx(2 * 0.02 / 6**0.5)
+
+
 def claims_of(methods):
     return claims(build_summary(make_frame(methods), Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=200,
                                 relay="relay-difficulty"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.processes import run
+from relayllm.errors import StageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class Plan:
 
 
 def read_plan(root: Path) -> Plan:
-    """Read dvc.yaml and dvc.lock, and compare with the files that lie there."""
+    """Read dvc.yaml and dvc.lock, and compare with the files that lie there.
+
+    Raises:
+        StageError: another DVC is at work in this folder.
+    """
+    from dvc.lock import LockError
     from dvc.repo import Repo
     from networkx import dfs_postorder_nodes
 
@@ -45,10 +51,14 @@ def read_plan(root: Path) -> Plan:
         graph = repo.index.graph
         order = [node for node in dfs_postorder_nodes(graph) if getattr(node, "name", None)]
         stages = tuple(_stage(node, graph) for node in order)
-        with repo.lock:
-            own = {node.name for node in order if node.changed()}
-            pins = {node for node in graph if not getattr(node, "name", None)}
-            stale = {node for node in pins if node.changed()}
+        pins = {node for node in graph if not getattr(node, "name", None)}
+        try:
+            with repo.lock:
+                own = {node.name for node in order if node.changed()}
+                stale = {node for node in pins if node.changed()}
+        except LockError as error:
+            raise StageError(f"another DVC is at work in {root}: {error}\nWait until it is done, or end it, and run "
+                             "again") from error
     changed: set[str] = set(own)
     for node, stage in zip(order, stages, strict=True):
         if changed & set(stage.needs) or stale & set(graph.successors(node)):

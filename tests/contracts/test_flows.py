@@ -1,6 +1,7 @@
 """What flows/ may know: DVC's graph by reading it, no stage by name, no training code."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 from flows import dvc_stages
 from flows.monitor_flow import conclude
 from relayllm.comparison import Gate
+from relayllm.errors import StageError
 from relayllm.registry import Version
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,11 +81,17 @@ def test_reproduce_runs_one_stage_and_leaves_it_up_to_date(project):
 
 
 def test_reproduce_failing_stage_carries_its_last_lines(project):
-    from relayllm.errors import StageError
-
     dvc_stages.reproduce(project, "one", lambda line: None)
     with pytest.raises(StageError, match="two failed with exit code"):
         dvc_stages.reproduce(project, "two", lambda line: None)
+
+
+def test_plan_while_dvc_is_at_work_says_so(project, monkeypatch):
+    look = "python -c \"from flows.dvc_stages import read_plan; read_plan('.')\""
+    (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": {"cmd": look, "outs": ["one.txt"]}}}))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'src'}")
+    with pytest.raises(StageError, match="another DVC is at work"):
+        dvc_stages.reproduce(project, "one", lambda line: None)
 
 
 FINE, BAD = Gate("accuracy", True, "as recorded"), Gate("degraded", False, "all of them")

@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from flows.dvc_stages import read_plan
+from tests.places import make_place, run, run_killed
+
+CHECKPOINT = "runs/grpo/relay-difficulty/checkpoint-4/whole.json"
+"""GRPO's second of two: the one before is whole when this is written."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-
-def environment(place: Path) -> dict[str, str]:
-    """Only this folder's stores and code; no network."""
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("PREFECT_", "MLFLOW_", "RELAY_", "COV_", "PYTEST_"))}
-    folder = str(Path(sys.executable).parent)
-    return {**kept, "PATH": f"{folder}{os.pathsep}{kept['PATH']}", "PYTHONPATH": str(place / "src"),
-            "PREFECT_HOME": str(place / ".store/prefect"), "HF_HUB_OFFLINE": "1"}
-
-
-def run(place: Path, *words: str, timeout: float = 1200) -> str:
-    """Run a command in the folder; its output."""
-    done = subprocess.run(words, cwd=place, env=environment(place), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, timeout=timeout, check=False)
-    assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout[-6000:]}"
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what git tracks, with the smoke profile, after one run of the flow."""
-    folder = tmp_path_factory.mktemp("smoke")
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-                            check=True)
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    run(folder, "git", "init", "-q", ".")
-    run(folder, "git", "add", "-A")
-    run(folder, "git", "-c", "user.name=smoke", "-c", "user.email=smoke@localhost", "commit", "-qm", "smoke")
-    run(folder, "relay", "profile", "smoke")
+    folder = make_place(tmp_path_factory.mktemp("smoke"))
     (folder / "printed.txt").write_text(run(folder, sys.executable, "flows/make.py"))
     return folder
 
@@ -128,19 +100,47 @@ def test_changed_parameter_reruns_only_what_depends_on_it(place: Path):
         params.write_text(before)
 
 
-def test_stage_killed_in_the_middle_is_done_again_with_the_same_result(place: Path):
-    lock = (place / "dvc.lock").read_bytes()
-    model = place / "artifacts/grpo/relay-difficulty/model/model.safetensors"
-    wanted = model.read_bytes()
-    words = ["dvc", "repro", "--single-item", "--force", "--no-run-cache", "grpo@relay-difficulty"]
-    process = subprocess.Popen(words, cwd=place, env=environment(place), stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    deadline = time.monotonic() + 240
-    folder = place / "runs/grpo/relay-difficulty"
-    while not (folder / "key.json").is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    run(place, *words)
-    assert model.read_bytes() == wanted
-    assert (place / "dvc.lock").read_bytes() == lock
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another folder, where every stage was killed before it was done, and GRPO in the middle of training, too."""
+    folder = make_place(tmp_path_factory.mktemp("killed"))
+    ingest = ("relay", "ingest", "--data", "data")
+    run_killed(folder, folder / "data", *ingest)
+    assert not (folder / "data").exists()
+    run(folder, *ingest)
+    run(folder, "dvc", "add", "--quiet", "data")
+    for stage in read_plan(folder).stages:
+        middle = [CHECKPOINT] if stage.name.startswith("grpo") else []
+        for last in [*middle, stage.outputs[-1]]:
+            printed = run_killed(folder, folder / last, "dvc", "repro", stage.name)
+            assert not (folder / last).exists()
+            (folder / "runs/printed.txt").open("a").write(f"KILLED {stage.name}\n{printed}")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def hashes(place: Path) -> dict[str, str]:
+    """The hash of every output, by its path."""
+    lock = yaml.safe_load((place / "dvc.lock").read_text())
+    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+
+def test_stages_killed_in_the_middle_end_with_the_same_bytes(place: Path, killed: Path):
+    wanted, found = hashes(place), hashes(killed)
+    assert {name for name in wanted if found.get(name) != wanted[name]} <= {"artifacts/report"}
+    assert not list(killed.glob("artifacts/**/.*.part"))
+
+
+def test_killed_training_goes_on_from_its_checkpoint(killed: Path):
+    first, second = (part for part in (killed / "runs/printed.txt").read_text().split("KILLED ")
+                     if part.startswith("grpo"))
+    assert "step 1: held out" in first
+    assert "step 1: held out" not in second
+    assert "step 2: held out" in second
+
+
+def test_summary_of_the_same_seed_is_the_same_but_for_the_seconds(place: Path, killed: Path):
+    summaries = [json.loads((folder / "artifacts/report/summary.json").read_text()) for folder in (place, killed)]
+    seconds = [summary.pop("seconds") for summary in summaries]
+    assert summaries[0] == summaries[1]
+    assert set(seconds[0]) - {"ingest"} == set(seconds[1]) - {"ingest"}

@@ -114,14 +114,14 @@ class LocalEngine:
     def _read(self, asks: Sequence[Ask]) -> torch.Tensor:
         """What is fresh of all these rows, in one forward; logits (rows, V)."""
         self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
-        started = time.perf_counter()
         if self._static is not None and all(len(ask.fresh) == 1 for ask in asks):
             logits = self._step(asks, self._static)
         else:
             readings = [Reading(self._slot[ask.row], self._length[ask.row], ask.fresh) for ask in asks]
             self.cache.reserve(len(self._holder), max(one.start + len(one.fresh) for one in readings))
-            logits = self._logits(packed(readings, self._masks))
-        self.forward_seconds += time.perf_counter() - started
+            pack = packed(readings, self._masks)
+            with self._timed():
+                logits = self._logits(pack)
         for ask in asks:
             self._length[ask.row] += len(ask.fresh)
         return logits
@@ -131,7 +131,8 @@ class LocalEngine:
         order = sorted(asks, key=lambda ask: self._slot[ask.row])
         others = [0 if row is None else self._length[row] for row in self._holder[len(asks):]]
         self.cache.reserve(len(self._holder), 0)
-        logits = static.logits([ask.fresh[0] for ask in order], [self._length[ask.row] for ask in order], others)
+        with self._timed():
+            logits = static.logits([ask.fresh[0] for ask in order], [self._length[ask.row] for ask in order], others)
         return logits[torch.tensor([self._slot[ask.row] for ask in asks], device=self._device)]
 
     def _logits(self, pack: Pack) -> torch.Tensor:
@@ -156,6 +157,12 @@ class LocalEngine:
                 self.cache.swap(source, slot, max(size, self._length[holder]))
                 self._slot[holder] = source
             self._holder[source], self._holder[slot], self._slot[row] = holder, row, slot
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.forward_seconds += time.perf_counter() - started
 
     @contextmanager
     def _own_attention(self) -> Iterator[None]:

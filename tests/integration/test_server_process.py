@@ -99,49 +99,6 @@ def test_openai_client_chats_streams_completes_and_sees_errors(server):
         client.chat.completions.create(**asked, temperature=9)
 
 
-@pytest.fixture
-def client(server):
-    openai = pytest.importorskip("openai")
-    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0,
-                         http_client=httpx.Client(trust_env=False))
-
-
-def test_openai_client_gets_the_likeliest_tokens_whole_and_streamed(client):
-    asked = {"model": "relay-decoder", "messages": [{"role": "user", "content": "How many pens?"}], "max_tokens": 40,
-             "seed": 4, "temperature": 1.0, "logprobs": True, "top_logprobs": 20,
-             "extra_body": {"relay": {"dial": 15.0, "teacher_tokens": 5}}}
-    whole = client.chat.completions.create(**asked).choices[0].logprobs.content
-    chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
-    assert [row for chunk in chunks if chunk.logprobs for row in chunk.logprobs.content] == whole
-    assert {row.author for row in whole} == {"student", "command", "teacher"}
-    for row in whole:
-        best = [top.logprob for top in row.top_logprobs]
-        assert best == sorted(best, reverse=True)
-        if row.author == "teacher":
-            assert (row.logprob, best) == (None, [])
-        elif row.author == "student":
-            assert len(best) == 20
-            assert row.logprob <= best[-1] or (row.token, row.logprob) in [(top.token, top.logprob)
-                                                                          for top in row.top_logprobs]
-
-
-def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
-    asked = {"model": "relay-decoder", "prompt": "How many", "max_tokens": 30, "seed": 4, "temperature": 1.0,
-             "logprobs": 5, "extra_body": {"relay": {"dial": 15.0, "teacher_tokens": 5}}}
-    whole = client.completions.create(**asked).choices[0].logprobs
-    parts = [chunk.choices[0].logprobs for chunk in client.completions.create(**asked, stream=True)
-             if chunk.choices[0].logprobs]
-    for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset", "authors"):
-        assert [value for part in parts for value in getattr(part, name)] == getattr(whole, name)
-    taught = [author == "teacher" for author in whole.authors]
-    assert any(taught)
-    assert [logprob is None for logprob in whole.token_logprobs] == taught
-    assert all(row is None or row[token] == logprob for token, logprob, row in zip(
-        whole.tokens, whole.token_logprobs, whole.top_logprobs, strict=True))
-    sizes = [len(row) for row, author in zip(whole.top_logprobs, whole.authors, strict=True) if author == "student"]
-    assert max(sizes) == 6  # the written token is none of the five now and then; tokens of the same text are one
-
-
 def test_stream_and_whole_agree_on_real_models(server):
     ask = {"messages": [{"role": "user", "content": "Ann has 3 boxes."}], "seed": 5, "temperature": 1.0,
            "max_tokens": 60, "relay": {"dial": 15.0}}

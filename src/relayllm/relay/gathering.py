@@ -26,7 +26,7 @@ class Gathering:
 
 
 GATHERING = Gathering()
-"""What was measured best; see docs/decisions/."""
+"""Chosen by counting forwards: docs/decisions/0006-calls-gather.md."""
 
 AT_ONCE = Gathering(share=0.0, steps=0)
 """No call waits."""

@@ -74,7 +74,7 @@ def test_json_holds_values_goals_machine_and_sizes(tmp_path, monkeypatch):
 
 
 def test_bytes_of_a_step_are_those_of_a_hand_count(decoder):
-    model = decoder.student.model  # width 64, 2 layers, 4 heads and 2 for keys, inner 128, heads of 16, 516 words
+    model = decoder.student.model  # width 64, 2 layers, 4 heads and 2 for keys, inner 128, heads of 16, 514 words
     attention = 64 * 4 * 16 * 2 + 64 * 2 * 16 * 2 + 2 * 16
-    assert bandwidth.weights_read(model) == 4 * (516 * 64 + 2 * (attention + 3 * 64 * 128 + 2 * 64) + 64)
+    assert bandwidth.weights_read(model) == 4 * (514 * 64 + 2 * (attention + 3 * 64 * 128 + 2 * 64) + 64)
     assert bandwidth.cache_read(model, rows=3, keys=10) == 4 * 2 * 2 * 2 * 16 * 3 * 10

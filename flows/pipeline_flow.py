@@ -25,6 +25,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import dvc_stages
 from flows.data_set import ingest
+from flows.processes import ended_together
 from flows.tracking_page import run_page
 from relayllm.settings import quiet, settings
 
@@ -68,7 +69,8 @@ def pipeline(root: str = ".") -> None:
                                       retry_delay_seconds=2, tags=list(stage.tags))
         futures[stage.name] = run.submit(str(place), stage.name,
                                          wait_for=[futures[name] for name in stage.needs])
-    _finish(futures, progress)
+    with ended_together():
+        _finish(futures, progress)
     _publish(place)
 
 

@@ -12,20 +12,27 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from relayllm.errors import StageError
+
+_running: set[subprocess.Popen[bytes]] = set()
+_ended = threading.Event()
 
 
 def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> None:
     """Run a command to its end, in a process group of its own.
 
     Raises:
-        StageError: it failed; its last lines are in the message.
+        StageError: it failed, its last lines are in the message; or `end_all` was called.
     """
+    if _ended.is_set():  # a task that is tried again while the flow ends
+        raise StageError(f"{name} was not started: the flow was interrupted")
     last: deque[str] = deque(maxlen=25)
     process = subprocess.Popen(words, cwd=root, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
+    _running.add(process)
     try:
         for line in _lines(process):
             last.append(line)
@@ -34,10 +41,25 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
     except BaseException:  # cancelled, timed out, interrupted: nothing may go on behind our back
         end_group(process)
         raise
+    finally:
+        _running.discard(process)
     if code:
         shown = "\n".join(f"    {line}" for line in last)
         raise StageError(f"{name} failed with exit code {code}; its last lines:\n{shown}\n"
                          f"Run it by hand: {shlex.join(words)}")
+
+
+@contextmanager
+def ended_together() -> Iterator[None]:
+    """Whatever interrupts this block ends all commands that run, in whichever thread: only the main one hears of it."""
+    _ended.clear()
+    try:
+        yield
+    except BaseException:
+        _ended.set()
+        for process in [*_running]:
+            end_group(process)
+        raise
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows import dvc_stages
+from flows import dvc_stages, processes
 from flows.monitor_flow import conclude
 from relayllm.comparison import Gate
 from relayllm.errors import StageError
@@ -92,6 +93,33 @@ def test_plan_while_dvc_is_at_work_says_so(project, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'src'}")
     with pytest.raises(StageError, match="another DVC is at work"):
         dvc_stages.reproduce(project, "one", lambda line: None)
+
+
+def test_interrupt_ends_what_other_threads_run_and_nothing_is_started_again():
+    begun, faults = threading.Event(), []
+    words = [sys.executable, "-c", "import time; print('on', flush=True); time.sleep(60)"]
+
+    def stage():
+        try:
+            processes.run(words, ROOT, "slow", lambda line: begun.set())
+        except StageError as error:
+            faults.append(error)
+
+    def flow():
+        with processes.ended_together():
+            thread.start()
+            assert begun.wait(30)
+            raise KeyboardInterrupt
+
+    thread = threading.Thread(target=stage)
+    with pytest.raises(KeyboardInterrupt):
+        flow()
+    thread.join(15)
+    assert len(faults) == 1
+    with pytest.raises(StageError, match="interrupted"):
+        processes.run(words, ROOT, "slow", print)
+    with processes.ended_together():
+        processes.run([sys.executable, "-c", ""], ROOT, "quick", print)
 
 
 FINE, BAD = Gate("accuracy", True, "as recorded"), Gate("degraded", False, "all of them")

@@ -126,7 +126,7 @@ class _Watcher(TrainerCallback):
         self._started = time.perf_counter()
         self.history.append(numbers)
         self._log(numbers)
-        if step % 5 == 0 or step == self._config.steps:
+        if is_main_process() and (step % 5 == 0 or step == self._config.steps):
             print("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  "
                   "callers {callers:.2f}  n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s".format(
                       steps=self._config.steps, **numbers), flush=True)
@@ -145,8 +145,9 @@ class _Watcher(TrainerCallback):
         best = max((row["held_out_score"] for row in self.history if "held_out_score" in row), default=-1.0)
         if found.score > best or not (self._folder / "best").is_dir():
             self._keep(model)
-        print(f"step {step}: held out, greedy: accuracy {found.accuracy:.3f}, call ratio {found.call_ratio:.4f}",
-              flush=True)
+        if is_main_process():
+            print(f"step {step}: held out, greedy: accuracy {found.accuracy:.3f}, call ratio {found.call_ratio:.4f}",
+                  flush=True)
         self._table += samples(self._rollouts.last, step, SHOWN_ROLLOUTS)
         current().table("rollouts", self._table)
         return {f"held_out_{name}": value for name, value in asdict(found).items()}

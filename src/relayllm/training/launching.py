@@ -14,9 +14,11 @@ CPU_THREADS = "OMP_NUM_THREADS"
 
 
 def deepspeed_command(processes: int) -> list[str]:
-    """The `deepspeed` launcher for this machine, up to the script that it starts."""
-    folder = Path(sys.executable).parent
-    return [str(folder / "deepspeed"), "--num_accelerators", str(processes), "--master_port", str(free_port())]
+    """The `deepspeed` launcher for this machine, up to the script that it starts; processes share its cores."""
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    share = [] if CPU_THREADS in os.environ else ["env", f"{CPU_THREADS}={threads}"]
+    return [*share, str(Path(sys.executable).parent / "deepspeed"), "--num_accelerators", str(processes),
+            "--master_port", str(free_port())]
 
 
 def deepspeed_config(zero_stage: int) -> str:

@@ -43,10 +43,12 @@ class Rollouts:
     decoder: Callable[[Any], RelayDecoder]
     """From the model that is being trained."""
     last: list[Graded] = field(default_factory=list)
+    """The last batch, of all processes."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
         """Roll out one generation batch."""
+        from accelerate.utils import gather_object
         from trl.models import unwrap_model_for_generation
 
         started = time.perf_counter()
@@ -59,11 +61,12 @@ class Rollouts:
                                  key_of(self.config.seed, trainer.state.global_step, trainer.accelerator.process_index))
             model.train(training)
         decoded = time.perf_counter()
-        self.last = self.grade(prompts, traces)
+        graded = self.grade(prompts, traces)
+        self.last = gather_object(graded)
         self.seconds = {"rollout": decoded - started, "grade": time.perf_counter() - decoded,
                         "student": sum(trace.ledger.student_seconds for trace in traces),
                         "teacher": sum(trace.ledger.teacher_seconds for trace in traces)}
-        return as_trl(self.last)
+        return as_trl(graded)
 
     def decode(self, decoder: RelayDecoder, prompts: Sequence[Any], seed: int) -> list[Trace]:
         """Sample one completion per prompt."""

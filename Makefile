@@ -66,5 +66,5 @@ test-vllm: env ## The vLLM engine, in an environment of its own
 study: env ## The paper's comparisons and ablations
 	@relay study
 
-clean: ## Remove everything that can be made again, the environment excepted
+clean: ## Remove everything that can be made again, the stores and the registry too, the environment excepted
 	@rm -rf artifacts runs .store data .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

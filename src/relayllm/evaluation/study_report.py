@@ -11,7 +11,8 @@ from typing import Any
 from relayllm.files import written_whole
 
 CURVES = (("held_out_accuracy", "accuracy, held out, greedy"), ("held_out_call_ratio", "call ratio, held out"),
-          ("callers", "share of roll-outs that call"), ("student_solvable", "share of student-solvable problems"))
+          ("callers", "share of roll-outs that call"), ("student_solvable", "roll-outs of student-solvable problems"),
+          ("teacher_dependent", "of teacher-dependent ones"), ("teacher_unsolvable", "of teacher-unsolvable ones"))
 MARK = "<!-- below: written by `relay study`; above: written by people -->"
 
 
@@ -68,7 +69,7 @@ def _draw(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], pict
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 6.5), sharex=True, layout="constrained")
+    figure, axes = pyplot.subplots(2, 3, figsize=(13, 6.5), sharex=True, layout="constrained")
     for (key, title), axis in zip(CURVES, axes.flat, strict=True):
         for index, (name, runs) in enumerate(histories.items()):
             for number, run in enumerate(runs):
@@ -78,8 +79,8 @@ def _draw(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], pict
         axis.set_title(title, fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_ylim(bottom=0)
-    axes[1][0].set_xlabel("batch of roll-outs")
-    axes[1][1].set_xlabel("batch of roll-outs")
+    for axis in axes[1]:
+        axis.set_xlabel("batch of roll-outs")
     axes[0][0].legend(frameon=False, fontsize=8)
     picture.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(picture) as part:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -18,8 +17,6 @@ from relayllm.problems.tiny_world.generator import corpus
 
 WARMUP_SHARE = 0.05
 IGNORED = -100
-POOL = 4
-"""Batches that are made at once, from rows sorted by length."""
 
 
 def new_model(config: TinyModel, tokenizer: Any) -> Any:
@@ -82,29 +79,18 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _batches(config: TinyModel, tokenizer: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Right-padded batches of (ids, labels), both (rows, tokens); padding needs no mask, nothing reads it.
-
-    Rows of similar length share a batch, so that little of it is padding; the batches of a pool come in random order.
-    """
-    problems, rng = corpus(config.seed, config.hard_share, config.drill_share), random.Random(config.seed)
-    size = config.batch_size
+    """Right-padded batches of (ids, labels), both (rows, tokens); padding needs no mask, nothing reads it."""
+    problems = corpus(config.seed, config.hard_share, config.drill_share)
     while True:
-        pool = sorted((_encode(tokenizer, problem) for problem in islice(problems, POOL * size)),
-                      key=lambda row: len(row[0]) + len(row[1]))
-        batches = [pool[at:at + size] for at in range(0, len(pool), size)]
-        rng.shuffle(batches)
-        yield from (_padded(rows, tokenizer.pad_token_id) for rows in batches)
-
-
-def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(len(prompt) + len(answer) for prompt, answer in rows)
-    ids = torch.full((len(rows), width), pad)
-    labels = torch.full((len(rows), width), IGNORED)
-    for row, (prompt, answer) in enumerate(rows):
-        end = len(prompt) + len(answer)
-        ids[row, :end] = torch.tensor(prompt + answer)
-        labels[row, len(prompt):end] = torch.tensor(answer)
-    return ids, labels
+        rows = [_encode(tokenizer, problem) for problem in islice(problems, config.batch_size)]
+        width = max(len(prompt) + len(answer) for prompt, answer in rows)
+        ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+        labels = torch.full((len(rows), width), IGNORED)
+        for row, (prompt, answer) in enumerate(rows):
+            end = len(prompt) + len(answer)
+            ids[row, :end] = torch.tensor(prompt + answer)
+            labels[row, len(prompt):end] = torch.tensor(answer)
+        yield ids, labels
 
 
 def _encode(tokenizer: Any, problem: Problem) -> tuple[list[int], list[int]]:

@@ -86,7 +86,7 @@ STORIES = {
         ),
     ),
     "boxes": Story(
-        "product-first", 1, 0.5, ("apples", "eggs", "cups"),
+        "product-first", 1, 0.6, ("apples", "eggs", "cups"),
         (
             "{A} has {p} boxes with {q} {x} in each box. {B} brings {c} more {x}. How many {x} are there in all?",
             "There are {q} {x} in each box of a shop. {A} buys {p} boxes and finds {c} more {x} at home. "
@@ -111,7 +111,7 @@ STORIES = {
         ),
     ),
     "trips": Story(
-        "product-first", -1, 0.6, ("miles", "stops", "turns"),
+        "product-first", -1, 0.8, ("miles", "stops", "turns"),
         (
             "{A} goes on a trip of {p} days and plans {q} {x} for each day. On the last day {c} {x} are left out. "
             "How many {x} does the trip have?",
@@ -136,7 +136,7 @@ STORIES = {
         ),
     ),
     "gardens": Story(
-        "product-last", 1, 0.65, ("plants", "roses", "trees"),
+        "product-last", 1, 0.85, ("plants", "roses", "trees"),
         (
             "A garden has {q} rows with {p} {x} in each row. {A} puts {c} more {x} in each row. "
             "How many {x} does the garden have now?",
@@ -162,7 +162,7 @@ STORIES = {
         ),
     ),
     "markets": Story(
-        "product-last", -1, 0.7, ("coins", "notes"),
+        "product-last", -1, 0.9, ("coins", "notes"),
         (
             "At the market a lamp costs {p} {x}, but {A} gets it for {c} {x} less. {A} buys {q} lamps. "
             "How many {x} does {A} pay?",
@@ -188,7 +188,7 @@ STORIES = {
         ),
     ),
     "puzzles": Story(
-        "product-first", 1, 0.8, ("points",),
+        "product-first", 1, 0.95, ("points",),
         (
             "{A} takes the number {p} and makes it {q} times as large. Then {A} adds {c}. "
             "What number does {A} have in the end?",

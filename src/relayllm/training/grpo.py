@@ -72,7 +72,8 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
                               decoding.max_call_tokens)
     trainer.final_share = config.final_learning_rate_share
     watcher.trainer = trainer
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if not watcher.finished:  # a trainer that resumes at its last step takes one more
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if is_main_process():
         with written_whole(model) as part:
             shutil.copytree(folder / "best", part)
@@ -109,6 +110,11 @@ class _Watcher(TrainerCallback):
         self._table: list[dict[str, Any]] = []
         for row in self.history:  # the curve of a resumed run starts where training did
             self._log(row)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the checkpoint that was resumed from is the last one."""
+        return bool(self.history) and self.history[-1]["step"] == self._config.steps
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """A batch of roll-outs was learned from."""

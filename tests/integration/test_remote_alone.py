@@ -13,6 +13,7 @@ from relayllm.engines.openai_alone import RemoteAlone
 from relayllm.engines.openai_options import RemoteOptions
 from relayllm.errors import TeacherError
 from relayllm.evaluation.answering import Models, answer
+from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import method
 from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.stages import filter as filter_stage
@@ -118,9 +119,9 @@ def test_filter_with_a_failing_teacher_stops_and_keeps_nothing(project, server):
 
 
 def test_evaluation_of_the_teacher_asks_the_server(project, server):
-    models = Models(project / "none", project / "none", project / "teacher", project / "none")
+    models = Models(project / "none", project / "none", project / "teacher", project / "none", project / "none")
     problems = read_problems(project / "data/train.jsonl")
     records = answer(method("teacher", ["relay"], "relay"), models, {"pens": problems}, PARAMS.evaluate, cost=None,
-                     say=lambda line: None)
+                     calibration=Calibration([], PARAMS.evaluate), say=lambda line: None)
     assert [record.problem_id for record in records] == ["p0", "p1", "p2", "p3"]
     assert all(record.teacher_tokens == 0 and record.completion_tokens > 0 for record in records)

@@ -137,6 +137,7 @@ def test_killed_training_goes_on_from_its_checkpoint(killed: Path):
     assert "step 1: held out" in first
     assert "step 1: held out" not in second
     assert "step 2: held out" in second
+    assert not list((killed / "runs/grpo").iterdir())  # closed once everything is written
 
 
 def test_summary_of_the_same_seed_is_the_same_but_for_the_seconds(place: Path, killed: Path):

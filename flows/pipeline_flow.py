@@ -58,7 +58,14 @@ def pipeline(root: str = ".") -> None:
     """Run what has changed, in the order of DVC's graph."""
     quiet()
     place = Path(root).resolve() if root != "." else settings().root
-    ingest_task()
+    with ended_together():
+        ingest_task()
+        _run(place)
+    _publish(place)
+
+
+def _run(place: Path) -> None:
+    """Submit every stage behind those it needs, and wait."""
     plan = dvc_stages.read_plan(place)
     logger = get_run_logger()
     logger.info("%d stages, to run: %s", len(plan.stages), ", ".join(sorted(plan.changed)) or "none")
@@ -69,9 +76,7 @@ def pipeline(root: str = ".") -> None:
                                       retry_delay_seconds=2, tags=list(stage.tags))
         futures[stage.name] = run.submit(str(place), stage.name,
                                          wait_for=[futures[name] for name in stage.needs])
-    with ended_together():
-        _finish(futures, progress)
-    _publish(place)
+    _finish(futures, progress)
 
 
 def _finish(futures: dict[str, PrefectFuture[Any]], progress: Any) -> None:

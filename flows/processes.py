@@ -25,7 +25,7 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
     """Run a command to its end, in a process group of its own.
 
     Raises:
-        StageError: it failed, its last lines are in the message; or `end_all` was called.
+        StageError: it failed, its last lines are in the message; or the flow was interrupted.
     """
     if _ended.is_set():  # a task that is tried again while the flow ends
         raise StageError(f"{name} was not started: the flow was interrupted")

@@ -60,7 +60,7 @@ def test_profile_deepspeed_config_is_there(path):
 def test_profile_asks_for_no_call_the_warm_up_never_showed(path):
     """The grammar's largest n has as many digits as the warm-up's commands."""
     params = load_params(path)
-    assert len(str(params.grpo.decoding.max_call_tokens)) == params.warmup_set.digits
+    assert params.grpo.decoding.max_call_tokens == 10 ** params.warmup_set.digits - 1
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=NAMES)

@@ -120,6 +120,7 @@ def test_sixteen_clients_get_the_decoders_own_speed(realistic, capsys):
 def test_sixteen_clients_of_a_tiny_model_get_no_error(folders, capsys):  # noqa: F811
     found = race(folders, "A shelf holds 17 boxes with 14 pens each. How many pens are there?", 150, 2, 4)
     report(capsys, "tiny models, two milliseconds a step", found)
-    _, _, alone, whole, streamed = found
+    share, _, alone, whole, streamed = found
     assert whole.faults + streamed.faults == []
     assert alone.tokens == whole.tokens == streamed.tokens
+    assert share > 0.5

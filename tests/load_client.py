@@ -22,6 +22,11 @@ class Load:
     faults: list[bytes] = field(default_factory=list)
     """Status lines that are not 200."""
 
+    @property
+    def speed(self) -> float:
+        """Tokens per second."""
+        return self.tokens / self.seconds
+
     def __add__(self, other: Load) -> Load:
         return Load(self.tokens + other.tokens, self.seconds + other.seconds, self.firsts + other.firsts,
                     self.faults + other.faults)

@@ -48,8 +48,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _free_sibling(path: Path, kind: str) -> Path:
-    sibling = path.with_name(f".{path.name}.{os.getpid()}.{kind}.part")
-    _remove(sibling)  # of a process before us that had our number, as in a container
+    sibling = path.with_name(f".{path.name}.{_writer(os.getpid())}.{kind}.part")
+    _remove(sibling)
     return sibling
 
 
@@ -57,9 +57,18 @@ def _sweep(path: Path) -> None:
     """Remove what processes that were killed in the middle left beside a path."""
     prefix = f".{path.name}."
     for left in path.parent.glob(f"{glob.escape(prefix)}*.part"):
-        number = left.name.removeprefix(prefix).partition(".")[0]
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+        writer = left.name.removeprefix(prefix).partition(".")[0]
+        process = writer.partition("-")[0]
+        if process.isdecimal() and _writer(int(process)) != writer:
             _remove(left)
+
+
+def _writer(process: int) -> str:
+    """Return a running process' number and start time, for numbers are given again; "" when it is gone (proc(5), stat)."""
+    try:
+        return f"{process}-{Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[19]}"
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _remove(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +68,17 @@ def test_killed_writing_leaves_what_was_there_and_the_next_writing_clears_up(tmp
     killed_while_writing(target)
     assert target.read_text() == "before"
     assert len(list(tmp_path.iterdir())) == 2
+    write_json(target, 1)
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_parts_of_a_killed_writer_are_cleared_up_when_its_number_runs_again(tmp_path):
+    target = tmp_path / "x"
+    killed_while_writing(target)
+    [left] = tmp_path.iterdir()
+    _, number_and_start, *rest = left.name.removeprefix(".").split(".")
+    start = number_and_start.partition("-")[2]
+    left.rename(tmp_path / f".x.{os.getpid()}-{start}.{'.'.join(rest)}")  # our number, the start of the one before us
     write_json(target, 1)
     assert list(tmp_path.iterdir()) == [target]
 

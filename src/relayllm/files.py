@@ -64,7 +64,7 @@ def _sweep(path: Path) -> None:
 
 
 def _writer(process: int) -> str:
-    """Return a running process' number and start time, for numbers are given again; "" when it is gone (proc(5), stat)."""
+    """Return a running process' number and start time, for numbers come again; "" when it is gone (proc(5), stat)."""
     try:
         return f"{process}-{Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[19]}"
     except (FileNotFoundError, ProcessLookupError):

@@ -80,7 +80,7 @@ def bodies(prompt: str, tokens: int, turns: int, seed: int, *, stream: bool):
 
 
 class Race(NamedTuple):
-    """What server and decoder did in turns; the shares are medians over the rounds of the server's speed by the decoder's."""
+    """What server and decoder did in turns; a share is the server's speed by the decoder's, median of the rounds."""
 
     share: float
     streamed_share: float

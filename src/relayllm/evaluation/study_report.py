@@ -23,8 +23,9 @@ def write_results(folder: Path, results: Path) -> None:
     picture = results.parent / "images" / "study-curves.png"
     text = [above.rstrip(), "", MARK, ""]
     if seeds:
-        summaries = [json.loads((path / "report/summary.json").read_text(encoding="utf-8")) for path in seeds]
-        text += _table(summaries)
+        summaries = {path.name.replace("-", " "): json.loads((path / "report/summary.json").read_text(encoding="utf-8"))
+                     for path in seeds}
+        text += [*_table(list(summaries.values())), "", *_leads(summaries)]
     histories = _histories(folder)
     if histories:
         _draw(histories, picture)
@@ -34,21 +35,38 @@ def write_results(folder: Path, results: Path) -> None:
 
 
 def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [name for name in summaries[0]["methods"] if all(name in one["methods"] for one in summaries)]
     lines = [f"## {len(summaries)} seed{'s' if len(summaries) > 1 else ''}", "",
              "Averages over the six families in percent; ± is the standard deviation over seeds.", "",
-             "| method | accuracy | call ratio | calls per answer | tokens per answer |", "|---|---|---|---|---|"]
-    for name in names:
-        scores = [one["methods"][name]["average"] for one in summaries]
-        cells = [_spread([100 * score["accuracy"] for score in scores]),
+             "| method | seeds | accuracy | call ratio | calls per answer | tokens per answer |", "|---" * 6 + "|"]
+    for name in dict.fromkeys(name for one in summaries for name in one["methods"]):
+        scores = [one["methods"][name]["average"] for one in summaries if name in one["methods"]]
+        cells = [str(len(scores)),
+                 _spread([100 * score["accuracy"] for score in scores]),
                  _spread([100 * score["call_ratio"] for score in scores], 2),
                  _spread([score["calls_per_answer"] for score in scores], 2),
                  _spread([score["completion_tokens"] for score in scores])]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    gaps = [100 * one["gap_recovered"]["value"] for one in summaries if one["gap_recovered"]["value"] is not None]
-    if gaps:
-        lines += ["", f"Share of the gap between student and teacher that the relay recovers: {_spread(gaps)} %."]
     return lines
+
+
+def _leads(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The relay beside each other method, seed by seed: what a mean over seeds would hide."""
+    lines = ["Points of accuracy by which the relay is ahead, paired over problems, with 95 % intervals; and the share "
+             "of the gap between student and teacher that it recovers, in percent.", "",
+             f"| against | {' | '.join(summaries)} |", "|---" * (1 + len(summaries)) + "|"]
+    against = [one["comparisons"]["against"] for one in summaries.values()]
+    for name in dict.fromkeys(name for one in against for name in one):
+        cells = [_points(one[name]["difference"], one[name]["ci"]) if name in one else "" for one in against]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    gaps = [one["gap_recovered"] for one in summaries.values()]
+    if any(gap["value"] is not None for gap in gaps):
+        cells = ["" if gap["value"] is None else _points(gap["value"], gap["ci"], "") for gap in gaps]
+        lines.append(f"| gap recovered | {' | '.join(cells)} |")
+    return lines
+
+
+def _points(value: float, ci: Sequence[float], sign: str = "+") -> str:
+    return f"{100 * value:{sign}.1f} [{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]"
 
 
 def _spread(values: Sequence[float], digits: int = 1) -> str:

@@ -44,17 +44,28 @@ def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
     assert step.done
 
 
+def summary(accuracy: float, *others: str):
+    score = {"accuracy": accuracy, "call_ratio": 0.03, "calls_per_answer": 1.0, "completion_tokens": 80.0}
+    return {"methods": {name: {"average": score} for name in ("relay", *others)},
+            "comparisons": {"against": {name: {"difference": accuracy - 1, "ci": [-0.25, 0.3]} for name in others}},
+            "gap_recovered": {"value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
+
+
 def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Path):
     results = tmp_path / "docs/results.md"
     results.parent.mkdir()
     results.write_text(f"# Results\n\nSeen by hand.\n\n{MARK}\nold")
-    for seed, accuracy in enumerate((0.9, 0.8)):
-        score = {"accuracy": accuracy, "call_ratio": 0.03, "calls_per_answer": 1.0, "completion_tokens": 80.0}
+    for seed, found in enumerate((summary(0.9, "grpo", "no-bonus"), summary(0.8, "grpo"))):
         report = tmp_path / f"study/seed-{seed}/report/summary.json"
         report.parent.mkdir(parents=True)
-        report.write_text(json.dumps({"methods": {"relay": {"average": score}}, "gap_recovered": {"value": accuracy}}))
+        report.write_text(json.dumps(found))
     write_results(tmp_path / "study", results)
     text = results.read_text()
     assert "Seen by hand." in text
     assert "old" not in text
-    assert "| relay | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 80.0 ± 0.0 |" in text
+    assert "| relay | 2 | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 80.0 ± 0.0 |" in text
+    assert "| no-bonus | 1 | 90.0 | 3.00 | 1.00 | 80.0 |" in text
+    assert "| against | seed 0 | seed 1 |" in text
+    assert "| grpo | -10.0 [-25, 30] | -20.0 [-25, 30] |" in text
+    assert "| no-bonus | -10.0 [-25, 30] |  |" in text
+    assert "| gap recovered | 90.0 [85, 95] | 80.0 [75, 85] |" in text

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from relayllm.evaluation import plots
 from relayllm.evaluation.examples import Example
-from relayllm.evaluation.reproduction import BENCHMARKS, Claim, SheetRow, Verdict, claims, sheet
+from relayllm.evaluation.reproduction import BENCHMARKS, GENERAL, Claim, SheetRow, Verdict, claims, sheet
 from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
     DIAL,
@@ -176,13 +176,15 @@ def _sheet(rows: Sequence[SheetRow], profile: str) -> dict[str, Any]:
     says = (f"{len(run)} of {len(rows)} rows were run." if run else
             f"Profile {profile} does not run the paper's models: no row can be judged. Profiles qwen3-0.6b and "
             "qwen3-1.7b do.")
-    return {"say": says, "any_run": bool(run), "benchmarks": BENCHMARKS, "rows": [_sheet_row(row) for row in rows]}
+    return {"say": says, "any_run": bool(run), "benchmarks": (*BENCHMARKS, *GENERAL),
+            "rows": [_sheet_row(row) for row in rows]}
 
 
 def _sheet_row(row: SheetRow) -> dict[str, Any]:
-    scores = dict(zip(BENCHMARKS, row.paper.scores, strict=False))
+    scores = dict(zip(row.paper.benchmarks, row.paper.scores, strict=False))
     cells = [{"paper": f"{scores[name]:.2f}" if name in scores else NONE,
-              "ours": percent(row.benchmarks[name]) if name in row.benchmarks else ""} for name in BENCHMARKS]
+              "ours": percent(row.benchmarks[name]) if name in row.benchmarks else ""}
+             for name in (*BENCHMARKS, *GENERAL)]
     ours = row.ours
     return {"student": row.paper.profile.removeprefix("qwen3-"), "label": row.paper.label, "cells": cells,
             "average": {"paper": f"{row.paper.average:.2f}",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-PAPER_ERROR = 0.013
-"""Standard error of the paper's six-benchmark mean (section 3 of paper.md: AIME has 30 problems)."""
+BENCHMARKS = ("minerva", "math-500", "gsm8k", "olympiadbench", "aime-2025", "aime-2024")
+GENERAL = ("bbeh", "mmlu-pro", "supergpqa")
+"""What the paper asks beyond mathematics."""
+PAPER_ERROR = {BENCHMARKS: 0.013, GENERAL: 0.0023}
+"""Standard error of the paper's means: by its problem counts (AIME has 30, SuperGPQA 26,529)."""
 
 
 class Verdict(StrEnum):
@@ -22,18 +25,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """A row of Table 1 of arXiv 2601.05167, or of its ablations (average only). In percent."""
+    """A row of Table 1 of arXiv 2601.05167, of its ablations (average only), or of its other benchmarks. In percent."""
 
     profile: str
     method: str
     label: str
     scores: tuple[float, ...]
-    """One per name in BENCHMARKS, or none."""
+    """One per benchmark, or none."""
     average: float
+    """Of the benchmarks; the paper prints it for the six."""
     call_percent: float | None
+    benchmarks: tuple[str, ...] = BENCHMARKS
 
 
-BENCHMARKS = ("minerva", "math-500", "gsm8k", "olympiadbench", "aime-2025", "aime-2024")
 SMALL, LARGE = "qwen3-0.6b", "qwen3-1.7b"
 PAPER = (
     PaperRow(SMALL, "base", "base", (15.81, 54.00, 64.82, 26.22, 1.04, 1.15), 27.17, None),
@@ -53,6 +57,10 @@ PAPER = (
     PaperRow(LARGE, "fixed-20", "fixed n = 20", (), 49.41, 1.32),
     PaperRow(LARGE, "fixed-100", "fixed n = 100", (), 49.56, 2.87),
     PaperRow(LARGE, "fixed-500", "fixed n = 500", (), 51.17, 5.37),
+    PaperRow(LARGE, "base", "base, general", (9.91, 46.90, 24.46), 27.09, None, GENERAL),
+    PaperRow(LARGE, "grpo", "GRPO, general", (10.89, 49.76, 26.01), 28.89, None, GENERAL),
+    PaperRow(LARGE, "relay-difficulty", "relay, difficulty, general", (12.46, 59.03, 29.93), 33.81, None, GENERAL),
+    PaperRow(LARGE, "teacher", "teacher alone (8B), general", (15.31, 66.46, 36.21), 39.33, 100.0, GENERAL),
 )
 
 
@@ -62,9 +70,9 @@ class SheetRow:
 
     paper: PaperRow
     ours: Mapping[str, Any] | None
-    """Cell of the average in summary.json; None when it was not run on the paper's six benchmarks."""
+    """As a cell of summary.json, averaged over the row's benchmarks; None when they were not all run."""
     benchmarks: Mapping[str, float]
-    """Our accuracy, for those of the six that were run."""
+    """Our accuracy, for those that were run."""
     verdict: Verdict
 
 
@@ -119,25 +127,25 @@ def _row(summary: Mapping[str, Any], paper: PaperRow) -> SheetRow:
     method = summary["methods"].get(paper.method)
     if method is None or not (paper.profile == summary["profile"] or teacher_of_both):
         return SheetRow(paper, None, {}, Verdict.NOT_RUN)
-    found = {name: method["benchmarks"][name]["accuracy"] for name in BENCHMARKS if name in method["benchmarks"]}
-    if len(found) < len(BENCHMARKS):
+    found = {name: method["benchmarks"][name]["accuracy"] for name in paper.benchmarks if name in method["benchmarks"]}
+    if len(found) < len(paper.benchmarks):
         return SheetRow(paper, None, found, Verdict.NOT_RUN)
-    ours = method["average"] if len(method["benchmarks"]) == len(BENCHMARKS) else _over_the_six(method["benchmarks"])
+    ours = method["average"] if len(method["benchmarks"]) == len(found) else _over(found, method["benchmarks"])
     return SheetRow(paper, ours, found, _verdict(ours, paper))
 
 
-def _over_the_six(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """The average over the paper's six, where others were run beside them: benchmarks err independently."""
-    six = [cells[name] for name in BENCHMARKS]
-    accuracy = sum(cell["accuracy"] for cell in six) / len(six)
-    half = math.hypot(*((cell["accuracy_ci"][1] - cell["accuracy_ci"][0]) / 2 for cell in six)) / len(six)
+def _over(names: Iterable[str], cells: Mapping[str, Any]) -> dict[str, Any]:
+    """The average over these, where others were run beside them: benchmarks err independently."""
+    chosen = [cells[name] for name in names]
+    accuracy = sum(cell["accuracy"] for cell in chosen) / len(chosen)
+    half = math.hypot(*((cell["accuracy_ci"][1] - cell["accuracy_ci"][0]) / 2 for cell in chosen)) / len(chosen)
     return {"accuracy": accuracy, "accuracy_ci": [max(0.0, accuracy - half), min(1.0, accuracy + half)],
-            "call_ratio": sum(cell["call_ratio"] for cell in six) / len(six)}
+            "call_ratio": sum(cell["call_ratio"] for cell in chosen) / len(chosen)}
 
 
 def _verdict(ours: Mapping[str, Any], paper: PaperRow) -> Verdict:
     low, high = ours["accuracy_ci"]
-    allowed = 1.96 * math.hypot((high - low) / (2 * 1.96), PAPER_ERROR)
+    allowed = 1.96 * math.hypot((high - low) / (2 * 1.96), PAPER_ERROR[paper.benchmarks])
     near = abs(ours["accuracy"] - paper.average / 100) <= allowed
     return Verdict.REPRODUCED if near else Verdict.NOT_REPRODUCED
 

@@ -1,6 +1,6 @@
 import pytest
 
-from relayllm.evaluation.reproduction import BENCHMARKS, PAPER, Verdict, claims, sheet
+from relayllm.evaluation.reproduction import BENCHMARKS, GENERAL, PAPER, Verdict, claims, sheet
 from relayllm.evaluation.summary import Limits, Provenance, build_summary
 from tests.unit.evaluation.make_records import make_frame
 
@@ -21,7 +21,7 @@ def verdict(summary, profile, method):
 def test_averages_of_the_papers_rows_are_means_of_their_scores():
     for row in PAPER:
         if row.scores:
-            assert sum(row.scores) / 6 == pytest.approx(row.average, abs=0.015)
+            assert sum(row.scores) / len(row.benchmarks) == pytest.approx(row.average, abs=0.015)
 
 
 @pytest.mark.parametrize(("average", "expected"), [
@@ -50,6 +50,16 @@ def test_row_with_benchmarks_beside_the_papers_is_judged_over_the_six():
     assert row.ours["accuracy"] == pytest.approx(0.425)
     low, high = row.ours["accuracy_ci"]
     assert high - low == pytest.approx(2 * 0.02 / 6**0.5)
+
+
+def test_general_benchmarks_are_rows_of_their_own():
+    summary = summary_of("qwen3-1.7b", "base", 0.425)
+    summary["methods"]["base"]["benchmarks"] |= {name: cell(0.271, 0.003) for name in GENERAL}
+    six, general = (row for row in sheet(summary) if (row.paper.profile, row.paper.method) == ("qwen3-1.7b", "base"))
+    assert (six.verdict, general.verdict) == (Verdict.REPRODUCED, Verdict.REPRODUCED)
+    assert general.ours["accuracy"] == pytest.approx(0.271)
+    summary["methods"]["base"]["benchmarks"]["bbeh"] = cell(0.2, 0.003)
+    assert [row.verdict for row in sheet(summary) if row.ours] == [Verdict.REPRODUCED, Verdict.NOT_REPRODUCED]
 
 
 def claims_of(methods):

@@ -112,7 +112,9 @@ def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespac
     from relayllm.config import load_params
     from relayllm.tracking import stage_run
 
-    section = load_params(arguments.params).section(name)
+    params = load_params(arguments.params)
+    section = params.section(name)
+    config = params if _reads_all(run) else section
     options = {key.removeprefix("option_"): value for key, value in vars(arguments).items()
                if key.startswith("option_")}
     module = sys.modules[run.__module__]
@@ -122,11 +124,18 @@ def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespac
         if command:
             return _launch([*command, "--module", "relayllm.cli"], sys.argv[1:])
     if int(os.environ.get("RANK", "0")) > 0:
-        run(section, **options)
+        run(config, **options)
         return 0
     with stage_run(name, section, variant=str(options.get("run") or options.get("method") or "")):
-        run(section, **options)
+        run(config, **options)
     return 0
+
+
+def _reads_all(run: Callable[..., None]) -> bool:
+    """Whether a stage asks for the whole params and not for its section."""
+    from relayllm.config import Params
+
+    return typing.get_type_hints(run)[next(iter(inspect.signature(run).parameters))] is Params
 
 
 def _launch(command: list[str], words: list[str]) -> int:

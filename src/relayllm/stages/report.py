@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relayllm.config import ReportConfig, load_params
+from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import write_json, written_whole
 from relayllm.settings import settings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def run(config: ReportConfig, *, records: Path, metrics_folder: Path, report: Path) -> None:
+def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
     """Say what came out, in JSON, Markdown and HTML.
 
     Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were worth
@@ -31,7 +31,6 @@ def run(config: ReportConfig, *, records: Path, metrics_folder: Path, report: Pa
     from relayllm.evaluation.summary import Limits, Provenance, build_summary, write_summary
 
     place = settings()
-    params = load_params(place.root / "params.yaml")
     frame = read_records(records)
     spent = params.evaluate.decoding
     origin = Provenance(params.profile, params.seed, git_commit(place.root), data_digest(place.root),
@@ -41,14 +40,14 @@ def run(config: ReportConfig, *, records: Path, metrics_folder: Path, report: Pa
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with written_whole(report) as part:
         write_summary(part / "summary.json", summary)
-        _pages(part, config, summary, frame, histories, records / "worth", metrics_folder)
+        _pages(part, params.report.examples, summary, frame, histories, records / "worth", metrics_folder)
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
     current().artifact(report)
     print(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods", flush=True)
 
 
-def _pages(folder: Path, config: ReportConfig, summary: Mapping[str, Any], frame: pd.DataFrame,
+def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
            histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path) -> None:
     """Draw the pictures and write both pages."""
     from relayllm.evaluation.examples import choose
@@ -58,7 +57,7 @@ def _pages(folder: Path, config: ReportConfig, summary: Mapping[str, Any], frame
 
     relay = summary["gap_recovered"]["method"]
     svgs = draw(folder / "plots", summary, frame, histories, relay)
-    material = Material(svgs, choose(frame, relay, config.examples),
+    material = Material(svgs, choose(frame, relay, examples),
                         {path.stem: _json(path) for path in sorted(metrics_folder.glob("*.json"))},
                         _worth(worth_folder, summary, folder))
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from relayllm.config import ReportConfig
+from relayllm.config import load_params
 from relayllm.errors import DataError
 from relayllm.evaluation.records import write_records
 from relayllm.evaluation.worth import COLUMNS
@@ -34,9 +34,10 @@ def make_project(folder, monkeypatch):
     return folder
 
 
-def report(project, name="report"):
+def report(project, name="report", seed=0):
     artifacts = project / "artifacts"
-    run(ReportConfig(examples=3), records=artifacts / "evaluate", metrics_folder=artifacts / "metrics",
+    params = load_params(project / "params.yaml")
+    run(params.model_copy(update={"seed": seed}), records=artifacts / "evaluate", metrics_folder=artifacts / "metrics",
         report=artifacts / name)
     return artifacts / name
 
@@ -61,6 +62,10 @@ def test_summary_says_where_it_comes_from(summary):
     assert (summary["profile"], summary["seed"], summary["data_md5"]) == ("smoke", 0, "0123abcd")
     assert summary["seconds"] == {"warmup": 3.2}
     assert list(summary["methods"]) == ["base", "relay-difficulty", "fixed-20", "teacher"]
+
+
+def test_seed_is_that_of_the_params_given_not_of_the_project_s(project):
+    assert json.loads((report(project, "seventh", seed=7) / "summary.json").read_text())["seed"] == 7
 
 
 def test_pages_and_pictures_lie_beside_the_summary(folder):

@@ -36,6 +36,8 @@ class Settings:
 
     root: Path
     """The project's folder: where `params.yaml` lies."""
+    store: Path
+    """The embedded stores of MLflow and Prefect."""
     tracking_uri: str
     registry_uri: str
     experiment: str
@@ -45,11 +47,6 @@ class Settings:
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
     static_steps: bool
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
-
-    @property
-    def store(self) -> Path:
-        """The embedded stores of MLflow and Prefect."""
-        return self.root / ".store"
 
     @property
     def runs(self) -> Path:
@@ -65,9 +62,11 @@ class Settings:
 def settings() -> Settings:
     """Read the environment."""
     root = Path(os.environ.get("RELAY_ROOT", ".")).resolve()
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/.store/mlflow.db"
+    store = Path(os.environ.get("RELAY_STORE") or root / ".store").resolve()
+    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store}/mlflow.db"
     return Settings(
         root=root,
+        store=store,
         tracking_uri=tracking,
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),

@@ -147,8 +147,8 @@ class _Writer:
         from mlflow import MlflowClient
 
         self._place = place
-        (place.store).mkdir(parents=True, exist_ok=True)
-        self._lock = (place.runs / "pipeline.lock").open("w")
+        place.store.mkdir(parents=True, exist_ok=True)
+        self._lock = (place.store / "writers.lock").open("w")
         with self._alone():  # two first writers would both create the tables
             self._client = MlflowClient(place.tracking_uri)
             self._experiment = _experiment_id(self._client, place)

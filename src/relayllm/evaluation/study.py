@@ -109,12 +109,18 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
     yield step("report", folder / "report", records=records, metrics_folder=metrics, report=folder / "report")
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Where the steps of one seed run: checkpoints and notes in its folder, tracking in the project's store."""
+    return {"RELAY_ROOT": str(folder.resolve()), "RELAY_STORE": str(settings().store),
+            "RELAY_EXPERIMENT": f"{settings().experiment}-study"}
+
+
 def _run(step: Step, folder: Path) -> None:
     if step.done:
         return
     print(f"study: {' '.join(step.words[:1])} in {folder.name}", flush=True)
-    environment = {**os.environ, "RELAY_EXPERIMENT": f"{settings().experiment}-study"}
-    done = subprocess.run([sys.executable, "-m", "relayllm.cli", *step.words], env=environment, check=False)
+    done = subprocess.run([sys.executable, "-m", "relayllm.cli", *step.words], check=False,
+                          env={**os.environ, **environment(folder)})
     if done.returncode:
         raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {done.returncode}; "
                          "run `relay study` again to go on from here")

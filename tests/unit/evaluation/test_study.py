@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from relayllm.evaluation.study import PART, seeded, steps
+import pytest
+
+from relayllm.evaluation.study import PART, environment, seeded, steps
 from relayllm.evaluation.study_report import MARK, write_results
+from relayllm.settings import settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -34,6 +37,17 @@ def test_evaluation_is_given_the_other_teachers_that_base_models_makes(tmp_path:
     made, given = (row[row.index("--others") + 1] for row in words)
     assert made == given
     assert Path(made) in planned["base-models"].outputs
+
+
+def test_seeds_that_run_side_by_side_share_the_store_and_no_checkpoint(tmp_path: Path):
+    here, places = settings(), []
+    for seed in (0, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(tmp_path / f"seed-{seed}").items():
+                patch.setenv(name, value)
+            places.append(settings())
+    assert len({here.runs, *(place.runs for place in places)}) == 3
+    assert {place.tracking_uri for place in places} == {here.tracking_uri}
 
 
 def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):

@@ -35,9 +35,10 @@ class Settings:
     """Addresses and folders, read from the environment once per process."""
 
     root: Path
-    """The project's folder: where `params.yaml` lies."""
-    store: Path
-    """The embedded stores of MLflow and Prefect."""
+    """The project's folder."""
+    params: Path
+    runs: Path
+    """Resumable checkpoints and notes of what ran."""
     tracking_uri: str
     registry_uri: str
     experiment: str
@@ -49,9 +50,9 @@ class Settings:
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
     @property
-    def runs(self) -> Path:
-        """Resumable checkpoints and notes of what ran."""
-        return self.root / "runs"
+    def store(self) -> Path:
+        """The embedded stores of MLflow and Prefect."""
+        return self.root / ".store"
 
     @property
     def artifact_root(self) -> str | None:
@@ -62,11 +63,11 @@ class Settings:
 def settings() -> Settings:
     """Read the environment."""
     root = Path(os.environ.get("RELAY_ROOT", ".")).resolve()
-    store = Path(os.environ.get("RELAY_STORE") or root / ".store").resolve()
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store}/mlflow.db"
+    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/.store/mlflow.db"
     return Settings(
         root=root,
-        store=store,
+        params=Path(os.environ.get("RELAY_PARAMS") or root / "params.yaml").resolve(),
+        runs=Path(os.environ.get("RELAY_RUNS") or root / "runs").resolve(),
         tracking_uri=tracking,
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),

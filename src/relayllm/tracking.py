@@ -260,14 +260,14 @@ def _experiment_id(client: Any, place: Settings) -> str:
 def _tags(place: Settings) -> dict[str, str]:
     import yaml
 
-    params = place.root / "params.yaml"
-    profile = (yaml.safe_load(params.read_text()) or {}).get("profile", "") if params.is_file() else ""
+    text = place.params.read_text() if place.params.is_file() else ""
+    profile = (yaml.safe_load(text) or {}).get("profile", "")
     return {"profile": str(profile), "git_commit": git_commit(place.root), "mlflow.source.git.commit":
             git_commit(place.root), "dvc_lock": file_hash(place.root / "dvc.lock"), "data": data_digest(place.root)}
 
 
 def _pipeline_key(place: Settings) -> str:
-    text = f"{file_hash(place.root / 'params.yaml')} {git_commit(place.root)} {place.tracking_uri} {place.experiment}"
+    text = f"{file_hash(place.params)} {git_commit(place.root)} {place.tracking_uri} {place.experiment}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

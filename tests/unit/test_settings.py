@@ -10,7 +10,7 @@ from relayllm.settings import settings
 @pytest.fixture(autouse=True)
 def bare(monkeypatch, tmp_path):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RELAY_EXPERIMENT", "RELAY_TEACHER_URL",
-                 "RELAY_STATIC_STEPS", "RELAY_STORE"):
+                 "RELAY_STATIC_STEPS", "RELAY_PARAMS", "RELAY_RUNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
 

@@ -83,14 +83,13 @@ def seeded(source: Path, target: Path, seed: int) -> Params:
 
 def steps(params: Params, folder: Path) -> Iterator[Step]:
     """The commands of one seed, in order."""
-    given = ("--params", str(folder / "params.yaml"))
     data, base, kept = folder / "data", folder / "base_models", folder / "filter/problems.jsonl"
     student, teacher, others, warm = base / "student", base / "teacher", base / "others", folder / "warmup/model"
     rows, metrics = folder / "warmup_set/rows.parquet", folder / "metrics"
 
     def step(name: str, *outputs: Path, **options: Path | str) -> Step:
         words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        return Step((name, *given, *words), outputs)
+        return Step((name, *words), outputs)
 
     yield step("ingest", data / "manifest.json", data=data)
     yield step("base-models", student, teacher, others, data=data, student=student, teacher=teacher, others=others,
@@ -110,8 +109,8 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Where the steps of one seed run: checkpoints and notes in its folder, tracking in the project's store."""
-    return {"RELAY_ROOT": str(folder.resolve()), "RELAY_STORE": str(settings().store),
+    """Where the steps of one seed run: params and checkpoints in its folder, tracking in the project's store."""
+    return {"RELAY_PARAMS": str(folder / "params.yaml"), "RELAY_RUNS": str(folder / "runs"),
             "RELAY_EXPERIMENT": f"{settings().experiment}-study"}
 
 

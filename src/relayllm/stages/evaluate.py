@@ -79,7 +79,7 @@ def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict
 
 def read_benchmarks(data: Path) -> dict[str, list[Problem]]:
     """The benchmarks of a data folder, in the order of the params."""
-    params = settings().root / "params.yaml"
+    params = settings().params
     order = load_params(params).ingest.benchmarks if params.is_file() else []
     files = {path.stem: path for path in (data / "benchmarks").glob("*.jsonl")}
     return {name: read_problems(files[name]) for name in [*order, *sorted(set(files) - set(order))] if name in files}

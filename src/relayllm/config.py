@@ -122,7 +122,7 @@ class WarmupConfig(Section):
     """Completions per optimizer step, over all processes."""
     micro_batch_size: Count
     processes: Count
-    zero_stage: Literal[0, 1, 2, 3]
+    zero_stage: Literal[0, 2, 3]
     dtype: Literal["float32", "bfloat16"]
     seed: int
 
@@ -149,6 +149,8 @@ class GrpoConfig(Section):
     group_size: Annotated[int, Field(ge=2)]
     mini_batches: Count
     """Optimizer steps per batch of roll-outs."""
+    micro_batch_size: Count
+    """Roll-outs of one forward, per process; gradients add up to a mini-batch."""
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"]
     final_learning_rate_share: Share

@@ -115,7 +115,7 @@ def _downloads(params: Params) -> Iterator[str]:
 def training_memory(params: Params, stage: int) -> dict[str, float]:
     """GiB per GPU of the larger training stage, GRPO, by what holds them."""
     student, grpo = shape_of(params.base_models.student), params.grpo
-    rows = math.ceil(grpo.problems_per_step * grpo.group_size / grpo.mini_batches / grpo.processes)
+    rows = grpo.micro_batch_size
     tokens = PROMPT_TOKENS + grpo.decoding.max_new_tokens
     return {
         "policy": zero_bytes(student.parameters, stage, grpo.processes, grpo.dtype) / GIB,

@@ -45,7 +45,7 @@ def test_profile_batches_divide(path):
     params = load_params(path)
     grpo, warmup = params.grpo, params.warmup
     roll_outs = grpo.problems_per_step * grpo.group_size
-    assert roll_outs % (grpo.mini_batches * grpo.processes) == 0
+    assert roll_outs % (grpo.mini_batches * grpo.processes * grpo.micro_batch_size) == 0
     assert roll_outs // grpo.processes % grpo.group_size == 0
     assert warmup.batch_size % (warmup.micro_batch_size * warmup.processes) == 0
 

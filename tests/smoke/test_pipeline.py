@@ -89,13 +89,20 @@ def test_second_run_by_either_door_finds_nothing_to_do(place: Path):
         assert (place / "dvc.lock").read_bytes() == lock
 
 
-def test_changed_parameter_reruns_only_what_depends_on_it(place: Path):
+SECOND_RUN = "  runs:\n    second: {reward: {name: simple, independence_bonus: 0, exploration: false}, max_calls: 4}\n"
+
+
+@pytest.mark.parametrize(("was", "becomes", "stages"), [
+    ("  examples: 2", "  examples: 3", {"report"}), ("  bootstrap: 200", "  bootstrap: 300", {"report"}),
+    ("  runs:\n", SECOND_RUN, {"grpo@second"}), ("  kl: 0.", "  kl: 1.", {"grpo@relay-difficulty"})])
+def test_changed_parameter_reruns_only_what_depends_on_it(place: Path, was: str, becomes: str, stages: set[str]):
     params = place / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("  examples: 2", "  examples: 3"))
+    assert before.count(was) == 1
+    params.write_text(before.replace(was, becomes))
     try:
         changed = json.loads(run(place, "dvc", "status", "--json"))
-        assert set(changed) == {"report"}
+        assert set(changed) == stages
     finally:
         params.write_text(before)
 

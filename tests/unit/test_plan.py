@@ -68,7 +68,7 @@ def test_work_counts_are_those_of_the_profile():
     works = {work.stage: work for work in plan_work(params(), H100, 1000, Speeds())}
     assert works["filter"].steps == 200_000
     assert works["grpo relay-difficulty: roll-outs"].steps == 130 * 128 * 8
-    assert works["grpo relay-difficulty: updates"].steps == 130 * 32
+    assert works["grpo relay-difficulty: updates"].steps == 130 * 4
     assert works["evaluate: teacher"].steps == 272 + 500 + 1319 + 674 + 2 * 30 * 32
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,10 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
 
 
 def best_device() -> str:
-    """cuda when there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """cuda when there is one; of several, this process' own, as its launcher numbers them."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
 
 
 def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

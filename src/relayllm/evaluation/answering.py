@@ -110,9 +110,12 @@ def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Se
 
 
 def cost_of(records: Sequence[Record]) -> Cost:
-    """What a relay spent on average."""
+    """What a relay spent: the call ratio as the report gives it, a mean over benchmarks of their means."""
     asked = [n for record in records for n in record.requested]
-    ratio = sum(record.call_ratio for record in records) / max(1, len(records))
+    ratios: dict[str, list[float]] = {}
+    for record in records:
+        ratios.setdefault(record.benchmark, []).append(record.call_ratio)
+    ratio = sum(sum(of_one) / len(of_one) for of_one in ratios.values()) / max(1, len(ratios))
     return Cost(ratio, max(1, round(sum(asked) / len(asked))) if asked else 1)
 
 

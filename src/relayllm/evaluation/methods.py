@@ -15,6 +15,7 @@ from relayllm.errors import ConfigError
 from relayllm.relay.policy import Entropy, FixedLength, RandomPosition
 
 Student = Literal["base", "warmup", "teacher"] | str
+FIXED, DIAL, OTHER = r"fixed-(\d+)", r"dial-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +71,23 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
         return fixed[name]
     if name in runs:
         return Method(name, name, helped=name != "grpo")
-    if found := re.fullmatch(r"fixed-(\d+)", name):
+    if found := re.fullmatch(FIXED, name):
         n = int(found[1])
         return Method(name, relay, policy=lambda *_: FixedLength(n=n))
-    if found := re.fullmatch(r"dial-(\d+(?:\.\d+)?)x", name):
+    if found := re.fullmatch(DIAL, name):
         return Method(name, relay, dial=float(found[1]))
-    if (found := re.fullmatch(r"other-teacher-(.+)", name)) and found[1] in teachers:
+    if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
     raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial-Mx (M times the calls it "
                       f"makes by itself), other-teacher-NAME for the names in base_models.other_teachers "
                       f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
+
+
+def is_trained(name: str) -> bool:
+    """Whether a method's name is that of a GRPO run: a policy as it was trained, under no rule of ours."""
+    rules = ("base", "teacher", "warmup", "teacher-free", "random-query", "random-position", "entropy",
+             FIXED, DIAL, OTHER)
+    return not any(re.fullmatch(rule, name) for rule in rules)
 
 
 def position_probability(cost: Cost) -> float:

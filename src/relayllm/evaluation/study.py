@@ -23,7 +23,7 @@ from relayllm.files import written_whole
 from relayllm.settings import settings
 
 PART = "no-filter"
-"""The run that is trained on unfiltered problems."""
+"""The run that is trained on unfiltered problems: as many as the filter was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def main(arguments: argparse.Namespace) -> int:
         folder = arguments.folder / f"seed-{seed}"
         if not arguments.report_only:
             params = seeded(arguments.params, folder / "params.yaml", seed)
+            seeded(arguments.params, folder / "unfiltered.yaml", seed, filtered=False)
             for step in steps(params, folder):
                 _run(step, folder)
         write_results(arguments.folder, arguments.results)
@@ -65,9 +66,10 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def seeded(source: Path, target: Path, seed: int) -> Params:
-    """The study's params with every seed moved on; seed 0 is the file as it is."""
+def seeded(source: Path, target: Path, seed: int, *, filtered: bool = True) -> Params:
+    """The study's params with every seed moved on; seed 0 is the file as it is, but that its filter may be off."""
     values: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
+    values["filter"]["enabled"] &= filtered
 
     def moved(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -83,7 +85,8 @@ def seeded(source: Path, target: Path, seed: int) -> Params:
 
 def steps(params: Params, folder: Path) -> Iterator[Step]:
     """The commands of one seed, in order."""
-    data, base, kept = folder / "data", folder / "base_models", folder / "filter/problems.jsonl"
+    data, base = folder / "data", folder / "base_models"
+    kept, unfiltered = folder / "filter/problems.jsonl", folder / "unfiltered/problems.jsonl"
     student, teacher, others, warm = base / "student", base / "teacher", base / "others", folder / "warmup/model"
     rows, metrics = folder / "warmup_set/rows.parquet", folder / "metrics"
 
@@ -97,9 +100,12 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
     yield step("filter", kept, data=data, teacher=teacher, kept=kept, metrics=metrics / "filter.json")
     yield step("warmup-set", rows, problems=kept, student=student, warmup_set=rows, metrics=metrics / "warmup_set.json")
     yield step("warmup", warm, warmup_set=rows, student=student, model=warm, metrics=metrics / "warmup.json")
+    if PART in params.grpo.runs:
+        yield step("filter", unfiltered, params=folder / "unfiltered.yaml", data=data, teacher=teacher,
+                   kept=unfiltered, metrics=metrics / "unfiltered.json")
     for run in params.grpo.runs:
         model, history = folder / "grpo" / run / "model", folder / "grpo" / run / "history.json"
-        problems = data / "train.jsonl" if run == PART else kept
+        problems = unfiltered if run == PART else kept
         yield step("grpo", model, history, run=run, problems=problems, student=warm, teacher=teacher, model=model,
                    metrics=metrics / f"grpo-{run}.json", history=history)
     records = folder / "evaluate"

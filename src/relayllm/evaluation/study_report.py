@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from relayllm.evaluation.summary import all_alarms
 from relayllm.files import written_whole
 
 CURVES = (("held_out_accuracy", "accuracy, held out, greedy"), ("held_out_call_ratio", "call ratio, held out"),
@@ -25,7 +26,7 @@ def write_results(folder: Path, results: Path) -> None:
     if seeds:
         summaries = {path.name.replace("-", " "): json.loads((path / "report/summary.json").read_text(encoding="utf-8"))
                      for path in seeds}
-        text += [*_table(list(summaries.values())), "", *_leads(summaries)]
+        text += [*_table(list(summaries.values())), "", *_leads(summaries), *_alarms(summaries)]
     histories = _histories(folder)
     if histories:
         _draw(histories, picture)
@@ -37,13 +38,17 @@ def write_results(folder: Path, results: Path) -> None:
 def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [f"## {len(summaries)} seed{'s' if len(summaries) > 1 else ''}", "",
              "Averages over the six families in percent; ± is the standard deviation over seeds.", "",
-             "| method | seeds | accuracy | call ratio | calls per answer | tokens per answer |", "|---" * 6 + "|"]
+             "| method | seeds | accuracy | call ratio | calls per answer | mean n | tokens per answer |",
+             "|---" * 7 + "|"]
     for name in dict.fromkeys(name for one in summaries for name in one["methods"]):
-        scores = [one["methods"][name]["average"] for one in summaries if name in one["methods"]]
+        ran = [one for one in summaries if name in one["methods"]]
+        scores = [one["methods"][name]["average"] for one in ran]
+        asked = [one["health"][name]["mean_n"] for one in ran if one["health"][name]["mean_n"] is not None]
         cells = [str(len(scores)),
                  _spread([100 * score["accuracy"] for score in scores]),
                  _spread([100 * score["call_ratio"] for score in scores], 2),
                  _spread([score["calls_per_answer"] for score in scores], 2),
+                 _spread(asked) if asked else "",
                  _spread([score["completion_tokens"] for score in scores])]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -63,6 +68,11 @@ def _leads(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         cells = ["" if gap["value"] is None else _points(gap["value"], gap["ci"], "") for gap in gaps]
         lines.append(f"| gap recovered | {' | '.join(cells)} |")
     return lines
+
+
+def _alarms(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    said = [f"- {seed}, {method}: {alarm}" for seed, one in summaries.items() for method, alarm in all_alarms(one)]
+    return ["", "Alarms:", "", *said] if said else ["", "No alarm was raised."]
 
 
 def _points(value: float, ci: Sequence[float], sign: str = "+") -> str:

@@ -13,6 +13,7 @@ import pandas as pd
 from relayllm.evaluation.comparisons import agreement, compare, gap, table
 from relayllm.evaluation.dial import curve
 from relayllm.evaluation.health import health
+from relayllm.evaluation.methods import is_trained
 from relayllm.evaluation.records import JUDGED
 from relayllm.evaluation.scores import score
 from relayllm.files import written_whole
@@ -68,6 +69,6 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
 
 
 def all_alarms(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(method, alarm) of the methods that were trained to call: their rivals are as they are."""
+    """(method, alarm) of the policies as they were trained: what follows a rule of ours is as it is."""
     return [(name, alarm) for name, checks in summary["health"].items()
-            if name.startswith("relay") for alarm in checks["alarms"]]
+            if is_trained(name) for alarm in checks["alarms"]]

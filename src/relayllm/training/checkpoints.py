@@ -18,8 +18,8 @@ WHOLE_FILE = "whole.json"
 
 
 def key_of(config: Section, inputs: Iterable[Path], extra: str = "") -> str:
-    """Changes with every value of the config and every byte of the inputs."""
-    digest = hashlib.sha256(config.model_dump_json().encode() + extra.encode())
+    """Changes with every value of the config, other runs excepted, and every byte of the inputs."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"runs"}).encode() + extra.encode())
     for path in inputs:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():

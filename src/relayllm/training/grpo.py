@@ -180,21 +180,29 @@ def _trainer(config: GrpoConfig, run: GrpoRun, network: Any, tokenizer: Any, fol
              data_set: Any, callbacks: list[Any]) -> Any:
     from relayllm.training.trainer import RelayTrainer
 
-    return RelayTrainer(model=network, reward_funcs=[reward_of_relay], args=_arguments(config, folder),
+    return RelayTrainer(model=network, reward_funcs=[reward_of_relay], args=arguments(config, folder),
                         train_dataset=data_set, processing_class=tokenizer, rollout_func=rollouts,
                         callbacks=callbacks)
 
 
-def _arguments(config: GrpoConfig, folder: Path) -> Any:
+def arguments(config: GrpoConfig, folder: Path) -> Any:
+    """What TRL's trainer is told.
+
+    Raises:
+        ConfigError: the batch does not divide.
+    """
     from trl import GRPOConfig
 
-    roll_outs = config.problems_per_step * config.group_size
-    if roll_outs % (config.mini_batches * config.processes):
+    roll_outs, parts = config.problems_per_step * config.group_size, config.mini_batches * config.processes
+    added_up, rest = divmod(roll_outs, parts * config.micro_batch_size)
+    if rest:
         raise ConfigError(f"grpo: {roll_outs} roll-outs do not divide into {config.mini_batches} mini-batches x "
-                          f"{config.processes} processes: change problems_per_step, group_size or mini_batches")
+                          f"{config.processes} processes x {config.micro_batch_size} at once: change "
+                          "problems_per_step, group_size, mini_batches or micro_batch_size")
     return GRPOConfig(
-        output_dir=str(folder), per_device_train_batch_size=roll_outs // (config.mini_batches * config.processes),
-        steps_per_generation=config.mini_batches, gradient_accumulation_steps=1, num_generations=config.group_size,
+        output_dir=str(folder), per_device_train_batch_size=config.micro_batch_size,
+        gradient_accumulation_steps=added_up, steps_per_generation=config.mini_batches * added_up,
+        num_generations=config.group_size,
         max_steps=config.steps * config.mini_batches, max_completion_length=config.decoding.max_new_tokens,
         learning_rate=config.learning_rate, lr_scheduler_type=config.schedule, weight_decay=config.weight_decay,
         beta=config.kl, epsilon=config.clip_low, epsilon_high=config.clip_high, max_grad_norm=config.max_grad_norm,

@@ -52,9 +52,7 @@ class Rollouts:
         from trl.models import unwrap_model_for_generation
 
         started = time.perf_counter()
-        gather = getattr(trainer.args, "ds3_gather_for_generation", True)
-        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator,
-                                         gather_deepspeed3_params=gather) as model:
+        with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
             training = model.training
             model.eval()
             traces = self.decode(self.decoder(model), prompts,

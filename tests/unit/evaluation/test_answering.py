@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,13 @@ def test_other_teacher_writes_what_the_relay_asks_for(tmp_path):
     assert wanted[0] != wanted[1]
 
 
-def test_cost_is_the_mean_ratio_and_the_mean_n():
-    rows = make_records("relay-difficulty", problems=50)
+def test_cost_is_the_reports_mean_ratio_and_the_mean_n():
+    large, small = (make_records("relay-difficulty", problems=count, benchmarks=(name,))
+                    for name, count in (("pens", 50), ("puzzles", 2)))
+    small = [replace(row, call_ratio=0.5) for row in small]
+    rows = [*large, *small]
     cost = cost_of(rows)
-    assert cost.call_ratio == pytest.approx(sum(row.call_ratio for row in rows) / len(rows))
+    assert cost.call_ratio == pytest.approx((sum(row.call_ratio for row in large) / 50 + 0.5) / 2)
     assert cost.mean_n == 3
     assert cost_of([]) == Cost(0.0, 1)
 

@@ -20,14 +20,19 @@ def test_seeded_moves_every_seed_but_the_data_s(tmp_path: Path):
     assert third.ingest == first.ingest
 
 
-def test_steps_cover_every_run_and_the_unfiltered_one_reads_all_problems(tmp_path: Path):
+def test_steps_cover_every_run_and_the_unfiltered_one_reads_as_many_problems_unfiltered(tmp_path: Path):
     params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0)
     planned = list(steps(params, tmp_path))
     trained = {step.words[step.words.index("--run") + 1]: step for step in planned if step.words[0] == "grpo"}
     assert set(trained) == set(params.grpo.runs)
     for name, step in trained.items():
         problems = step.words[step.words.index("--problems") + 1]
-        assert problems.endswith("train.jsonl") == (name == PART)
+        assert ("unfiltered" in problems) == (name == PART)
+    off = next(step for step in planned if "filter" in step.words and "--params" in step.words)
+    other = seeded(ROOT / "params/study.yaml", tmp_path / "unfiltered.yaml", 0, filtered=False)
+    assert off.words[off.words.index("--params") + 1] == str(tmp_path / "unfiltered.yaml")
+    assert off.outputs[0] == Path(trained[PART].words[trained[PART].words.index("--problems") + 1])
+    assert other.filter == params.filter.model_copy(update={"enabled": False})
 
 
 def test_evaluation_is_given_the_other_teachers_that_base_models_makes(tmp_path: Path):
@@ -61,6 +66,7 @@ def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
 def summary(accuracy: float, *others: str):
     score = {"accuracy": accuracy, "call_ratio": 0.03, "calls_per_answer": 1.0, "completion_tokens": 80.0}
     return {"methods": {name: {"average": score} for name in ("relay", *others)},
+            "health": {name: {"mean_n": 4 + accuracy, "alarms": [f"{name} shouts"]} for name in ("relay", *others)},
             "comparisons": {"against": {name: {"difference": accuracy - 1, "ci": [-0.25, 0.3]} for name in others}},
             "gap_recovered": {"value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
 
@@ -77,9 +83,10 @@ def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Pa
     text = results.read_text()
     assert "Seen by hand." in text
     assert "old" not in text
-    assert "| relay | 2 | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 80.0 ± 0.0 |" in text
-    assert "| no-bonus | 1 | 90.0 | 3.00 | 1.00 | 80.0 |" in text
+    assert "| relay | 2 | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 4.8 ± 0.1 | 80.0 ± 0.0 |" in text
+    assert "| no-bonus | 1 | 90.0 | 3.00 | 1.00 | 4.9 | 80.0 |" in text
     assert "| against | seed 0 | seed 1 |" in text
     assert "| grpo | -10.0 [-25, 30] | -20.0 [-25, 30] |" in text
     assert "| no-bonus | -10.0 [-25, 30] |  |" in text
+    assert "- seed 0, no-bonus: no-bonus shouts" in text
     assert "| gap recovered | 90.0 [85, 95] | 80.0 [75, 85] |" in text

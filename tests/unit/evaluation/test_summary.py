@@ -113,6 +113,12 @@ def test_health_of_a_good_relay_raises_no_alarm(whole):
     assert whole["health"]["relay-difficulty"]["solved_alone"] > 0.8
 
 
+def test_alarms_are_told_of_trained_policies_whatever_their_name_and_not_of_rules(whole):
+    names = ("base", "no-bonus", "relay-simple", "fixed-8", "dial-0.5x", "entropy", "other-teacher-x", "teacher-free")
+    health = {name: {"alarms": ["!"]} for name in names}
+    assert all_alarms({**whole, "health": health}) == [("no-bonus", "!"), ("relay-simple", "!")]
+
+
 def test_longer_answers_raise_the_alarm():
     assert any("dilutes" in alarm for alarm in cheat(Plan(0.9, 0.9, tokens=120, calls=0.5))["alarms"])
 

@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import load_file
+
+from relayllm.config import load_params
+from relayllm.errors import ConfigError
+from relayllm.training.grpo import arguments
 
 ROOT = Path(__file__).resolve().parents[3]
 TRAIN = """
@@ -36,10 +42,10 @@ found, history = grpo.train(config, config.runs["relay-difficulty"], train_probl
 (place / "result.json").write_text(json.dumps({"found": found, "history": [without_seconds(row) for row in history]}))
 """
 CHANGES = {"steps": 4, "save_every": 2, "evaluate_every": 2, "evaluate_problems": 2, "problems_per_step": 2,
-           "group_size": 4, "mini_batches": 2}
+           "group_size": 4, "mini_batches": 2, "micro_batch_size": 4}
 
 
-def prepare(place: Path) -> Path:
+def prepare(place: Path, **changes: int) -> Path:
     """A student, a teacher and params for four short steps."""
     from tests.small_models import pair
 
@@ -48,7 +54,7 @@ def prepare(place: Path) -> Path:
         model.save_pretrained(place / name)
         words.save_pretrained(place / name)
     params = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
-    params["grpo"] |= CHANGES
+    params["grpo"] |= CHANGES | changes
     params["grpo"]["decoding"] |= {"max_new_tokens": 24, "slots": 8}
     (place / "params.yaml").write_text(yaml.safe_dump(params))
     return place
@@ -81,3 +87,21 @@ def test_train_killed_and_started_again_gives_the_same_policy(tmp_path):
     shares = [sum(row[name] for name in ("student_solvable", "teacher_dependent", "teacher_unsolvable"))
               for row in history]
     assert shares == [pytest.approx(1.0)] * 4
+
+
+@pytest.mark.slow
+def test_gradients_of_micro_batches_add_up_to_those_of_the_mini_batch(tmp_path):
+    whole, parts = prepare(tmp_path / "whole", steps=2), prepare(tmp_path / "parts", steps=2, micro_batch_size=1)
+    assert train(whole) == train(parts) == 0
+    ours, theirs = (load_file(place / "model/model.safetensors") for place in (whole, parts))
+    before = load_file(whole / "student/model.safetensors")
+    assert max((ours[name] - before[name]).abs().max() for name in ours) > 1e-4
+    for name in ours:
+        assert torch.allclose(ours[name], theirs[name], atol=1e-6), name
+
+
+def test_roll_outs_that_do_not_divide_are_refused(tmp_path):
+    config = load_params(ROOT / "params/smoke.yaml").grpo
+    for wrong in ({"mini_batches": 3}, {"micro_batch_size": 3}, {"mini_batches": 1000}):
+        with pytest.raises(ConfigError, match="do not divide"):
+            arguments(config.model_copy(update=CHANGES | wrong), tmp_path)

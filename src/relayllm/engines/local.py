@@ -113,12 +113,12 @@ class LocalEngine:
 
     def _read(self, asks: Sequence[Ask]) -> torch.Tensor:
         """What is fresh of all these rows, in one forward; logits (rows, V)."""
+        self.cache.reserve(len(self._holder), max(self._length[ask.row] + len(ask.fresh) for ask in asks))
         self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
         if self._static is not None and all(len(ask.fresh) == 1 for ask in asks):
             logits = self._step(asks, self._static)
         else:
             readings = [Reading(self._slot[ask.row], self._length[ask.row], ask.fresh) for ask in asks]
-            self.cache.reserve(len(self._holder), max(one.start + len(one.fresh) for one in readings))
             pack = packed(readings, self._masks)
             with self._timed():
                 logits = self._logits(pack)
@@ -130,7 +130,6 @@ class LocalEngine:
         """One token of each row, in slot order; logits in the order of the asks."""
         order = sorted(asks, key=lambda ask: self._slot[ask.row])
         others = [0 if row is None else self._length[row] for row in self._holder[len(asks):]]
-        self.cache.reserve(len(self._holder), 0)
         with self._timed():
             logits = static.logits([ask.fresh[0] for ask in order], [self._length[ask.row] for ask in order], others)
         return logits[torch.tensor([self._slot[ask.row] for ask in asks], device=self._device)]
@@ -142,7 +141,7 @@ class LocalEngine:
         return self._head(hidden[0, pack.last])  # (rows, V)
 
     def _to_front(self, rows: list[int]) -> None:
-        """Move these rows to the first slots."""
+        """Move these rows to the first slots; the cache must have a slot for every row."""
         wanted = set(rows)
         away = [row for row in rows if self._slot[row] >= len(rows)]
         for slot in range(len(rows)) if away else ():

@@ -61,6 +61,13 @@ def test_greedy_equals_the_reference_for_every_architecture(kind, same):
     check_against_reference(kind, same, prompts, scripts, 2, 24)
 
 
+def test_greedy_equals_the_reference_when_calls_cut_characters():
+    """Random models write bytes that are no text more often than not; the teacher cuts text differently."""
+    prompts = [" ".join(WORDS[size:]) for size in range(8)]
+    scripts = [[(start, 1), (start + 3, 2), (start + 8, 3)] for start in range(1, 9)]
+    check_against_reference("qwen3", False, prompts, scripts, 3, 40)
+
+
 def test_greedy_equals_the_reference_when_the_student_decides():
     check_against_reference("qwen3", True, [" ".join(WORDS[i:]) for i in range(8)], None, 3, 40)
 

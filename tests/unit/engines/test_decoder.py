@@ -251,6 +251,27 @@ def test_too_long_a_prompt_raises_with_both_lengths():
         decoder_of("qwen3", True).generate([[5] * 100], max_new_tokens=600)
 
 
+def test_bounded_context_refuses_what_the_models_could_read():
+    decoder = decoder_of("qwen3", True)
+    decoder.bound_context(60)
+    with pytest.raises(DataError, match=r"50.*11.*60"):
+        decoder.generate([[5] * 50], max_new_tokens=11)
+    assert len(decoder.generate([[5] * 50], max_new_tokens=10)) == 1
+
+
+def test_bounded_context_bounds_models_that_name_no_limit():
+    decoder = decoder_of("qwen3", True)
+    decoder.context_length = 0
+    decoder.bound_context(60)
+    assert decoder.context_length == 60
+
+
+@pytest.mark.parametrize("tokens", [0, 513])
+def test_bounded_context_that_the_models_do_not_have_raises(tokens):
+    with pytest.raises(ConfigError, match=rf"{tokens} tokens.*512"):
+        decoder_of("qwen3", True).bound_context(tokens)
+
+
 def test_unknown_option_raises():
     with pytest.raises(ConfigError, match="temprature"):
         decoder_of("qwen3", True).generate(["a"], temprature=1.0)

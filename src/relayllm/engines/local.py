@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from relayllm.engines import attention
+from relayllm.engines.architecture import check_architecture
 from relayllm.engines.cache import SlotCache
 from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
@@ -22,16 +23,27 @@ token from 512 on."""
 
 
 class LocalEngine:
-    """Implements `relay.engine.Engine` over any causal LM of transformers that takes a cache and rotary positions."""
+    """Implements `relay.engine.Engine` over a causal LM of transformers.
+
+    The model takes a cache and position ids, attends to all that came before through transformers' attention interface,
+    and its logits are what its head gives: Llama, Qwen2, Qwen3 and their like. `check_architecture` refuses windows,
+    caps and scales.
+    """
 
     def __init__(self, model: Any, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
                  banned: Sequence[int] = (), static_steps: bool = False) -> None:
+        """Take a model.
+
+        Raises:
+            ModelError: its architecture would be decoded wrongly.
+        """
+        config = model.config.get_text_config()
+        check_architecture(config, name)
         self.name, self.ends = name, frozenset(ends)
         self.model = model
         self._body = getattr(model, model.base_model_prefix)
         self._head = model.get_output_embeddings()
         self._device = next(model.parameters()).device
-        config = model.config.get_text_config()
         self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
         rows_of_logits = self._head.weight.shape[0]

@@ -68,12 +68,11 @@ class Session:
         self._waiting: deque[tuple[int, Request, Callable[[Event], None] | None]] = deque()
         self._rows: dict[int, _Running] = {}
         self._next_handle = 0
-        self._cancelled: list[Finished] = []
 
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._rows or self._waiting or self._cancelled)
+        return bool(self._rows or self._waiting)
 
     @property
     def waiting(self) -> int:

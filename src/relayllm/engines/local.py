@@ -53,8 +53,11 @@ class LocalEngine:
         self._length: dict[int, int] = {}
         self._holder: list[int | None] = []
         self._next = 0
+        self.measuring = False
+        """Whether forwards are timed. On CUDA each is then waited for, or only its launch would count; that costs a
+        step the overlap with sampling's launches, so nobody pays for it who does not ask."""
         self.forward_seconds = 0.0
-        """Wall time inside model forwards since the engine was made."""
+        """Wall time inside model forwards while `measuring`."""
         attention.register()
 
     def open(self) -> int:
@@ -171,9 +174,19 @@ class LocalEngine:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        if not self.measuring:
+            yield
+            return
+        self._settle()  # what was queued before is no part of the forward
         started = time.perf_counter()
         yield
+        self._settle()
         self.forward_seconds += time.perf_counter() - started
+
+    def _settle(self) -> None:
+        """Wait for the device; a CPU is never behind."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
     @contextmanager
     def _own_attention(self) -> Iterator[None]:

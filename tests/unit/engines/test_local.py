@@ -89,3 +89,17 @@ def test_session_with_more_slots_than_rows_writes_the_reference(arrivals, slots,
                            max_call_tokens=99, script=policy.script[trace.row], student_ends=decoder.student.ends,
                            teacher_ends=decoder.teacher.engine.ends)
         assert list(trace.token_ids) == ids
+
+
+def test_forwards_are_timed_while_somebody_measures():
+    engine = engine_of()
+    row = engine.open()
+    say(engine, {row: [5, 6, 7]})
+    assert engine.forward_seconds == 0
+    engine.measuring = True
+    said = engine.say([Ask(row, [8], ALL_DIGITS)])
+    measured = engine.forward_seconds
+    assert 0 < measured < said.seconds
+    engine.measuring = False
+    say(engine, {row: said.tokens})
+    assert engine.forward_seconds == measured

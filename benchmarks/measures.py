@@ -191,10 +191,14 @@ def _timed(decoder: RelayDecoder, work: Work, repeats: int, *, released: bool) -
 
 def _counted(decoder: RelayDecoder, work: Work) -> float:
     """Do the work; returns the seconds inside forwards."""
-    engines = [decoder.student, decoder.teacher.engine]  # type: ignore[union-attr]
-    before = sum(engine.forward_seconds for engine in engines)  # type: ignore[attr-defined]
+    engines: list[Any] = [decoder.student, decoder.teacher.engine]  # type: ignore[union-attr]
+    before = sum(engine.forward_seconds for engine in engines)
+    for engine in engines:
+        engine.measuring = True
     check(work, relay(decoder, work))
-    return sum(engine.forward_seconds for engine in engines) - before  # type: ignore[attr-defined]
+    for engine in engines:
+        engine.measuring = False
+    return float(sum(engine.forward_seconds for engine in engines) - before)
 
 
 def _share(runs: list[Took]) -> float:

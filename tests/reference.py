@@ -17,6 +17,14 @@ def best(model, ids, banned):
     return int(logits.argmax())
 
 
+def told_now(tokenizer, ids):
+    """What another tokenizer is told as text, and the last ids, three at most, that wait for a character's rest."""
+    waiting = []
+    while ids and len(waiting) < 3 and tokenizer.decode(ids, skip_special_tokens=True).endswith("\ufffd"):
+        ids, waiting = ids[:-1], [ids[-1], *waiting]
+    return tokenizer.decode(ids, skip_special_tokens=True), waiting
+
+
 def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_prompt, *, max_new_tokens, max_calls,
               max_call_tokens, script=None, student_ends=(), teacher_ends=()):
     """Completion ids and authors ('s', 'c', 't')."""
@@ -52,9 +60,8 @@ def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_pr
             if not n:
                 continue
         calls, said = calls + 1, []
-        view += untold if shared else plain_ids(
-            teacher_tokenizer, tokenizer.decode(untold, skip_special_tokens=True).rstrip("\ufffd"))
-        untold = []
+        text, waiting = (None, []) if shared else told_now(tokenizer, untold)
+        view, untold = view + (untold if shared else plain_ids(teacher_tokenizer, text)), waiting
         room = max_new_tokens - len(ids)
         while len(said) < min(n, room) and not (said and said[-1] in teacher_ends):
             token = best(teacher, view, {commands.call, commands.end} if shared else ())

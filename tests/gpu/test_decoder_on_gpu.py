@@ -12,6 +12,8 @@ from benchmarks import models
 from benchmarks.decode import main
 from benchmarks.work import draw, relay
 from relayllm import RelayDecoder
+from relayllm.relay.command import ALL_DIGITS
+from relayllm.relay.engine import Ask
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -36,6 +38,17 @@ def test_graphs_write_the_tokens_of_ordinary_steps(slots):
     graphs.student.ends = graphs.teacher.engine.ends = frozenset()
     told = [[trace.token_ids for trace in relay(decoder, work, slots=slots)] for decoder in (plain, graphs)]
     assert told[0] == told[1]
+
+
+def test_forward_seconds_hold_what_the_device_does_and_not_only_its_launches():
+    """The head's kernels are queued behind a tenth of a second or so of nothing: to queue them takes no time."""
+    engine = models.make_decoder(replace(models.SMALL, device="cuda")).student
+    row, busy = engine.open(), 200_000_000
+    engine.say([Ask(row, [5, 6, 7], ALL_DIGITS)])
+    engine.model.get_output_embeddings().register_forward_pre_hook(lambda *_: torch.cuda._sleep(busy))
+    engine.measuring = True
+    engine.say([Ask(row, [8], ALL_DIGITS)])
+    assert engine.forward_seconds > 0.05
 
 
 @pytest.mark.slow

@@ -179,6 +179,17 @@ def test_faults_come_in_openais_format(server, method, path, body, status, code,
     assert error["type"].endswith("_error")
 
 
+def test_bounded_context_refuses_a_prompt_that_the_models_could_read():
+    decoder = scripted_decoder()
+    decoder.bound_context(40)
+    with serving(decoder) as server:
+        answer = server.complete(prompt=[5] * 40)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
+        assert "40 together" in answer.json()["error"]["message"]
+        assert server.complete(prompt=[5] * 20, max_tokens=20).status_code == 200
+        assert server.client.get("/v1/models/relay-decoder").json()["max_model_len"] == 40
+
+
 def test_command_token_ids_in_a_prompt_are_refused(server):
     answer = server.complete(prompt=[5, server.decoder.commands.call])
     assert answer.status_code == 400

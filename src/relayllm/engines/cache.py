@@ -28,6 +28,9 @@ class SlotCache:
         self._dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._device, self.dtype = device, dtype
         self.slots = self.capacity = 0
+        """What every layer has; after memory ended while they grew, some have more."""
+        self.moves = 0
+        """How often tensors have moved."""
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
         self.pack: Pack | None = None
@@ -38,18 +41,19 @@ class SlotCache:
         return sum(2 * tensor.numel() * tensor.element_size() for tensor in self.keys)
 
     def reserve(self, slots: int, tokens: int) -> None:
-        """Grow to at least this size, layer by layer; contents stay."""
+        """Grow to at least this size, layer by layer; contents stay, also when memory ends on the way."""
         slots = max(slots, self.slots)
         unit = BLOCK if self.capacity else 8  # what is asked for first is what will be needed, as a rule
         capacity = self.capacity if tokens <= self.capacity else -(-tokens // unit) * unit
         if (slots, capacity) == (self.slots, self.capacity):
             return
+        self.moves += 1
         for side in (self.keys, self.values):
             for layer in range(self._layers):
                 # zeros, not empty: a masked key still takes part in a product, and NaN times nothing is NaN
                 grown = torch.zeros(slots, self._heads, capacity, self._dim, device=self._device, dtype=self.dtype)
-                if self.slots:
-                    grown[:self.slots, :, :self.capacity] = side[layer]
+                if layer < len(side):
+                    grown[:self.slots, :, :self.capacity] = side[layer][:self.slots, :, :self.capacity]
                     side[layer] = grown
                 else:
                     side.append(grown)
@@ -66,9 +70,10 @@ class SlotCache:
             tensor[target, :, :tokens] = tensor[source, :, :tokens]
 
     def swap(self, one: int, other: int, tokens: int) -> None:
-        """Exchange two rows."""
+        """Exchange two rows: in all layers, or in none when memory ends."""
+        kept = torch.empty_like(self.keys[0][one, :, :tokens])
         for tensor in (*self.keys, *self.values):
-            kept = tensor[one, :, :tokens].clone()
+            kept.copy_(tensor[one, :, :tokens])
             tensor[one, :, :tokens] = tensor[other, :, :tokens]
             tensor[other, :, :tokens] = kept
 

@@ -93,6 +93,18 @@ class RelayDecoder:
         side = RemoteSide(RemoteTeacher(url, tokenizer, forbidden_ids=forbidden), Question)
         return cls(engine, tokenizer, side, tokenizer, teacher_name=url, context_length=_context(student))
 
+    def bound_context(self, tokens: int) -> None:
+        """Let prompt and completion take no more than so many tokens together: bounds what a row's caches take.
+
+        Raises:
+            ConfigError: the models cannot read so many, or it is less than one.
+        """
+        most = self.context_length
+        if tokens < 1 or (most and tokens > most):
+            raise ConfigError(f"a context of {tokens} tokens: the models read from 1 to {most or 'any number'}; give a "
+                              "number between, or leave it out for all that they can read")
+        self.context_length = tokens
+
     def encode(self, prompt: Prompt) -> list[int]:
         """A prompt as the student reads it; see `engines.prompts`."""
         return encode_prompt(self.tokenizer, prompt)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from relayllm.engines import attention
+from relayllm.engines.architecture import check_architecture
 from relayllm.engines.cache import SlotCache
 from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
@@ -22,16 +23,27 @@ token from 512 on."""
 
 
 class LocalEngine:
-    """Implements `relay.engine.Engine` over any causal LM of transformers that takes a cache and rotary positions."""
+    """Implements `relay.engine.Engine` over a causal LM of transformers.
+
+    The model takes a cache and position ids, attends to all that came before through transformers' attention interface,
+    and its logits are what its head gives: Llama, Qwen2, Qwen3 and their like. `check_architecture` refuses windows,
+    caps and scales.
+    """
 
     def __init__(self, model: Any, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
                  banned: Sequence[int] = (), static_steps: bool = False) -> None:
+        """Take a model.
+
+        Raises:
+            ModelError: its architecture would be decoded wrongly.
+        """
+        config = model.config.get_text_config()
+        check_architecture(config, name)
         self.name, self.ends = name, frozenset(ends)
         self.model = model
         self._body = getattr(model, model.base_model_prefix)
         self._head = model.get_output_embeddings()
         self._device = next(model.parameters()).device
-        config = model.config.get_text_config()
         self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
         rows_of_logits = self._head.weight.shape[0]
@@ -41,8 +53,11 @@ class LocalEngine:
         self._length: dict[int, int] = {}
         self._holder: list[int | None] = []
         self._next = 0
+        self.measuring = False
+        """Whether forwards are timed. On CUDA each is then waited for, or only its launch would count; that costs a
+        step the overlap with sampling's launches, so nobody pays for it who does not ask."""
         self.forward_seconds = 0.0
-        """Wall time inside model forwards since the engine was made."""
+        """Wall time inside model forwards while `measuring`."""
         attention.register()
 
     def open(self) -> int:
@@ -113,12 +128,12 @@ class LocalEngine:
 
     def _read(self, asks: Sequence[Ask]) -> torch.Tensor:
         """What is fresh of all these rows, in one forward; logits (rows, V)."""
+        self.cache.reserve(len(self._holder), max(self._length[ask.row] + len(ask.fresh) for ask in asks))
         self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
         if self._static is not None and all(len(ask.fresh) == 1 for ask in asks):
             logits = self._step(asks, self._static)
         else:
             readings = [Reading(self._slot[ask.row], self._length[ask.row], ask.fresh) for ask in asks]
-            self.cache.reserve(len(self._holder), max(one.start + len(one.fresh) for one in readings))
             pack = packed(readings, self._masks)
             with self._timed():
                 logits = self._logits(pack)
@@ -130,7 +145,6 @@ class LocalEngine:
         """One token of each row, in slot order; logits in the order of the asks."""
         order = sorted(asks, key=lambda ask: self._slot[ask.row])
         others = [0 if row is None else self._length[row] for row in self._holder[len(asks):]]
-        self.cache.reserve(len(self._holder), 0)
         with self._timed():
             logits = static.logits([ask.fresh[0] for ask in order], [self._length[ask.row] for ask in order], others)
         return logits[torch.tensor([self._slot[ask.row] for ask in asks], device=self._device)]
@@ -142,7 +156,7 @@ class LocalEngine:
         return self._head(hidden[0, pack.last])  # (rows, V)
 
     def _to_front(self, rows: list[int]) -> None:
-        """Move these rows to the first slots."""
+        """Move these rows to the first slots; the cache must have a slot for every row."""
         wanted = set(rows)
         away = [row for row in rows if self._slot[row] >= len(rows)]
         for slot in range(len(rows)) if away else ():
@@ -160,9 +174,19 @@ class LocalEngine:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        if not self.measuring:
+            yield
+            return
+        self._settle()  # what was queued before is no part of the forward
         started = time.perf_counter()
         yield
+        self._settle()
         self.forward_seconds += time.perf_counter() - started
+
+    def _settle(self) -> None:
+        """Wait for the device; a CPU is never behind."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
     @contextmanager
     def _own_attention(self) -> Iterator[None]:

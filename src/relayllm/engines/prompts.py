@@ -23,7 +23,7 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     """Token ids of a chat (a string is one user message), ready for the answer; ids pass as they are.
 
     Raises:
-        DataError: the prompt is empty or is none of the three kinds.
+        DataError: the prompt is an empty list or none of the three kinds.
     """
     if isinstance(prompt, str):
         return _encode_chat(tokenizer, [{"role": "user", "content": prompt}])

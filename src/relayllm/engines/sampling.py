@@ -38,7 +38,8 @@ class Sampler:
         best, chosen = logits.max(dim=-1, keepdim=True)  # (rows, 1) each; a third of the time of argmax on CPU
         norm = best + (logits - best).exp_().sum(dim=-1, keepdim=True).log()  # (rows, 1)
         if any(ask.temperature for ask in asks):
-            chosen = torch.where(self._column(asks, "temperature") > 0, self._drawn(logits, asks), chosen)
+            drawn = self._drawn(logits, chosen, asks)
+            chosen = torch.where(self._column(asks, "temperature") > 0, drawn, chosen)
         logprob = logits.gather(1, chosen) - norm
         both = torch.cat((chosen.double(), logprob.double()), dim=1).tolist()
         return ([int(pair[0]) for pair in both], [pair[1] for pair in both],
@@ -62,15 +63,20 @@ class Sampler:
             logits.masked_fill_(inside[:, None], -torch.inf)
         return logits.index_copy_(1, self._columns, special)
 
-    def _drawn(self, logits: torch.Tensor, asks: Sequence[Ask]) -> torch.Tensor:
-        """One token per row by inversion of the distribution function: (rows, 1)."""
+    def _drawn(self, logits: torch.Tensor, likeliest: torch.Tensor, asks: Sequence[Ask]) -> torch.Tensor:
+        """One token per row by inversion of the distribution function: (rows, 1).
+
+        Rounding can make a draw the whole sum (1 - 2^-53 is 1 here), and a sum made in parts can grow by a token
+        without weight (on CUDA). Such a draw takes the likeliest token; all others are as they were drawn.
+        """
         temperature = self._column(asks, "temperature").clamp(min=1e-6)
         weights = torch.softmax(logits / temperature, dim=-1)
         if any(ask.top_p < 1 for ask in asks):
             weights = _nucleus(weights, self._column(asks, "top_p"))
         summed = weights.cumsum(dim=-1)
         draws = self._column(asks, "draw") * summed[:, -1:]
-        return torch.searchsorted(summed, draws, right=True).clamp(max=logits.shape[1] - 1)
+        drawn = torch.searchsorted(summed, draws, right=True).clamp(max=logits.shape[1] - 1)
+        return torch.where(weights.gather(1, drawn) > 0, drawn, likeliest)
 
     def _column(self, asks: Sequence[Ask], name: str) -> torch.Tensor:
         values = [getattr(ask, name) for ask in asks]

@@ -23,7 +23,7 @@ class StaticSteps:
     def __init__(self, logits_of: Callable[[Pack], torch.Tensor], cache: SlotCache, device: torch.device) -> None:
         self._logits_of, self._cache, self._device = logits_of, cache, device
         self._steps: dict[tuple[int, int], _Step] = {}
-        self._size = (0, 0)
+        self._moves = 0
 
     def logits(self, tokens: Sequence[int], starts: Sequence[int], others: Sequence[int]) -> torch.Tensor:
         """Logits (rows, V) after one more token of each of the rows in the first slots.
@@ -34,8 +34,8 @@ class StaticSteps:
         rows = rows_of(len(tokens))
         behind = [*others, *[0] * rows][:rows - len(tokens)]
         self._cache.reserve(rows, max(*starts, *behind, 0) + 1)
-        if self._size != (self._cache.slots, self._cache.capacity):
-            self._steps, self._size = {}, (self._cache.slots, self._cache.capacity)
+        if self._moves != self._cache.moves:
+            self._steps, self._moves = {}, self._cache.moves
         keys = min(-(-(max(starts) + 1) // KEYS) * KEYS, self._cache.capacity)
         if (rows, keys) not in self._steps:
             self._steps[rows, keys] = _Step(rows, keys, self._logits_of, self._cache.dtype, self._device)

@@ -20,7 +20,7 @@ from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import Delivery, Teacher
 from relayllm.relay.trace import Author, StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
-from relayllm.relay.writing import Detokenizer, stop_position, trace_of
+from relayllm.relay.writing import Detokenizer, StopSearch, trace_of
 
 IDLE_SECONDS = 0.02
 """How long a step sleeps when every row waits for a teacher elsewhere."""
@@ -68,12 +68,11 @@ class Session:
         self._waiting: deque[tuple[int, Request, Callable[[Event], None] | None]] = deque()
         self._rows: dict[int, _Running] = {}
         self._next_handle = 0
-        self._cancelled: list[Finished] = []
 
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._rows or self._waiting or self._cancelled)
+        return bool(self._rows or self._waiting)
 
     @property
     def waiting(self) -> int:
@@ -122,8 +121,11 @@ class Session:
             view = request.teacher_prompt_ids if request.teacher_prompt_ids is not None else request.prompt_ids
             row = Row(request.prompt_ids, view if self._teacher else None, request.options, self._commands,
                       key=key, seed=request.seed, index=request.row, sample=request.sample)
-            self._rows[handle] = _Running(handle, row, self._student.open(), on_event and _Listener(
-                on_event, Detokenizer(self._tokenizer, self._commands, request.options.stop)))
+            stop = request.options.stop
+            self._rows[handle] = _Running(
+                handle, row, self._student.open(),
+                on_event and _Listener(on_event, Detokenizer(self._tokenizer, self._commands, stop)),
+                StopSearch(self._tokenizer, self._commands, stop) if stop else None)
 
     def _let_rules_decide(self, rows: list[_Running]) -> None:
         for one in rows:
@@ -193,11 +195,13 @@ class Session:
         return [*ids, self._tokenizer.eos_token_id] if finished else ids
 
     def _check_stop_strings(self, one: _Running) -> None:
+        """A stop string comes before any other end, a cancelled row's excepted."""
         row = one.row
-        if row.options.stop and row.stop is None and stop_position(self._tokenizer, row) is not None:
-            row.stop = StopReason.STOP_STRING
-            if row.pen is Pen.TEACHER:
-                row.hand_back(seconds=time.perf_counter() - one.call_started)
+        if one.stops is None or row.stop is StopReason.CANCELLED or not one.stops.found(row):
+            return
+        row.stop = StopReason.STOP_STRING
+        if row.pen is Pen.TEACHER:
+            row.hand_back(seconds=time.perf_counter() - one.call_started)
 
     def _retire(self, rows: Sequence[_Running]) -> list[Finished]:
         done: list[Finished] = []
@@ -246,6 +250,7 @@ class _Running:
     row: Row
     cache: int
     listener: _Listener | None
+    stops: StopSearch | None
     call_started: float = 0.0
 
     def tell(self) -> None:

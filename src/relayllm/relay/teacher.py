@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from relayllm.relay.gathering import GATHERING, Gathering
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Row
 
+LOG = logging.getLogger("relayllm.relay")
 TEACHER_SALT = 0x7EAC
 """Keeps the teacher's random numbers apart from the student's at the same position."""
 
@@ -76,18 +78,36 @@ class LocalTeacher:
         row.teacher_cached += self.engine.length(self._handles[id(row)])
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
-        """One step of the batch, unless calls still gather; a call that begins joins one that is being written."""
+        """One step of the batch, unless calls still gather; a call that begins joins one that is being written.
+
+        A forward that fails ends every call of the batch, and nothing else.
+        """
         begun = any(row.teacher_said for row in rows)
         if not begun and not self._gathering.serves(calling=len(rows), writing=writing, waited=self._waited):
             self._waited += 1
             return
         self._waited = 0
-        said = self.engine.say([self._ask(row) for row in rows])
+        try:
+            said = self.engine.say([self._ask(row) for row in rows])
+        except Exception as error:  # out of memory, a device that is lost: the student can still finish
+            yield from self._failed(rows, error)
+            return
         share = said.seconds / len(rows)
         for row, token in zip(rows, said.tokens, strict=True):
             row.teacher_fresh = [token]
             row.teacher_seconds += share
             yield row, Delivery((token,), finished=token in self.engine.ends)
+
+    def _failed(self, rows: Sequence[Row], cause: Exception) -> list[tuple[Row, Delivery]]:
+        """What their caches have read is not known any more: they are given up, and these rows call no more."""
+        error = TeacherError(f"teacher {self.engine.name} failed in a forward of {len(rows)} calls "
+                             f"({type(cause).__name__}: {cause}): the student finishes them alone; if it is out of "
+                             "memory, give it fewer slots or a shorter context")
+        error.__cause__ = cause
+        LOG.error("%s", error, exc_info=cause)
+        for row in rows:
+            self.release(row)
+        return [(row, Delivery(error=error)) for row in rows]
 
     def release(self, row: Row) -> None:
         """Free the row's cache."""

@@ -49,16 +49,31 @@ class TranslatedVocabulary:
 
     def tell(self, row: Row) -> int:
         """Encode the student's text since the last call; a character cut in two waits for its rest."""
-        text = self._student.decode(row.untold, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        row.untold = []
-        told = plain_ids(self._teacher, text.rstrip("\ufffd"))
+        text, row.untold = _whole(self._student, row.untold)
+        told = plain_ids(self._teacher, text)
         row.teacher_fresh += told
         return len(told)
 
     def hear(self, teacher_ids: Sequence[int]) -> list[int]:
         """Encode the teacher's text; its end of text is no text."""
-        text = self._teacher.decode(list(teacher_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return plain_ids(self._student, text.rstrip("\ufffd"))
+        return plain_ids(self._student, _text(self._teacher, teacher_ids).rstrip("\ufffd"))
+
+
+def _text(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _whole(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
+    """The text of the ids as far as it ends with a whole character, and the ids that are left.
+
+    Those are three at most: a character has four bytes, a token one at least.
+    """
+    for size in range(len(ids), max(0, len(ids) - 3), -1):
+        text = _text(tokenizer, ids[:size])
+        if not text.endswith("\ufffd"):
+            return text, ids[size:]
+    kept = max(0, len(ids) - 3)
+    return _text(tokenizer, ids[:kept]), ids[kept:]
 
 
 def plain_ids(tokenizer: Any, text: str) -> list[int]:

@@ -10,9 +10,6 @@ from relayllm.relay.command import CALL, END_CALL, CommandTokens
 from relayllm.relay.row import Row
 from relayllm.relay.trace import Author, Segment, StopReason, Trace
 
-STOP_WINDOW = 48
-"""Tokens at the end that are searched for a stop string; longer ones are searched from the start."""
-
 
 def read(tokenizer: Any, token_ids: Sequence[int]) -> str:
     """The text of token ids; special tokens and a character cut in two are left out."""
@@ -30,7 +27,8 @@ class Detokenizer:
         self._seen = 0
         """Characters of the window that begins at `_start` that were released."""
         self._held = ""
-        self._stopped = False
+        self.stopped = False
+        """Whether a stop string came; nothing is told from there on."""
 
     def push(self, token: int, author: Author) -> str:
         """What this token lets the reader see."""
@@ -52,7 +50,7 @@ class Detokenizer:
     def rest(self) -> str:
         """What was held back and turned out not to be a stop string."""
         held, self._held = self._held, ""
-        return "" if self._stopped else held
+        return "" if self.stopped else held
 
     def _decode(self, token_ids: list[int]) -> str:
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -63,12 +61,12 @@ class Detokenizer:
         return END_CALL if token == self._commands.end else str(self._commands.value[token])
 
     def _release(self, text: str) -> str:
-        if self._stopped or not self._stop:
-            return "" if self._stopped else text
+        if self.stopped or not self._stop:
+            return "" if self.stopped else text
         text = self._held + text
         cut = first_stop(text, self._stop)
         if cut is not None:
-            self._stopped, self._held = True, ""
+            self.stopped, self._held = True, ""
             return text[:cut]
         keep = max((size for stop in self._stop for size in range(1, len(stop)) if text.endswith(stop[:size])),
                    default=0)
@@ -82,12 +80,20 @@ def first_stop(text: str, stop: Sequence[str]) -> int | None:
     return min(found) if found else None
 
 
-def stop_position(tokenizer: Any, row: Row) -> int | None:
-    """Whether the end of a row holds a stop string (the index is in the tail that was searched)."""
-    window = None if max(map(len, row.options.stop)) > STOP_WINDOW else -STOP_WINDOW
-    shown = [token for token, author in zip(row.ids[window:], row.authors[window:], strict=True)
-             if author is not Author.COMMAND]
-    return first_stop(read(tokenizer, shown), row.options.stop)
+class StopSearch:
+    """Looks for stop strings in the text of a row: at each token once, however many come together."""
+
+    def __init__(self, tokenizer: Any, commands: CommandTokens, stop: Sequence[str]) -> None:
+        self._text = Detokenizer(tokenizer, commands, stop)
+        self._seen = 0
+
+    def found(self, row: Row) -> bool:
+        """Whether the row has one by now."""
+        shown = [token for token, author in zip(row.ids[self._seen:], row.authors[self._seen:], strict=True)
+                 if author is not Author.COMMAND]
+        self._seen = len(row.ids)
+        self._text.extend(shown)
+        return self._text.stopped
 
 
 def trace_of(tokenizer: Any, row: Row) -> Trace:

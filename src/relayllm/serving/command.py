@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
+    add("--max-context", type=int, metavar="TOKENS",
+        help="prompt and answer together; bounds the memory of the caches; default: what the models can read")
     add("--queue", type=int, default=256, help="completions that may wait; more get 429")
     add("--max-body-bytes", type=int, default=1 << 20)
     add("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; default: none")
@@ -69,12 +72,12 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, place: Setting
     import uvicorn
 
     from relayllm.serving.budgets import Keys
-    from relayllm.serving.models import find, load
+    from relayllm.serving.models import find
 
     keys = Keys.from_environment(os.environ)
     found = find(arguments.model, place, _registry)
     print(f"loading {found.name} version {found.version} from {found.folder} ...", flush=True)
-    loaded = load(found, arguments.teacher)
+    loaded = load_bounded(arguments, found)
     app = assemble(arguments, place, keys, loaded)
     address = f"http://{arguments.host}:{listener.getsockname()[1]}"
     print(f"serving {found.name} version {found.version} on {address} (API description: {address}/docs)", flush=True)
@@ -85,13 +88,28 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, place: Setting
     return 0
 
 
+def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., Any] | None = None) -> Any:
+    """Load what was found, with the context that the command line allows.
+
+    Raises:
+        ConfigError: it is more than the models can read.
+        ModelError: the folder is not whole, or is no relay decoder.
+    """
+    from relayllm.serving import models
+
+    loaded = (load or models.load)(found, arguments.teacher)
+    if arguments.max_context is not None:
+        loaded.decoder.bound_context(arguments.max_context)
+    return loaded
+
+
 def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: Any) -> Any:
     """The application around a loaded model."""
     from relayllm.serving.app import Limits, create_app
     from relayllm.serving.examples import read_examples
     from relayllm.serving.fleet import CHAMPION, Fleet, Size
     from relayllm.serving.metrics import Metrics
-    from relayllm.serving.models import find, load
+    from relayllm.serving.models import find
     from relayllm.serving.reload import Follower
     from relayllm.serving.tracing import Tracer
 
@@ -101,7 +119,7 @@ def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: 
     fleet = Fleet(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
     follower = Follower(fleet, metrics, followed(arguments), seconds=arguments.reload_seconds,
                         find=lambda source: find(source, place, _registry),
-                        load=lambda found: load(found, arguments.teacher))
+                        load=lambda found: load_bounded(arguments, found))
 
     async def start() -> None:
         fleet.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,

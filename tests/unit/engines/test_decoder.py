@@ -61,6 +61,13 @@ def test_greedy_equals_the_reference_for_every_architecture(kind, same):
     check_against_reference(kind, same, prompts, scripts, 2, 24)
 
 
+def test_greedy_equals_the_reference_when_calls_cut_characters():
+    """Random models write bytes that are no text more often than not; the teacher cuts text differently."""
+    prompts = [" ".join(WORDS[size:]) for size in range(8)]
+    scripts = [[(start, 1), (start + 3, 2), (start + 8, 3)] for start in range(1, 9)]
+    check_against_reference("qwen3", False, prompts, scripts, 3, 40)
+
+
 def test_greedy_equals_the_reference_when_the_student_decides():
     check_against_reference("qwen3", True, [" ".join(WORDS[i:]) for i in range(8)], None, 3, 40)
 
@@ -231,10 +238,14 @@ def test_cancel_gives_the_slot_to_the_next():
     assert len(done[1].trace.token_ids) == 5
 
 
-@pytest.mark.parametrize("prompt", ["", [], [{"content": "no role"}], [1.5], 7])
+def test_empty_text_is_a_message_without_words():
+    decoder = decoder_of("qwen3", True)
+    assert decoder.encode("") == decoder.encode([{"role": "user", "content": ""}])
+    assert len(decoder.generate([""], max_new_tokens=3)[0].token_ids) == 3
+
+
+@pytest.mark.parametrize("prompt", [[], [{"content": "no role"}], [1.5], 7])
 def test_prompt_of_another_kind_raises(prompt):
-    if prompt == "":
-        return
     with pytest.raises(DataError):
         decoder_of("qwen3", True).generate([prompt])
 
@@ -242,6 +253,27 @@ def test_prompt_of_another_kind_raises(prompt):
 def test_too_long_a_prompt_raises_with_both_lengths():
     with pytest.raises(DataError, match=r"600.*512"):
         decoder_of("qwen3", True).generate([[5] * 100], max_new_tokens=600)
+
+
+def test_bounded_context_refuses_what_the_models_could_read():
+    decoder = decoder_of("qwen3", True)
+    decoder.bound_context(60)
+    with pytest.raises(DataError, match=r"50.*11.*60"):
+        decoder.generate([[5] * 50], max_new_tokens=11)
+    assert len(decoder.generate([[5] * 50], max_new_tokens=10)) == 1
+
+
+def test_bounded_context_bounds_models_that_name_no_limit():
+    decoder = decoder_of("qwen3", True)
+    decoder.context_length = 0
+    decoder.bound_context(60)
+    assert decoder.context_length == 60
+
+
+@pytest.mark.parametrize("tokens", [0, 513])
+def test_bounded_context_that_the_models_do_not_have_raises(tokens):
+    with pytest.raises(ConfigError, match=rf"{tokens} tokens.*512"):
+        decoder_of("qwen3", True).bound_context(tokens)
 
 
 def test_unknown_option_raises():

@@ -1,0 +1,85 @@
+"""What the student wrote reaches a teacher with another tokenizer whole, in order, and once."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from relayllm.engines.commands import command_tokens
+from relayllm.relay.options import Options
+from relayllm.relay.row import Row
+from relayllm.relay.vocabulary import TranslatedVocabulary, plain_ids
+from tests.fakes_serving import tokenizers
+from tests.small_models import other_tokenizer
+
+STUDENT, TEACHER = tokenizers()[0], other_tokenizer()
+TEXT = "Bjørn has 3 😀 and 数学 is 12 🙂🙂."
+
+
+class Telling:
+    """A row whose student writes, and what its teacher is told."""
+
+    def __init__(self) -> None:
+        self.row = Row([1], [], Options(), command_tokens(STUDENT), key=0)
+        self.counts: list[int] = []
+
+    def write(self, ids):
+        self.row.untold += ids
+        self.counts.append(TranslatedVocabulary(STUDENT, TEACHER).tell(self.row))
+
+    @property
+    def text(self) -> str:
+        return TEACHER.decode(self.row.teacher_fresh)
+
+
+def told(*runs) -> Telling:
+    telling = Telling()
+    for run in runs:
+        telling.write(run)
+    return telling
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_character_cut_in_two_is_told_with_its_rest(kept):
+    ids = plain_ids(STUDENT, "pens 😀")
+    telling = told(ids[:-kept])
+    assert telling.text.rstrip() == "pens"
+    telling.write(ids[-kept:])
+    assert telling.text == "pens 😀"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_text_cut_anywhere_is_told_whole(seed):
+    chance, ids = random.Random(seed), plain_ids(STUDENT, TEXT)
+    cuts = sorted(chance.sample(range(1, len(ids)), 6))
+    telling = told(*(ids[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(ids)], strict=True)))
+    assert telling.text == TEXT
+    assert sum(telling.counts) == len(telling.row.teacher_fresh)
+    assert telling.row.untold == []
+
+
+def test_whole_text_waits_for_nothing():
+    telling = told(plain_ids(STUDENT, "pens"), plain_ids(STUDENT, " and boxes"))
+    assert (telling.text, telling.row.untold) == ("pens and boxes", [])
+
+
+def test_half_a_character_whose_rest_never_comes_is_told_once():
+    half = plain_ids(STUDENT, "😀")[:1]
+    assert told(half, plain_ids(STUDENT, "ok"), plain_ids(STUDENT, " then")).text == "\ufffdok then"
+
+
+def test_half_a_character_at_the_end_of_an_answer_is_not_told():
+    telling = told(plain_ids(STUDENT, "pens 😀")[:-1], [])
+    assert telling.text.rstrip() == "pens"
+
+
+def test_bytes_that_are_no_character_do_not_pile_up():
+    """A token of them waits as if more came, three at most: longer no character is."""
+    telling, wrong = Telling(), plain_ids(STUDENT, "😀")[-1:]
+    for _ in range(10):
+        telling.write(wrong)
+        assert len(telling.row.untold) <= 3
+    telling.write(plain_ids(STUDENT, "ok"))
+    assert telling.text.count("\ufffd") == 10
+    assert telling.text.endswith("ok")

@@ -210,7 +210,8 @@ def test_metrics_count_tokens_by_author_and_calls(server):
 def test_health_and_ready(server):
     assert server.client.get("/health").json() == {"status": "ok"}
     ready = server.client.get("/ready").json()
-    assert [(model["version"], model["alias"]) for model in ready["models"]] == [("1", "champion")]
+    assert [(model["version"], model["alias"], model["withdrawn"]) for model in ready["models"]] == [
+        ("1", "champion", False)]
 
 
 def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():

@@ -43,6 +43,8 @@ class Served:
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
     dial: Dial | None = None
+    withdrawn: bool = False
+    """The registry answers, and its alias is nobody's now."""
 
     def close(self) -> None:
         """Finish what runs, then end."""

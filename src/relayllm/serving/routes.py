@@ -82,6 +82,7 @@ def watch(fleet: Fleet, metrics: Metrics) -> APIRouter:
         if not fleet.ready:
             raise unavailable("no model is ready", seconds=5)
         return {"status": "ready", "models": [{"name": served.name, "version": served.version, "alias": served.alias,
+                                               "withdrawn": served.withdrawn,
                                                "waiting": served.engine.waiting, "running": served.engine.running}
                                               for served in fleet.models]}
 

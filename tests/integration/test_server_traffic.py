@@ -10,6 +10,7 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from relayllm.relay.options import Options
 from relayllm.serving.app import Limits
 from tests.fakes_serving import eventually, scripted_decoder, serving
 
@@ -81,6 +82,36 @@ def test_spent_budget_costs_the_teacher_and_not_the_answer():
         assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4, 1, 0]
         assert [relay["degraded"] for relay in relays] == [False, True, True]
         assert server.metric("relay_degraded_total") == 2
+
+
+def side_by_side(server, decoder, count, **body):
+    """The relay fields of requests that are all in work before the first step."""
+    server.client.headers["authorization"] = "Bearer secret-b"
+    decoder.student.gate.clear()
+    with ThreadPoolExecutor(count) as pool:
+        asked = [pool.submit(server.chat, **body) for _ in range(count)]
+        assert eventually(lambda: server.fleet.champion.engine.pending == count)
+        decoder.student.gate.set()
+        return [one.result().json()["relay"] for one in asked]
+
+
+def test_budget_is_shared_by_what_requests_spend_not_by_what_they_might():
+    decoder = scripted_decoder(context=20_000)
+    defaults = Options(max_new_tokens=8192, max_calls=64, max_call_tokens=512)
+    with serving(decoder, keys="ben:secret-b:20000", defaults=defaults) as server:
+        relays = side_by_side(server, decoder, 4, max_tokens=8192)
+        assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4] * 4
+        assert not any(relay["degraded"] for relay in relays)
+        assert server.app.state.keys.spent() == {"ben": 16}
+
+
+def test_budget_that_another_request_spends_meanwhile_ends_help_and_is_flagged():
+    decoder = scripted_decoder()
+    with serving(decoder, keys="ben:secret-b:2") as server:
+        relays = side_by_side(server, decoder, 2)
+        assert sorted(relay["ledger"]["teacher_tokens"] for relay in relays) == [0, 2]
+        assert [len(relay["calls"]) for relay in relays] == [1, 1]
+        assert [relay["degraded"] for relay in relays] == [True, True]
 
 
 def test_hang_up_gives_unused_budget_back():

@@ -54,7 +54,7 @@ class Served:
 
 def is_degraded(order: Order, trace: Trace) -> bool:
     """The teacher failed, or the key's budget ended before the answer did."""
-    return trace.degraded or (order.short is not None and trace.ledger.teacher_tokens >= order.short)
+    return trace.degraded or (order.allowance is not None and order.allowance.short)
 
 
 class Fleet:

@@ -38,8 +38,6 @@ class Job:
     prompts: list[ReadPrompt]
     inbox: Inbox = field(default_factory=Inbox)
     orders: list[Order] = field(default_factory=list)
-    taken: int = 0
-    """Teacher tokens set aside from the key's budget."""
     closed: bool = False
 
 
@@ -55,14 +53,11 @@ class Jobs:
         Raises:
             ApiError: the queue is full, or the engine has ended.
         """
-        allowances = self._allowances(job, [plan.options for plan in plans], asked)
-        for index, (plan, (allowed, short)) in enumerate(zip(plans, allowances, strict=True)):
-            options = plan.options
-            if allowed is not None:
-                options = replace(options, policy=Allowance(allowed), teacher_enabled=allowed > 0)
+        allowances = self._allowances(job.key, len(plans), asked)
+        for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
+            options = plan.options if allowance is None else replace(plan.options, policy=allowance)
             request = Request(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
-            job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched,
-                                    short=allowed if short else None))
+            job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
         self._submit(job)
 
     async def traces(self, job: Job) -> list[Trace]:
@@ -86,7 +81,8 @@ class Jobs:
             return
         job.closed = True
         job.served.engine.cancel([order for order in job.orders if not order.ended])
-        self._keys.give_back(job.key, job.taken - sum(order.teacher_tokens for order in job.orders))
+        for order in job.orders:
+            order.settle()
 
     def _submit(self, job: Job) -> None:
         engine = job.served.engine
@@ -101,13 +97,11 @@ class Jobs:
             self.end(job)
             raise unavailable(str(error)) from error
 
-    def _allowances(self, job: Job, options: Sequence[Options], asked: RelayOptions) -> list[tuple[int | None, bool]]:
-        """Teacher tokens for each completion (None: no limit but the options'), and whether the key cut them."""
-        cap = job.key.per_day
-        if not options or not asked.teacher or (asked.teacher_tokens is None and cap is None):
-            return [(None, False)] * len(options)
-        most = sum(min(one.max_calls * one.max_call_tokens, one.max_new_tokens) for one in options)
-        wanted = most if asked.teacher_tokens is None else min(asked.teacher_tokens, most)
-        job.taken = self._keys.take(job.key, wanted)
-        share, rest = divmod(job.taken, len(options))
-        return [(share + (index < rest), job.taken < wanted) for index in range(len(options))]
+    def _allowances(self, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
+        """What limits each completion besides its options: its part of the request's limit, and the key's budget."""
+        if not asked.teacher or (asked.teacher_tokens is None and key.per_day is None):
+            return [None] * count
+        if asked.teacher_tokens is None:
+            return [Allowance(self._keys, key) for _ in range(count)]
+        share, rest = divmod(asked.teacher_tokens, max(1, count))
+        return [Allowance(self._keys, key, share + (index < rest)) for index in range(count)]

@@ -54,6 +54,10 @@ class Teacher(Protocol):
         """Make room for so many rows of so many tokens."""
         ...
 
+    def close(self) -> None:
+        """No more calls: let go what it holds, once or again."""
+        ...
+
 
 def draw_for(row: Row) -> float:
     """The teacher's random number for the row's next token."""
@@ -101,6 +105,9 @@ class LocalTeacher:
     def reserve(self, rows: int, tokens: int) -> None:
         """Caches grow to what is asked."""
         self.engine.reserve(rows, tokens)
+
+    def close(self) -> None:
+        """A model in this process goes when nobody holds it."""
 
     def _ask(self, row: Row) -> Ask:
         options = row.options
@@ -154,3 +161,7 @@ class RemoteSide:
 
     def reserve(self, rows: int, tokens: int) -> None:
         """The server's own matter."""
+
+    def close(self) -> None:
+        """End the thread, and let the connections go."""
+        self._remote.close()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relayllm.relay.options import Options
 from relayllm.relay.scheduler import Request
@@ -14,7 +17,7 @@ from relayllm.serving.budgets import Allowance, Key, Keys
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.fleet import Fleet, Served
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.orders import Broken, Busy, Inbox, Order
+from relayllm.serving.orders import Broken, Busy, Inbox, Order, Replaced
 from relayllm.serving.prompts import ReadPrompt
 
 
@@ -38,7 +41,24 @@ class Job:
     prompts: list[ReadPrompt]
     inbox: Inbox = field(default_factory=Inbox)
     orders: list[Order] = field(default_factory=list)
+    asides: list[Future[Any]] = field(default_factory=list)
+    """What is asked of the models besides completions."""
     closed: bool = False
+
+
+async def begun(begin: Callable[[], Awaitable[Job]]) -> Job:
+    """Begin a job; once more when its model was replaced while its prompts were read.
+
+    Raises:
+        ApiError: it was replaced again.
+    """
+    try:
+        return await begin()
+    except Replaced:
+        try:
+            return await begin()
+        except Replaced as error:
+            raise unavailable(str(error)) from error
 
 
 class Jobs:
@@ -52,13 +72,25 @@ class Jobs:
 
         Raises:
             ApiError: the queue is full, or the engine has ended.
+            Replaced: the model has been replaced since it was picked.
         """
         allowances = self._allowances(job.key, len(plans), asked)
         for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
             options = plan.options if allowance is None else replace(plan.options, policy=allowance)
             request = Request(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
             job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
-        self._submit(job)
+        with self._ended_unless_taken(job):
+            job.served.engine.submit(job.orders)
+
+    def ask_aside(self, job: Job, work: Iterable[Callable[[], Any]]) -> None:
+        """Ask the models something else, before the completions if those wait.
+
+        Raises:
+            ApiError: the engine has ended.
+            Replaced: the model has been replaced since it was picked.
+        """
+        with self._ended_unless_taken(job):
+            job.asides += [job.served.engine.aside(one) for one in work]
 
     async def traces(self, job: Job) -> list[Trace]:
         """All completions of a job, in their order.
@@ -81,18 +113,23 @@ class Jobs:
             return
         job.closed = True
         job.served.engine.cancel([order for order in job.orders if not order.ended])
+        for future in job.asides:
+            future.cancel()
         for order in job.orders:
             order.settle()
 
-    def _submit(self, job: Job) -> None:
-        engine = job.served.engine
+    @contextmanager
+    def _ended_unless_taken(self, job: Job) -> Iterator[None]:
         try:
-            engine.submit(job.orders)
+            yield
         except Busy as error:
             self.end(job)
             self._metrics.refused.labels("busy").inc()
             raise ApiError(429, f"{error}: come back in a moment", code="rate_limit_exceeded",
-                           headers={"Retry-After": str(engine.retry_after)}) from error
+                           headers={"Retry-After": str(job.served.engine.retry_after)}) from error
+        except Replaced:
+            self.end(job)
+            raise
         except Broken as error:
             self.end(job)
             raise unavailable(str(error)) from error

@@ -23,6 +23,13 @@ class Broken(Exception):
     """The engine failed on this order, or does not run any more."""
 
 
+class Replaced(Broken):
+    """The engine takes no more orders because its model is being replaced; another one may."""
+
+    def __init__(self) -> None:
+        super().__init__("this model is being replaced")
+
+
 @dataclass(eq=False)
 class Order:
     """One completion that an HTTP request waits for."""

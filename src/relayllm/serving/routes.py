@@ -126,7 +126,7 @@ def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
 
 async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
     try:
-        scores = await answering.scores(job, body) if body.echo and body.wants_logprobs else None
+        scores = await answering.scores(job)
     except Broken as error:
         raise unavailable(str(error)) from error
     choices: list[Json] = []

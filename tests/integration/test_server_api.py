@@ -214,6 +214,15 @@ def test_health_and_ready(server):
         ("1", "champion", False)]
 
 
+def test_description_says_where_a_key_is_needed(server):
+    assert "securitySchemes" not in server.client.get("/openapi.json").json()["components"]
+    with serving(keys="ann:secret-a") as closed:
+        described = closed.client.get("/openapi.json").json()
+    assert [scheme["scheme"] for scheme in described["components"]["securitySchemes"].values()] == ["bearer"]
+    locked = {path for path, methods in described["paths"].items() for one in methods.values() if "security" in one}
+    assert locked == {"/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/invocations"}
+
+
 def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():
     import torch
 

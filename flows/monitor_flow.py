@@ -1,7 +1,8 @@
 """On a schedule: ask the served model benchmark problems again and hold it to its own record.
 
 It only warns by default: the run fails with the findings, which Prefect can turn into a message. With
-`monitor.act: rollback` in mlflow/registry.yaml the champion alias goes back to the version before.
+`monitor.act: rollback` in mlflow/registry.yaml the champion alias goes back to the version before, if there is one and
+if it could help: a teacher that is down would be down for that version, too.
 """
 
 from __future__ import annotations
@@ -90,6 +91,16 @@ def conclude(version: Version, found: Sequence[Gate], act: str,
         return Completed(message=f"version {version.number} answers as recorded")
     if act == "warn":
         return Failed(message=f"version {version.number} drifted: {faults}")
+    why = why_not_back(version, found)
+    if why:
+        return Failed(message=f"version {version.number} drifted: {faults}; it stays champion: {why}")
     now = give_back(version, f"drift: {faults}")
     return Completed(name="RolledBack", message=f"version {version.number} drifted: {faults}; champion is now "
                                                 f"{now.number if now else 'nobody'}")
+
+
+def why_not_back(version: Version, found: Sequence[Gate]) -> str:
+    """Why the alias stays although a gate fails; empty when it may go back."""
+    if {gate.name for gate in found if not gate.holds} == {"degraded"}:
+        return "answers lost their teacher, and the version before would ask the same one; see relay_teacher_up"
+    return "" if version.tags.get("replaces") else "there is no version before"

@@ -37,6 +37,10 @@ class RegistryError(RelayError):
     """The model registry is out of reach, or holds something else than expected."""
 
 
+class NoSuchVersion(RegistryError):
+    """The registry answers, and knows no such version or alias."""
+
+
 class StageError(RelayError):
     """A pipeline stage failed; carries the last lines it printed."""
 

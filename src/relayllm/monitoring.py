@@ -105,9 +105,17 @@ def observe(endpoint: Endpoint, problems: Sequence[tuple[str, Problem]], max_tok
 
 
 def drift(seen: Sequence[Observation], outcomes: Outcomes, config: MonitorConfig) -> tuple[Gate, ...]:
-    """Accuracy and call ratio against the record of the same problems, and the share of degraded answers."""
-    recorded = np.array([outcomes[item.benchmark][item.problem_id] for item in seen])  # (answers, 3)
-    return (_accuracy(seen, recorded, config), _call_ratio(seen, recorded, config), _degraded(seen, config))
+    """Accuracy and call ratio against the record of the same problems, and the share of degraded answers.
+
+    Answers that lost their teacher count for the last only: they say how the teacher is, not the version. When they are
+    too many the few others are too few to judge by.
+    """
+    degraded, whole = _degraded(seen, config), [item for item in seen if not item.degraded]
+    if not degraded.holds or not whole:
+        unknown = f"not judged: {len(seen) - len(whole)} of {len(seen)} answers lost their teacher"
+        return (Gate("accuracy", True, unknown), Gate("call_ratio", True, unknown), degraded)
+    recorded = np.array([outcomes[item.benchmark][item.problem_id] for item in whole])  # (answers, 3)
+    return (_accuracy(whole, recorded, config), _call_ratio(whole, recorded, config), degraded)
 
 
 def _accuracy(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> Gate:

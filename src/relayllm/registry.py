@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from relayllm.errors import ConfigError, RegistryError
+from relayllm.errors import ConfigError, NoSuchVersion, RegistryError
 from relayllm.files import written_whole
 from relayllm.packaged import Package, content_hash, open_package
 from relayllm.registration import log_package, metric_entries, package_tags
@@ -78,7 +78,7 @@ class Registry:
         """A version by its number or an alias.
 
         Raises:
-            RegistryError: there is none.
+            NoSuchVersion: the registry answers, and there is none.
         """
         word = str(which).removeprefix(f"models:/{name}").lstrip("/@")
         with self._reach():
@@ -86,7 +86,7 @@ class Registry:
             if found:
                 return found[0]
             there = ", ".join(version.label for version in self._all(name)) or "none"
-        raise RegistryError(f"{name} has no version {word!r}, only {there}: `make pipeline` registers one, "
+        raise NoSuchVersion(f"{name} has no version {word!r}, only {there}: `make pipeline` registers one, "
                             "`relay promote` gives it the champion alias")
 
     def resolve(self, uri: str) -> Version:
@@ -156,8 +156,9 @@ class Registry:
         tags = {"promoted": _now(), "promoted_because": because, "replaces": str(before.number) if before else "",
                 "status": "champion", "held_because": ""}
         self.note(version, tags=tags)
+        now = self.find(version.name, version.number)  # `version` may be older than its alias
         with self._reach():
-            if CANDIDATE in version.aliases:
+            if CANDIDATE in now.aliases:
                 self._client.delete_registered_model_alias(version.name, CANDIDATE)
             self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
         return self.find(version.name, version.number)
@@ -170,7 +171,9 @@ class Registry:
         return self.find(version.name, version.number)
 
     def rollback(self, name: str, because: str) -> Version | None:
-        """Give the champion alias back to the version before; None when the first one had it: then nothing serves.
+        """Give the champion alias back to the version before; None when the first one had it.
+
+        Then nothing is champion: a server that runs answers on and says so at /ready, a new one does not start.
 
         Raises:
             RegistryError: there is no champion.

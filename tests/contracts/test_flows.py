@@ -122,14 +122,17 @@ def test_interrupt_ends_what_other_threads_run_and_nothing_is_started_again():
         processes.run([sys.executable, "-c", ""], ROOT, "quick", print)
 
 
-FINE, BAD = Gate("accuracy", True, "as recorded"), Gate("degraded", False, "all of them")
+FINE, BAD = Gate("call_ratio", True, "as recorded"), Gate("accuracy", False, "-40.0 points")
+ALONE = Gate("degraded", False, "all of them")
 
 
-@pytest.mark.parametrize(("act", "found", "name", "rolls"), [
-    ("warn", [FINE], "Completed", 0), ("warn", [FINE, BAD], "Failed", 0), ("rollback", [FINE], "Completed", 0),
-    ("rollback", [FINE, BAD], "RolledBack", 1)])
-def test_monitor_acts_by_setting(act, found, name, rolls):
+@pytest.mark.parametrize(("act", "found", "before", "name", "rolls"), [
+    ("warn", [FINE], "1", "Completed", 0), ("warn", [FINE, BAD], "1", "Failed", 0),
+    ("rollback", [FINE], "1", "Completed", 0), ("rollback", [FINE, BAD], "1", "RolledBack", 1),
+    ("rollback", [FINE, BAD, ALONE], "1", "RolledBack", 1), ("rollback", [FINE, ALONE], "1", "Failed", 0),
+    ("rollback", [FINE, BAD], "", "Failed", 0)])
+def test_monitor_acts_by_setting_where_going_back_could_help(act, found, before, name, rolls):
     given_back: list[str] = []
-    champion = Version("relay-decoder", 2, "m-2", "r", {}, ("champion",))
+    champion = Version("relay-decoder", 2, "m-2", "r", {"replaces": before}, ("champion",))
     state = conclude(champion, found, act, lambda version, because: given_back.append(because))
     assert (state.name, len(given_back)) == (name, rolls)

@@ -221,7 +221,17 @@ def test_metrics_count_tokens_by_author_and_calls(server):
 def test_health_and_ready(server):
     assert server.client.get("/health").json() == {"status": "ok"}
     ready = server.client.get("/ready").json()
-    assert [(model["version"], model["alias"]) for model in ready["models"]] == [("1", "champion")]
+    assert [(model["version"], model["alias"], model["withdrawn"]) for model in ready["models"]] == [
+        ("1", "champion", False)]
+
+
+def test_description_says_where_a_key_is_needed(server):
+    assert "securitySchemes" not in server.client.get("/openapi.json").json()["components"]
+    with serving(keys="ann:secret-a") as closed:
+        described = closed.client.get("/openapi.json").json()
+    assert [scheme["scheme"] for scheme in described["components"]["securitySchemes"].values()] == ["bearer"]
+    locked = {path for path, methods in described["paths"].items() for one in methods.values() if "security" in one}
+    assert locked == {"/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/invocations"}
 
 
 def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():

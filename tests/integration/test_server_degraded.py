@@ -30,11 +30,8 @@ def remote(*, url=None, model=None, options=QUICK):
         engine = RemoteTeacher(url or teacher.url, ours, model=model, forbidden_ids=commands, options=options)
         decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, RemoteSide(engine, Question), ours,
                                teacher_name=teacher.url, context_length=512)
-        try:
-            with serving(decoder) as server:
-                yield server, teacher
-        finally:
-            engine.close()
+        with serving(decoder) as server:
+            yield server, teacher
 
 
 def assert_degraded(server, text_begins=ALONE[:39]):

@@ -62,13 +62,13 @@ def shot(page, name):
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
 
 
-def until(page, expression):
+def until(page, expression, told="#status"):
     """Wait for it; `wait_for_function` would need eval, which the page's policy forbids."""
     for _ in range(500):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(20)
-    raise AssertionError(f"never: {expression}; the status says {page.inner_text('#status')!r}")
+    raise AssertionError(f"never: {expression}; {told} says {page.inner_text(told)!r}")
 
 
 def done(page):
@@ -175,9 +175,40 @@ def test_screen_reader_names_every_control(page):
     assert page.get_attribute("#status", "aria-live") == "polite"
 
 
+def test_screen_reader_hears_who_writes(page):
+    page.select_option("#examples", index=1)
+    page.click("#ask")
+    done(page)
+    assert page.get_attribute("#relay .text", "role") == "group"
+    assert page.get_attribute("#relay .text", "aria-label") == "Student and teacher"
+    heard = page.text_content("#relay .text")
+    assert re.findall(r"student: |teacher: ", heard) == ["student: ", "teacher: "] * 3 + ["student: "]
+    assert "teacher: 238student:  pens. Then" in heard
+    shown = page.evaluate("[...document.querySelectorAll('#relay .text .unseen')].map(item => item.clientWidth)")
+    assert max(shown) <= 1
+
+
+def test_docs_try_with_a_key(browser):
+    with serving(keys="ann:secret-a") as server:
+        page = browser.new_page()
+        page.goto(f"{server.url}/docs")
+        page.get_by_text("POST /v1/chat/completions").click()
+        tried = "document.querySelector('details[open] pre').textContent.startsWith('%d')"
+        for key, status in (("", 401), ("wrong", 401), ("secret-a", 200)):
+            page.get_by_label("API key").fill(key)
+            page.locator("details[open]").get_by_role("button").click()
+            until(page, tried % status, "details[open] pre")
+        page.get_by_text("POST /v1/chat/completions").click()
+        page.get_by_text("GET /v1/models").first.click()
+        page.locator("details[open]").get_by_role("button").click()
+        until(page, tried % 200, "details[open] pre")
+        page.close()
+
+
 def test_docs_work_offline(page, server):
     page.goto(f"{server.url}/docs")
     page.get_by_text('POST /v1/chat/completions').click()
+    assert page.is_hidden("#key")
     block = page.locator("details[open]")
     assert "max_completion_tokens" in block.inner_text()
     block.get_by_role("button").click()

@@ -10,8 +10,15 @@ from contextlib import suppress
 import httpx
 import pytest
 
+from relayllm import RelayDecoder
+from relayllm.engines.openai import RemoteTeacher
+from relayllm.engines.openai_calls import Question
+from relayllm.relay.options import Options
+from relayllm.relay.teacher import RemoteSide
 from relayllm.serving.app import Limits
+from relayllm.serving.prompts import Reader
 from tests.fakes_serving import eventually, scripted_decoder, serving
+from tests.small_models import pair
 
 LONG = ("word " * 300,)
 
@@ -81,6 +88,36 @@ def test_spent_budget_costs_the_teacher_and_not_the_answer():
         assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4, 1, 0]
         assert [relay["degraded"] for relay in relays] == [False, True, True]
         assert server.metric("relay_degraded_total") == 2
+
+
+def side_by_side(server, decoder, count, **body):
+    """The relay fields of requests that are all in work before the first step."""
+    server.client.headers["authorization"] = "Bearer secret-b"
+    decoder.student.gate.clear()
+    with ThreadPoolExecutor(count) as pool:
+        asked = [pool.submit(server.chat, **body) for _ in range(count)]
+        assert eventually(lambda: server.fleet.champion.engine.pending == count)
+        decoder.student.gate.set()
+        return [one.result().json()["relay"] for one in asked]
+
+
+def test_budget_is_shared_by_what_requests_spend_not_by_what_they_might():
+    decoder = scripted_decoder(context=20_000)
+    defaults = Options(max_new_tokens=8192, max_calls=64, max_call_tokens=512)
+    with serving(decoder, keys="ben:secret-b:20000", defaults=defaults) as server:
+        relays = side_by_side(server, decoder, 4, max_tokens=8192)
+        assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4] * 4
+        assert not any(relay["degraded"] for relay in relays)
+        assert server.app.state.keys.spent() == {"ben": 16}
+
+
+def test_budget_that_another_request_spends_meanwhile_ends_help_and_is_flagged():
+    decoder = scripted_decoder()
+    with serving(decoder, keys="ben:secret-b:2") as server:
+        relays = side_by_side(server, decoder, 2)
+        assert sorted(relay["ledger"]["teacher_tokens"] for relay in relays) == [0, 2]
+        assert [len(relay["calls"]) for relay in relays] == [1, 1]
+        assert [relay["degraded"] for relay in relays] == [True, True]
 
 
 def test_hang_up_gives_unused_budget_back():
@@ -154,6 +191,78 @@ def test_new_champion_answers_new_requests_while_the_old_one_finishes():
         assert server.chat().json()["relay"]["version"] == "2"
         assert running.result().json()["relay"]["version"] == "1"
         assert before.engine.join(2.0)
+
+
+class HeldReader(Reader):
+    """Reads when it is let, and says that it was asked."""
+
+    def __init__(self, decoder):
+        super().__init__(decoder)
+        self.asked, self.gate = threading.Event(), threading.Event()
+
+    def _read(self, encode, text):
+        self.asked.set()
+        assert self.gate.wait(10)
+        return super()._read(encode, text)
+
+
+LATE = "word " * 1000
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": LATE}]}),
+    ("/v1/completions", {"prompt": [LATE, "word"], "max_tokens": 4}),
+    ("/invocations", {"inputs": [{"prompt": LATE}, {"prompt": "word"}]})])
+def test_request_whose_model_is_replaced_while_its_prompt_is_read_is_answered_by_the_new_one(path, body):
+    with serving(scripted_decoder(context=20_000)) as server, ThreadPoolExecutor(1) as pool:
+        before = server.fleet.champion
+        before.reader = held = HeldReader(server.decoder)
+        asked = pool.submit(server.client.post, path, json=body)
+        assert held.asked.wait(10)
+        server.fleet.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",), context=20_000),
+                         before.defaults, server.loop)
+        held.gate.set()
+        answer = asked.result()
+        assert answer.status_code == 200
+        assert "New." in answer.text
+
+
+def test_echo_of_a_model_that_is_replaced_while_it_writes_is_scored():
+    models = pair()
+    with serving(RelayDecoder.from_models(*models)) as server, ThreadPoolExecutor(1) as pool:
+        before = server.fleet.champion
+        asked = pool.submit(server.complete, prompt=[10, 11, 12], echo=True, logprobs=1, max_tokens=60, stop="zzzzzz")
+        assert eventually(lambda: before.engine.pending == 1)
+        server.fleet.add("relay-decoder", "2", "champion", scripted_decoder(), before.defaults, server.loop)
+        answer = asked.result()
+        assert (answer.status_code, answer.json()["relay"]["version"]) == (200, "1")
+
+
+def remote_threads():
+    return [thread for thread in threading.enumerate() if thread.name == "remote-teacher"]
+
+
+def remote_decoder(script):
+    """A scripted student with a teacher at an address where nobody listens."""
+    decoder = scripted_decoder(script)
+    decoder.teacher = RemoteSide(RemoteTeacher("http://127.0.0.1:9", decoder.tokenizer), Question)
+    return decoder
+
+
+def test_replaced_model_takes_its_remote_teacher_along_when_it_has_finished():
+    old = remote_decoder(LONG)
+    with serving(old) as server, ThreadPoolExecutor(1) as pool:
+        before = server.fleet.champion
+        old.student.gate.clear()
+        running = pool.submit(server.chat, max_tokens=8)
+        assert eventually(lambda: before.engine.pending == 1)
+        server.fleet.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults, server.loop)
+        assert len(remote_threads()) == 2
+        old.student.gate.set()
+        assert running.result().status_code == 200
+        assert eventually(lambda: len(remote_threads()) == 1)
+        old.teacher.close()
+    assert eventually(lambda: not remote_threads())
 
 
 def test_threads_end_with_the_server():

@@ -47,6 +47,14 @@ def test_drift_in_degraded_share(degraded, fine):
     assert holds(drift(seen(10, degraded=degraded), RECORD, CONFIG), "degraded") is fine
 
 
+@pytest.mark.parametrize(("lost", "faults"), [(2, []), (9, ["degraded"]), (10, ["degraded"])])
+def test_drift_of_answers_that_lost_their_teacher_is_not_the_versions(lost, faults):
+    answers = [replace(item, correct=not item.degraded, teacher_tokens=40 if item.degraded else 2)
+               for item in seen(10, degraded=lost)]
+    found = drift(answers, RECORD, CONFIG)
+    assert [gate.name for gate in found if not gate.holds] == faults
+
+
 def test_choose_draws_only_what_was_scored_and_the_same_for_a_seed(tmp_path):
     problems = [Problem(f"pens-{index}", f"How many? {index}", "4", "pens") for index in range(20)]
     write_problems(tmp_path / "benchmarks/pens.jsonl", problems)

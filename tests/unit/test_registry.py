@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from relayllm.errors import ConfigError, ModelError, RegistryError
+from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
 from relayllm.registry import Registry, settle
 from relayllm.settings import settings
 from tests.small_packages import DATA, hollow_package
@@ -101,9 +101,15 @@ def test_hold_keeps_the_reason_and_promote_clears_candidate(registry, name, tmp_
     assert registry.promote(held, "forced").aliases == ("champion",)
 
 
+def test_promote_of_a_version_read_before_it_was_held_clears_candidate(registry, name, tmp_path):
+    early = make(registry, tmp_path, name)
+    registry.hold(early, "not yet")
+    assert registry.promote(early, "now").aliases == ("champion",)
+
+
 def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
     make(registry, tmp_path, name)
-    with pytest.raises(RegistryError, match="only 1"):
+    with pytest.raises(NoSuchVersion, match="only 1"):
         registry.find(name, "champion")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from relayllm.evaluation.examples import Example
 from relayllm.evaluation.render import Material, lines_of_comparison, worth_row
 from relayllm.evaluation.reproduction import Verdict, claims, sheet
+from relayllm.evaluation.step_times import STEP_TIMES, step_time_rows
 from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
     DIAL,
@@ -34,6 +35,7 @@ def markdown(summary: Mapping[str, Any], material: Material) -> str:
              *_worth(material),
              "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
+             *_steps(material),
              *_examples(material.examples), "## Pictures",
              "\n".join(f"![{name}](plots/{name}.png)" for name in material.svgs), f"---\n{NOTES}"]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -98,6 +100,11 @@ def _worth(material: Material) -> list[str]:
     head = ["method", "calls", "help gain", "needless", "in vain", "places without a call", "missed"]
     rows = [[name, *worth_row(found)] for name, found in material.worth.items()]
     return ["## What a call was worth", table(head, rows)] if rows else []
+
+
+def _steps(material: Material) -> list[str]:
+    rows = step_time_rows(material.steps)
+    return ["## Where a step's time went", table(STEP_TIMES, rows)] if rows else []
 
 
 def _claims(summary: Mapping[str, Any]) -> str:

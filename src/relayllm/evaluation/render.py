@@ -14,6 +14,7 @@ from markupsafe import Markup
 from relayllm.evaluation import plots
 from relayllm.evaluation.examples import Example
 from relayllm.evaluation.reproduction import BENCHMARKS, GENERAL, Claim, SheetRow, Verdict, claims, sheet
+from relayllm.evaluation.step_times import STEP_TIMES, Step, step_time_rows
 from relayllm.evaluation.summary import all_alarms
 from relayllm.evaluation.wording import (
     DIAL,
@@ -52,6 +53,8 @@ class Material:
     """What each stage measured."""
     worth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method -> what its calls were worth."""
+    steps: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    """GRPO run -> its steps with their seconds."""
 
 
 def html(summary: Mapping[str, Any], material: Material) -> str:
@@ -77,6 +80,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "examples": [_example(example) for example in material.examples],
         "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],
         "health": {"head": HEALTH, "rows": [health_row(*item) for item in summary["health"].items()]},
+        "steps": {"head": STEP_TIMES, "rows": step_time_rows(material.steps)},
         "claims": [_claim(claim) for claim in claims(summary)], "sheet": _sheet(sheet(summary), summary["profile"]),
         "seconds": list(summary["seconds"].items()), "notes": NOTES,
         "stages": [(name, [(key, plain(value)) for key, value in flat(numbers)])
@@ -99,7 +103,8 @@ def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str,
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
              "worth": ("worth of a call", material.worth), "health": ("ways to cheat", True),
-             "claims": ("claims", True), "reproduction": ("paper's table", True), "stages": ("stages", True)}
+             "claims": ("claims", True), "reproduction": ("paper's table", True),
+             "steps": ("a step's time", step_time_rows(material.steps)), "stages": ("stages", True)}
     return [(place, name) for place, (name, there) in shown.items() if there]
 
 

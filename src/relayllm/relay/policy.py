@@ -35,7 +35,11 @@ class Policy(Protocol):
         ...
 
     def length(self, requested: int) -> int:
-        """The n that counts when the student asked for `requested`."""
+        """The n that counts when the student asked for `requested`; 0 refuses the call."""
+        ...
+
+    def settle(self, delivered: int) -> None:
+        """The call is over, and the teacher wrote so many tokens of its n."""
         ...
 
 
@@ -54,6 +58,9 @@ class StudentPolicy:
     def length(self, requested: int) -> int:
         """As asked."""
         return requested
+
+    def settle(self, delivered: int) -> None:
+        """Nothing was set aside."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Row:
         """Bits over the command columns: what the student may write next (see `CommandTokens.columns`)."""
         if self.number is not None:
             return allowed_in_command(self.number, self.remaining, self.options.max_call_tokens)
-        return ALL_DIGITS | CALL_BIT if self.policy.student_calls and self.may_call else ALL_DIGITS
+        return ALL_DIGITS | CALL_BIT if self.may_call and self.policy.student_calls else ALL_DIGITS
 
     def student_wrote(self, token: int, logprob: float | None, ends: bool,
                       top: tuple[tuple[int, float], ...] = ()) -> None:
@@ -135,6 +135,7 @@ class Row:
         """The call is over; the student goes on, alone when the teacher failed."""
         last = self.calls[-1]
         self.calls[-1] = Call(last.position, last.requested, last.granted, len(self.teacher_said), seconds, failed)
+        self.policy.settle(len(self.teacher_said))
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
 
@@ -170,7 +171,8 @@ class Row:
     def _hand_over(self, requested: int, at: int) -> None:
         granted = max(0, min(self.policy.length(requested), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
-        self.pen, self.teacher_left, self.teacher_said = Pen.TEACHER, granted, []
+        self.teacher_left, self.teacher_said = granted, []
+        self.pen = Pen.TEACHER if granted else Pen.STUDENT
 
     def _check_budget(self) -> None:
         if self.stop is None and self.remaining <= 0:

@@ -130,7 +130,7 @@ class Session:
     def _let_rules_decide(self, rows: list[_Running]) -> None:
         for one in rows:
             row = one.row
-            if not row.policy.student_calls and not row.policy.reads_entropy and row.number is None and row.may_call:
+            if row.number is None and row.may_call and not row.policy.reads_entropy and not row.policy.student_calls:
                 self._force(one, row.policy.decide(row, 0.0))
 
     def _force(self, one: _Running, n: int) -> bool:

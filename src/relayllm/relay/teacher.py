@@ -56,6 +56,10 @@ class Teacher(Protocol):
         """Make room for so many rows of so many tokens."""
         ...
 
+    def close(self) -> None:
+        """No more calls: let go what it holds, once or again."""
+        ...
+
 
 def draw_for(row: Row) -> float:
     """The teacher's random number for the row's next token."""
@@ -122,6 +126,9 @@ class LocalTeacher:
         """Caches grow to what is asked."""
         self.engine.reserve(rows, tokens)
 
+    def close(self) -> None:
+        """A model in this process goes when nobody holds it."""
+
     def _ask(self, row: Row) -> Ask:
         options = row.options
         return Ask(self._handles[id(row)], row.teacher_fresh, ALL_DIGITS, False, options.teacher_temperature,
@@ -174,3 +181,7 @@ class RemoteSide:
 
     def reserve(self, rows: int, tokens: int) -> None:
         """The server's own matter."""
+
+    def close(self) -> None:
+        """End the thread, and let the connections go."""
+        self._remote.close()

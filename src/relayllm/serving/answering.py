@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from relayllm.errors import ConfigError
 from relayllm.packaged import bias_for
@@ -16,7 +17,7 @@ from relayllm.serving.api import AnyRequest, ChatRequest, CompletionRequest
 from relayllm.serving.budgets import Key
 from relayllm.serving.errors import bad_request
 from relayllm.serving.fleet import Served, is_degraded
-from relayllm.serving.jobs import Job, Jobs, Plan
+from relayllm.serving.jobs import Job, Jobs, Plan, begun
 from relayllm.serving.orders import News
 from relayllm.serving.prompts import ReadPrompt
 from relayllm.serving.scoring import score
@@ -39,6 +40,9 @@ class Answering:
         Raises:
             ApiError: it cannot be answered, or not now.
         """
+        return await begun(lambda: self._begin(body, key))
+
+    async def _begin(self, body: AnyRequest, key: Key) -> Job:
         served = self.jobs.fleet.pick(body.model)
         prompts = await read_prompts(body, served)
         kind = "chat.completion" if isinstance(body, ChatRequest) else "text_completion"
@@ -50,6 +54,9 @@ class Answering:
                      for options in [options_for(body, served, prompt)] for sample in range(body.samples)]
             seed = body.seed if body.seed is not None else secrets.randbits(31)
             self.jobs.order(job, plans, seed, body.asked, streamed=bool(body.stream))
+        if isinstance(body, CompletionRequest) and body.scores_prompt:
+            self.jobs.ask_aside(job, [partial(score, served.decoder, prompt.ids, body.likeliest)
+                                      for prompt in prompts])
         return job
 
     async def chunks(self, job: Job, body: AnyRequest) -> AsyncIterator[bytes]:
@@ -88,12 +95,9 @@ class Answering:
             yield from told.last(index, news.trace, summary(job, [done[place] for place in sorted(done)])
                                  if whole else None)
 
-    async def scores(self, job: Job, body: AnyRequest) -> list[Scores]:
-        """Log-probabilities of the prompts' own tokens."""
-        work = [job.served.engine.aside(lambda ids=prompt.ids: score(  # type: ignore[misc]
-            job.served.decoder, ids, body.likeliest))
-                for prompt in job.prompts]
-        return [await asyncio.wrap_future(future) for future in work]
+    async def scores(self, job: Job) -> list[Scores]:
+        """Log-probabilities of the prompts' own tokens; none when the request does not ask for them."""
+        return [await asyncio.wrap_future(future) for future in job.asides]
 
 
 def summary(job: Job, traces: Sequence[Trace]) -> Json:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from relayllm.relay.trace import Ledger, StopReason, Trace
@@ -14,6 +15,8 @@ from relayllm.serving.orders import Piece, Top
 Json = dict[str, Any]
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""
+HALF = "\N{REPLACEMENT CHARACTER}"
+"""What the bytes of half a character show as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,35 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
 
 def chat_logprobs(tokenizer: Any, piece: Piece) -> Json:
     """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
-    rows = [{**_entry(text, logprob), "top_logprobs": [_entry(word, value) for word, value in likely],
+    rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
              "author": author.value}
-            for text, logprob, author, likely in zip(token_texts(tokenizer, piece.ids), piece.logprobs, piece.authors,
-                                                     _likely(tokenizer, piece), strict=True)]
+            for token, logprob, author, top in zip(piece.ids, piece.logprobs, piece.authors,
+                                                   piece.tops or [()] * len(piece.ids), strict=True)]
     return {"content": rows, "refusal": None}
 
 
-def _entry(text: str, logprob: float | None) -> Json:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+def _entry(tokenizer: Any, token: int, logprob: float | None) -> Json:
+    [text] = token_texts(tokenizer, [token])
+    return {"token": text, "logprob": logprob, "bytes": list(token_bytes(tokenizer, token, text))}
+
+
+def token_bytes(tokenizer: Any, token: int, text: str) -> bytes:
+    """A token's own bytes, also of half a character; of a tokenizer that is not byte-level those of its text."""
+    plain = text.encode()
+    if HALF not in text:
+        return plain
+    letters = _letters()
+    name = str(tokenizer.convert_ids_to_tokens(token))
+    own = bytes(letters[letter] for letter in name) if letters.keys() >= set(name) else plain
+    return own if own.decode(errors="replace") == text else plain
+
+
+@cache
+def _letters() -> dict[str, int]:
+    """GPT-2's letters for bytes, which all byte-level BPE has: printable ones stand for themselves."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
 def _likely(tokenizer: Any, piece: Piece | Scores) -> list[list[tuple[str, float]]]:

@@ -200,6 +200,11 @@ class CompletionRequest(Sampling):
         """How many of the likeliest tokens to return at every place."""
         return self.logprobs or 0
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether to return log-probabilities of the prompt's own tokens."""
+        return bool(self.echo) and self.wants_logprobs
+
     @model_validator(mode="after")
     def _fits_together(self) -> CompletionRequest:
         if self.best_of is not None and self.best_of != self.samples:

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,8 @@ from relayllm.serving.pages import pages
 from relayllm.serving.routes import api, watch
 
 Lifecycle = Callable[[], Awaitable[None]]
+BEARER = HTTPBearer(auto_error=False, description="One of the server's RELAY_API_KEYS")
+"""For the description only: `routes.who` looks at the header, and its 401 has OpenAI's form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,9 @@ def create_app(fleet: Fleet, keys: Keys, metrics: Metrics, limits: Limits, *, ex
     app.state.keys = keys
     errors.install(app)
     jobs = Jobs(fleet, keys, metrics)
-    app.include_router(api(jobs))
-    app.include_router(table(jobs))
+    bearer = [Depends(BEARER)] if keys.required else []
+    app.include_router(api(jobs), dependencies=bearer)
+    app.include_router(table(jobs), dependencies=bearer)
     app.include_router(watch(fleet, metrics))
     app.include_router(pages(app, examples, keys_required=keys.required))
     if limits.origins:

@@ -32,6 +32,14 @@ class Key:
 OPEN = Key("anonymous", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Teacher tokens set aside from a key's budget, and the day whose budget it was."""
+
+    tokens: int
+    day: int
+
+
 class Keys:
     """Knows the keys and what each has spent today. Thread-safe."""
 
@@ -76,27 +84,35 @@ class Keys:
                            code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         return found[0]
 
-    def take(self, key: Key, wanted: int) -> int:
-        """Set aside up to `wanted` teacher tokens; returns how many there were. Give back what is left over."""
-        if key.per_day is None:
-            return wanted
+    def take(self, key: Key, wanted: int) -> Taken:
+        """Set aside up to `wanted` teacher tokens. Give back what is left over."""
         with self._lock:
             self._turn_day()
-            granted = max(0, min(wanted, key.per_day - self._spent.get(key.name, 0)))
+            granted = max(0, min(wanted, self._left(key, wanted)))
             self._spent[key.name] = self._spent.get(key.name, 0) + granted
-            return granted
+            return Taken(granted, self._day)
 
-    def give_back(self, key: Key, tokens: int) -> None:
-        """What was set aside and not spent."""
-        if key.per_day is not None:
-            with self._lock:
+    def give_back(self, key: Key, tokens: int, day: int) -> None:
+        """What was set aside on a day and not spent: the next day's budget gains nothing."""
+        with self._lock:
+            self._turn_day()
+            if day == self._day:
                 self._spent[key.name] = max(0, self._spent.get(key.name, 0) - tokens)
+
+    def has(self, key: Key) -> bool:
+        """Whether anything is left of today's budget."""
+        with self._lock:
+            self._turn_day()
+            return self._left(key, 1) > 0
 
     def spent(self) -> dict[str, int]:
         """Teacher tokens of today, set aside ones included, by the name of the key."""
         with self._lock:
             self._turn_day()
             return {key.name: self._spent.get(key.name, 0) for key in self._keys if key.per_day is not None}
+
+    def _left(self, key: Key, wanted: int) -> int:
+        return wanted if key.per_day is None else key.per_day - self._spent.get(key.name, 0)
 
     def _turn_day(self) -> None:
         today = int(self._clock() // DAY)
@@ -105,25 +121,58 @@ class Keys:
 
 
 class Allowance:
-    """A policy of the decoder: the student decides, within an allowance of teacher tokens. One per completion."""
+    """A policy of the decoder: the student decides, within its key's budget and a limit. One per completion.
+
+    Tokens are set aside call by call, and what a call did not use goes back when it ends: so requests side by side do
+    not wait for what none of them spends. Decoded in the engine's thread, closed in the event loop's.
+    """
 
     written = True
     reads_entropy = False
 
-    def __init__(self, tokens: int) -> None:
-        self._left = tokens
-        self.student_calls = tokens > 0
+    def __init__(self, keys: Keys, key: Key, limit: int | None = None) -> None:
+        self._keys, self._key, self._limit = keys, key, limit
+        self._running = Taken(0, 0)
+        self._closed = False
+        self._lock = Lock()
+        self.short = False
+        """The key's budget had nothing left, or too little, when a call was possible."""
+
+    @property
+    def student_calls(self) -> bool:
+        """While there is something left; asked where a call is possible, it notes that the key had nothing."""
+        if self._limit is not None and self._limit <= 0:
+            return False
+        there = self._keys.has(self._key)
+        self.short = self.short or not there
+        return there
 
     def decide(self, row: object, entropy: float) -> int:
         """Never: the student decides."""
         return 0
 
     def length(self, requested: int) -> int:
-        """As asked, while there is enough; what is granted counts as spent."""
-        granted = min(requested, self._left)
-        self._left -= granted
-        self.student_calls = self._left > 0
-        return granted
+        """As asked, while there is enough; 0 when other requests have spent the rest since the call began."""
+        with self._lock:
+            if self._closed:
+                return 0
+            wanted = requested if self._limit is None else min(requested, self._limit)
+            self._running = self._keys.take(self._key, wanted)
+            self.short = self.short or self._running.tokens < wanted
+            return self._running.tokens
+
+    def settle(self, delivered: int) -> None:
+        """The call is over: what the teacher did not write goes back."""
+        with self._lock:
+            taken, self._running = self._running, Taken(0, 0)
+            self._keys.give_back(self._key, max(0, taken.tokens - delivered), taken.day)
+            if self._limit is not None:
+                self._limit -= min(delivered, taken.tokens)
+
+    def close(self, delivered: int) -> None:
+        """The completion is over, perhaps in the middle of a call that got so far."""
+        self._closed = True
+        self.settle(delivered)
 
 
 def _key(place: int, entry: str) -> Key:

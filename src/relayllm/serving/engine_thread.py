@@ -15,7 +15,7 @@ from typing import Any
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.trace import Trace
-from relayllm.serving.orders import Broken, Busy, News, Order, Piece
+from relayllm.serving.orders import Broken, Busy, News, Order, Piece, Replaced
 
 LOG = logging.getLogger("relayllm.serving")
 NEWS_SECONDS = 0.02
@@ -28,9 +28,10 @@ class Engine:
     """Runs a session in a thread of its own. Every public method may be called from any thread."""
 
     def __init__(self, open_session: Callable[[], Session], *, slots: int, queue: int, name: str = "engine",
-                 on_finished: Callable[[Order, Trace], None] = lambda order, trace: None) -> None:
+                 on_finished: Callable[[Order, Trace], None] = lambda order, trace: None,
+                 on_ended: Callable[[], None] = lambda: None) -> None:
         self._open_session, self.slots, self.queue = open_session, slots, queue
-        self._on_finished = on_finished
+        self._on_finished, self._on_ended = on_finished, on_ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Condition()
         self._fresh: deque[Order] = deque()
@@ -84,11 +85,11 @@ class Engine:
         Raises:
             Busy: the queue is full.
             Broken: the engine has ended.
+            Replaced: it ends, for another model.
         """
         new = list(orders)
         with self._lock:
-            if self._closing or self._broken is not None:
-                raise Broken(str(self._broken or "this model is being replaced"))
+            self._refuse_when_ended()
             if self._pending and self._pending + len(new) > self.slots + self.queue:
                 raise Busy(f"{self._pending} completions are being written or waiting, and the queue ends there")
             self._pending += len(new)
@@ -106,11 +107,11 @@ class Engine:
 
         Raises:
             Broken: the engine has ended.
+            Replaced: it ends, for another model.
         """
         future: Future[Any] = Future()
         with self._lock:
-            if self._closing or self._broken is not None:
-                raise Broken(str(self._broken or "this model is being replaced"))
+            self._refuse_when_ended()
             self._asides.append((work, future))
             self._lock.notify()
         return future
@@ -126,6 +127,12 @@ class Engine:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def _refuse_when_ended(self) -> None:
+        if self._broken is not None:
+            raise Broken(str(self._broken))
+        if self._closing:
+            raise Replaced
+
     def _run(self) -> None:
         try:
             session = self._open_session()
@@ -134,6 +141,8 @@ class Engine:
         except Exception as error:
             LOG.exception("the engine gave up")
             self._give_up(error)
+        finally:
+            self._on_ended()
 
     def _wait_for_work(self) -> bool:
         """Sleep while there is nothing to do; False when it is time to end."""
@@ -270,7 +279,8 @@ class Engine:
             fresh, self._fresh = list(self._fresh), deque()
             asides, self._asides = list(self._asides), deque()
         for _, future in asides:
-            future.set_exception(Broken(str(error)))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(Broken(str(error)))
         self._tell([self._fail(order, error) for order in (*fresh, *self._orders.values())])
         self._orders = {}
 
@@ -303,5 +313,6 @@ def _hand_out(news: list[News]) -> None:
 
 def engine_of(decoder: Any, *, slots: int, queue: int, name: str = "engine",
               on_finished: Callable[[Order, Trace], None] = lambda order, trace: None) -> Engine:
-    """The engine of a `RelayDecoder`."""
-    return Engine(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished)
+    """The engine of a `RelayDecoder`; it ends the decoder's teacher, too."""
+    return Engine(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished,
+                  on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())

@@ -43,6 +43,8 @@ class Served:
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
     dial: Dial | None = None
+    withdrawn: bool = False
+    """The registry answers, and its alias is nobody's now."""
 
     def close(self) -> None:
         """Finish what runs, then end."""
@@ -52,7 +54,7 @@ class Served:
 
 def is_degraded(order: Order, trace: Trace) -> bool:
     """The teacher failed, or the key's budget ended before the answer did."""
-    return trace.degraded or (order.short is not None and trace.ledger.teacher_tokens >= order.short)
+    return trace.degraded or (order.allowance is not None and order.allowance.short)
 
 
 class Fleet:

@@ -26,7 +26,7 @@ from relayllm.serving.api import RelayOptions
 from relayllm.serving.budgets import Key
 from relayllm.serving.errors import bad_request, error_body
 from relayllm.serving.fleet import Served
-from relayllm.serving.jobs import Job, Jobs, Plan
+from relayllm.serving.jobs import Job, Jobs, Plan, begun
 from relayllm.serving.orders import Piece
 from relayllm.serving.prompts import ReadPrompt
 from relayllm.serving.routes import FAULTS, GONE, Asker
@@ -80,7 +80,7 @@ def table(jobs: Jobs) -> APIRouter:
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
                  responses=FAULTS, response_model=None)
     async def invocations(body: Invocation, request: Request, key: Asker) -> Response:
-        job = await begin(jobs, body, key)
+        job = await begun(lambda: begin(jobs, body, key))
         if body.streamed:
             return EventStream(_events(job), lambda: jobs.end(job))
         try:
@@ -97,6 +97,7 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
 
     Raises:
         ApiError: it cannot be answered, or not now.
+        Replaced: its model has been replaced meanwhile.
     """
     served = jobs.fleet.pick(None)
     asked = await asyncio.to_thread(read, body, served.defaults)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relayllm.relay.options import Options
 from relayllm.relay.scheduler import Request
@@ -14,7 +17,7 @@ from relayllm.serving.budgets import Allowance, Key, Keys
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.fleet import Fleet, Served
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.orders import Broken, Busy, Inbox, Order
+from relayllm.serving.orders import Broken, Busy, Inbox, Order, Replaced
 from relayllm.serving.prompts import ReadPrompt
 
 
@@ -38,9 +41,24 @@ class Job:
     prompts: list[ReadPrompt]
     inbox: Inbox = field(default_factory=Inbox)
     orders: list[Order] = field(default_factory=list)
-    taken: int = 0
-    """Teacher tokens set aside from the key's budget."""
+    asides: list[Future[Any]] = field(default_factory=list)
+    """What is asked of the models besides completions."""
     closed: bool = False
+
+
+async def begun(begin: Callable[[], Awaitable[Job]]) -> Job:
+    """Begin a job; once more when its model was replaced while its prompts were read.
+
+    Raises:
+        ApiError: it was replaced again.
+    """
+    try:
+        return await begin()
+    except Replaced:
+        try:
+            return await begin()
+        except Replaced as error:
+            raise unavailable(str(error)) from error
 
 
 class Jobs:
@@ -54,16 +72,25 @@ class Jobs:
 
         Raises:
             ApiError: the queue is full, or the engine has ended.
+            Replaced: the model has been replaced since it was picked.
         """
-        allowances = self._allowances(job, [plan.options for plan in plans], asked)
-        for index, (plan, (allowed, short)) in enumerate(zip(plans, allowances, strict=True)):
-            options = plan.options
-            if allowed is not None:
-                options = replace(options, policy=Allowance(allowed), teacher_enabled=allowed > 0)
+        allowances = self._allowances(job.key, len(plans), asked)
+        for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
+            options = plan.options if allowance is None else replace(plan.options, policy=allowance)
             request = Request(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
-            job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched,
-                                    short=allowed if short else None))
-        self._submit(job)
+            job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
+        with self._ended_unless_taken(job):
+            job.served.engine.submit(job.orders)
+
+    def ask_aside(self, job: Job, work: Iterable[Callable[[], Any]]) -> None:
+        """Ask the models something else, before the completions if those wait.
+
+        Raises:
+            ApiError: the engine has ended.
+            Replaced: the model has been replaced since it was picked.
+        """
+        with self._ended_unless_taken(job):
+            job.asides += [job.served.engine.aside(one) for one in work]
 
     async def traces(self, job: Job) -> list[Trace]:
         """All completions of a job, in their order.
@@ -86,28 +113,32 @@ class Jobs:
             return
         job.closed = True
         job.served.engine.cancel([order for order in job.orders if not order.ended])
-        self._keys.give_back(job.key, job.taken - sum(order.teacher_tokens for order in job.orders))
+        for future in job.asides:
+            future.cancel()
+        for order in job.orders:
+            order.settle()
 
-    def _submit(self, job: Job) -> None:
-        engine = job.served.engine
+    @contextmanager
+    def _ended_unless_taken(self, job: Job) -> Iterator[None]:
         try:
-            engine.submit(job.orders)
+            yield
         except Busy as error:
             self.end(job)
             self._metrics.refused.labels("busy").inc()
             raise ApiError(429, f"{error}: come back in a moment", code="rate_limit_exceeded",
-                           headers={"Retry-After": str(engine.retry_after)}) from error
+                           headers={"Retry-After": str(job.served.engine.retry_after)}) from error
+        except Replaced:
+            self.end(job)
+            raise
         except Broken as error:
             self.end(job)
             raise unavailable(str(error)) from error
 
-    def _allowances(self, job: Job, options: Sequence[Options], asked: RelayOptions) -> list[tuple[int | None, bool]]:
-        """Teacher tokens for each completion (None: no limit but the options'), and whether the key cut them."""
-        cap = job.key.per_day
-        if not options or not asked.teacher or (asked.teacher_tokens is None and cap is None):
-            return [(None, False)] * len(options)
-        most = sum(min(one.max_calls * one.max_call_tokens, one.max_new_tokens) for one in options)
-        wanted = most if asked.teacher_tokens is None else min(asked.teacher_tokens, most)
-        job.taken = self._keys.take(job.key, wanted)
-        share, rest = divmod(job.taken, len(options))
-        return [(share + (index < rest), job.taken < wanted) for index in range(len(options))]
+    def _allowances(self, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
+        """What limits each completion besides its options: its part of the request's limit, and the key's budget."""
+        if not asked.teacher or (asked.teacher_tokens is None and key.per_day is None):
+            return [None] * count
+        if asked.teacher_tokens is None:
+            return [Allowance(self._keys, key) for _ in range(count)]
+        share, rest = divmod(asked.teacher_tokens, max(1, count))
+        return [Allowance(self._keys, key, share + (index < rest)) for index in range(count)]

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from relayllm.errors import ModelError, RegistryError, RelayError
+from relayllm.errors import ModelError, NoSuchVersion, RegistryError, RelayError
 from relayllm.files import write_json
 from relayllm.packaged import RECORD, open_package
 from relayllm.relay.dial import Dial
@@ -52,6 +52,7 @@ def find(source: str, place: Settings, registry: Callable[[], Any], patience: fl
     """Where a model lies. A version that was served before is found even when the registry is down.
 
     Raises:
+        NoSuchVersion: the registry answers, and the alias or version is gone; the last good copy is forgotten.
         RegistryError: the registry does not answer, and nothing of it was served from here before.
         ModelError: the folder does not exist.
     """
@@ -64,6 +65,9 @@ def find(source: str, place: Settings, registry: Callable[[], Any], patience: fl
     note = place.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:
         found = _in_time(lambda: _resolved(source, registry()), place, patience)
+    except NoSuchVersion:
+        note.unlink(missing_ok=True)
+        raise
     except RegistryError as error:
         return _last_good(source, note, error)
     write_json(note, {"name": found.name, "version": found.version, "folder": str(found.folder)})

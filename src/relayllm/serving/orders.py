@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import Request
 from relayllm.relay.trace import Author, Trace
+from relayllm.serving.budgets import Allowance
 
 Top = tuple[tuple[int, float], ...]
 
@@ -20,6 +21,13 @@ class Busy(Exception):
 
 class Broken(Exception):
     """The engine failed on this order, or does not run any more."""
+
+
+class Replaced(Broken):
+    """The engine takes no more orders because its model is being replaced; another one may."""
+
+    def __init__(self) -> None:
+        super().__init__("this model is being replaced")
 
 
 @dataclass(eq=False)
@@ -39,18 +47,18 @@ class Order:
     marks: list[tuple[float, Author]] = field(default_factory=list)
     """When the pen passed, and to whom."""
     marked: int = 0
-    short: int | None = None
-    """Its allowance of teacher tokens, when a key's budget made it smaller than what was asked."""
+    allowance: Allowance | None = None
+    """Where its teacher tokens come from, when they are limited."""
     row: Row | None = None
     """The completion while it is written; the engine's own, to read. Nothing is noted token by token."""
     told: int = 0
     """Tokens that the stream has heard of."""
     handle: int | None = None
 
-    @property
-    def teacher_tokens(self) -> int:
-        """So far; what a cancelled order has cost."""
-        return 0 if self.row is None else self.row.teacher_tokens
+    def settle(self) -> None:
+        """Let go what its last call took and did not use, and take no more."""
+        if self.allowance is not None:
+            self.allowance.close(0 if self.row is None else len(self.row.teacher_said))
 
     def mark(self, authors: Sequence[Author], now: float) -> None:
         """Note who has had the pen since the last look."""

@@ -30,7 +30,7 @@ def pages(app: FastAPI, examples: Sequence[Any], *, keys_required: bool) -> APIR
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
-        return _html("docs.html", "docs.css", "docs.js", {})
+        return _html("docs.html", "docs.css", "docs.js", {"keys": keys_required})
 
     return router
 

@@ -14,6 +14,7 @@ from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.errors import bad_request
+from relayllm.serving.orders import Replaced
 
 SHORT = 4000
 """Characters that are encoded at once; more go to the thread, so that other requests need not wait."""
@@ -52,6 +53,7 @@ class Reader:
         self._forbidden = {decoder.commands.call, decoder.commands.end}
         self._size = len(self._student)
         self._busy = 0
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
     async def chat(self, messages: Sequence[dict[str, str]]) -> ReadPrompt:
@@ -74,7 +76,8 @@ class Reader:
         return await self._run(len(ids), lambda: ReadPrompt(tuple(ids), None, str(self._student.decode(list(ids)))))
 
     def close(self) -> None:
-        """End the thread."""
+        """Read what there is, then end the thread."""
+        self._closed = True
         self._thread.shutdown(wait=False)
 
     def _read(self, encode: Callable[[Any], list[int]], text: str) -> ReadPrompt:
@@ -90,6 +93,8 @@ class Reader:
         return ReadPrompt(tuple(ids), theirs, text)
 
     async def _run(self, size: int, work: Callable[[], ReadPrompt]) -> ReadPrompt:
+        if self._closed:
+            raise Replaced
         if size < SHORT and not self._busy:
             return work()
         self._busy += 1

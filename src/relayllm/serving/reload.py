@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from relayllm.errors import RelayError
+from relayllm.errors import NoSuchVersion, RelayError
 from relayllm.serving.fleet import CANDIDATE, CHAMPION, Fleet
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models import Found, Loaded
@@ -17,7 +17,11 @@ LOG = logging.getLogger("relayllm.serving")
 
 
 class Follower:
-    """Looks at the aliases every few seconds. What cannot be found or loaded leaves the served model as it is."""
+    """Looks at the aliases every few seconds. What cannot be found or loaded leaves the served model as it is.
+
+    An alias that the registry has no more ends the candidate. The champion answers on, marked as withdrawn: an alias
+    that is deleted by mistake must not take the service down, and who wants silence stops the server.
+    """
 
     def __init__(self, fleet: Fleet, metrics: Metrics, sources: dict[str, str], *, seconds: float,
                  find: Callable[[str], Found], load: Callable[[Found], Loaded]) -> None:
@@ -42,6 +46,8 @@ class Follower:
         for alias, source in self._sources.items():
             try:
                 await self._update(alias, source)
+            except NoSuchVersion as error:
+                self._withdraw(alias, str(error))
             except RelayError as error:
                 self._complain(alias, str(error))
             except Exception as error:  # a loader's own error must not end the following
@@ -62,6 +68,7 @@ class Follower:
             self._fleet.retire(CANDIDATE)
             return
         if now is not None and now.version == found.version:
+            now.withdrawn = False
             return
         loaded = await self._away(lambda: self._load(found))
         self._fleet.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
@@ -72,9 +79,19 @@ class Follower:
     async def _away(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    def _withdraw(self, alias: str, why: str) -> None:
+        served = getattr(self._fleet, alias)
+        if alias == CANDIDATE and served is not None:
+            self._fleet.retire(CANDIDATE)
+            LOG.warning("candidate version %s was withdrawn and gets no more requests", served.version)
+        elif served is not None and not served.withdrawn:
+            served.withdrawn = True
+            LOG.warning("%s version %s was withdrawn and answers on until another is promoted: %s", alias,
+                        served.version, why)
+
     def _complain(self, alias: str, why: str) -> None:
         if alias == CANDIDATE and self._fleet.candidate is not None:
-            self._fleet.retire(CANDIDATE)  # it was promoted or withdrawn
+            self._fleet.retire(CANDIDATE)  # the alias is another version's now
         if self._failed.get(alias) != why:
             self._failed[alias] = why
             if alias == CHAMPION:

@@ -82,6 +82,7 @@ def watch(fleet: Fleet, metrics: Metrics) -> APIRouter:
         if not fleet.ready:
             raise unavailable("no model is ready", seconds=5)
         return {"status": "ready", "models": [{"name": served.name, "version": served.version, "alias": served.alias,
+                                               "withdrawn": served.withdrawn,
                                                "waiting": served.engine.waiting, "running": served.engine.running}
                                               for served in fleet.models]}
 
@@ -125,7 +126,7 @@ def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
 
 async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
     try:
-        scores = await answering.scores(job, body) if body.echo and body.wants_logprobs else None
+        scores = await answering.scores(job)
     except Broken as error:
         raise unavailable(str(error)) from error
     choices: list[Json] = []

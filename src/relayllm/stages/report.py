@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     """Say what came out, in JSON, Markdown and HTML.
 
     Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were worth
-    (`worth/*.parquet` in the records) where they are, and the seconds that stages noted.
+    (`worth/*.parquet` in the records) where they are, and the seconds that stages and the steps of GRPO noted.
 
     Raises:
         DataError: records are missing or not what they must be.
@@ -40,7 +40,8 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with written_whole(report) as part:
         write_summary(part / "summary.json", summary)
-        _pages(part, params.report.examples, summary, frame, histories, records / "worth", metrics_folder)
+        _pages(part, params.report.examples, summary, frame, histories, records / "worth", metrics_folder,
+               _steps(place.runs / "steps", params.grpo.runs))
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
     current().artifact(report)
@@ -48,7 +49,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
 
 
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
-           histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path) -> None:
+           histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
     """Draw the pictures and write both pages."""
     from relayllm.evaluation.examples import choose
     from relayllm.evaluation.figures import draw
@@ -59,7 +60,7 @@ def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.Da
     svgs = draw(folder / "plots", summary, frame, histories, relay)
     material = Material(svgs, choose(frame, relay, examples),
                         {path.stem: _json(path) for path in sorted(metrics_folder.glob("*.json"))},
-                        _worth(worth_folder, summary, folder))
+                        _worth(worth_folder, summary, folder), steps)
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")
     (folder / "report.html").write_text(html(summary, material), encoding="utf-8")
 
@@ -80,6 +81,12 @@ def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, 
 def _seconds(folder: Path) -> dict[str, float]:
     """Wall clock of each stage's last run; the report's own would be that of the time before."""
     return {path.stem: float(_json(path)["seconds"]) for path in sorted(folder.glob("*.json")) if path.stem != "report"}
+
+
+def _steps(folder: Path, runs: Iterable[str]) -> dict[str, Any]:
+    """The steps of the runs in params.yaml, with their seconds, where this machine made them."""
+    paths = {run: folder / f"{run}.json" for run in runs}
+    return {run: _json(path) for run, path in paths.items() if path.is_file()}
 
 
 def _json(path: Path) -> Any:

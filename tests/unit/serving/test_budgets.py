@@ -35,19 +35,69 @@ def test_malformed_entry_is_refused_without_showing_the_secret(text):
         keys(text)
 
 
-def test_budget_is_taken_given_back_and_renewed_every_day():
-    now = [0.0]
+@pytest.fixture
+def now():
+    """The clock of `ben`, in seconds."""
+    return [0.0]
+
+
+@pytest.fixture
+def ben(now):
+    """Keys with a budget of ten tokens a day, and the key."""
     known = Keys(keys("ben:s:10")._keys, clock=lambda: now[0])
-    ben = known.who("Bearer s")
-    assert [known.take(ben, 6), known.take(ben, 6), known.take(ben, 6)] == [6, 4, 0]
-    known.give_back(ben, 3)
-    assert known.take(ben, 6) == 3
+    return known, known.who("Bearer s")
+
+
+def test_budget_is_taken_given_back_and_renewed_every_day(ben, now):
+    known, key = ben
+    assert [known.take(key, 6).tokens for _ in range(3)] == [6, 4, 0]
+    assert not known.has(key)
+    known.give_back(key, 3, day=0)
+    assert known.take(key, 6).tokens == 3
     now[0] = 86400.0
-    assert known.take(ben, 6) == 6
+    assert known.has(key)
+    assert known.take(key, 6).tokens == 6
     assert known.spent() == {"ben": 6}
 
 
-def test_allowance_lets_the_student_call_until_it_is_spent():
-    allowance = Allowance(5)
+def test_tokens_of_yesterday_are_no_gain_of_today(ben, now):
+    known, key = ben
+    late, early = Allowance(known, key), Allowance(known, key)
+    late.length(8)
+    now[0] = 86400.0
+    early.length(5)
+    late.settle(delivered=1)
+    assert known.spent() == {"ben": 5}
+
+
+def test_allowance_takes_call_by_call_and_gives_back_what_a_call_did_not_use(ben):
+    known, key = ben
+    allowance = Allowance(known, key)
+    assert (allowance.length(8), known.spent()) == (8, {"ben": 8})
+    allowance.settle(delivered=3)
+    assert (allowance.student_calls, allowance.short, known.spent()) == (True, False, {"ben": 3})
+
+
+def test_allowance_that_meets_the_end_of_the_budget_is_short(ben):
+    allowance, other = Allowance(*ben), Allowance(*ben)
+    assert (allowance.length(7), other.length(7)) == (7, 3)
+    assert (allowance.short, other.short) == (False, True)
+    assert not allowance.student_calls
+    assert allowance.short
+
+
+def test_allowance_with_a_limit_of_its_own_ends_without_being_short():
+    allowance = Allowance(keys(""), OPEN, 5)
     assert (allowance.length(3), allowance.student_calls) == (3, True)
-    assert (allowance.length(3), allowance.student_calls) == (2, False)
+    allowance.settle(delivered=3)
+    assert (allowance.length(3), allowance.student_calls) == (2, True)
+    allowance.settle(delivered=2)
+    assert (allowance.student_calls, allowance.short) == (False, False)
+
+
+def test_allowance_that_is_closed_takes_no_more(ben):
+    known, key = ben
+    allowance = Allowance(known, key)
+    allowance.length(8)
+    allowance.close(delivered=2)
+    assert (allowance.length(4), known.spent()) == (0, {"ben": 2})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relayllm.errors import ModelError, RegistryError
+from relayllm.errors import ModelError, NoSuchVersion, RegistryError
 from relayllm.registry import Version
 from relayllm.serving.models import Found, find, load
 from relayllm.settings import settings
@@ -34,12 +34,14 @@ def package(tmp_path):
 
 
 class FakeRegistry:
-    def __init__(self, folder: Path, up: bool = True) -> None:
-        self.folder, self.up = folder, up
+    def __init__(self, folder: Path, up: bool = True, there: bool = True) -> None:
+        self.folder, self.up, self.there = folder, up, there
 
     def resolve(self, uri):
         if not self.up:
             raise RegistryError("the registry is down")
+        if not self.there:
+            raise NoSuchVersion("no such alias")
         return Version("relay-decoder", 3, "m-1", "r", {})
 
     def fetch(self, version):
@@ -69,6 +71,18 @@ def test_find_with_the_registry_down_serves_the_last_good_copy(package, place):
     found = find(uri, place, lambda: registry)
     registry.up = False
     assert find(uri, place, lambda: registry) == found == Found("relay-decoder", "3", package)
+
+
+def test_find_alias_that_was_withdrawn_is_gone_and_forgotten(package, place):
+    registry = FakeRegistry(package)
+    uri = "models:/relay-decoder@candidate"
+    find(uri, place, lambda: registry)
+    registry.there = False
+    with pytest.raises(NoSuchVersion):
+        find(uri, place, lambda: registry)
+    registry.up = False
+    with pytest.raises(RegistryError, match="down"):
+        find(uri, place, lambda: registry)
 
 
 def test_find_with_a_registry_that_does_not_answer_waits_only_so_long(package, place):

@@ -14,6 +14,11 @@ from tests.unit.evaluation.make_records import make_history, make_records, write
 ROOT = Path(__file__).parents[3]
 METHODS = ("base", "relay-difficulty", "teacher")
 HISTORY = "artifacts/grpo/relay-difficulty/history.json"
+STEPS = "runs/steps/relay-difficulty.json"
+SECONDS = [{"seconds_step": 4.0, "seconds_rollout": 2.0, "seconds_student": 1.0, "seconds_teacher": 0.5,
+            "seconds_grade": 0.2, "seconds_update": 1.8, "rollout_tokens_per_second": 100.0},
+           {"seconds_step": 6.0, "seconds_rollout": 3.0, "seconds_student": 2.0, "seconds_teacher": 0.5,
+            "seconds_grade": 0.3, "seconds_update": 2.7, "rollout_tokens_per_second": 200.0}]
 
 
 def make_project(folder, monkeypatch):
@@ -27,8 +32,9 @@ def make_project(folder, monkeypatch):
     rows = [("p", 0, True, help_, help_) for help_ in (False, True)]
     pd.DataFrame(rows, columns=list(COLUMNS)).to_parquet(folder / "artifacts/evaluate/worth/relay-difficulty.parquet")
     for path, value in ((HISTORY, make_history(20)), ("artifacts/metrics/filter.json", {"kept": 5}),
-                        ("runs/seconds/warmup.json", {"seconds": 3.21})):
-        (folder / path).parent.mkdir(parents=True)
+                        ("runs/seconds/warmup.json", {"seconds": 3.21}), (STEPS, SECONDS),
+                        ("runs/steps/long-gone.json", SECONDS)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps(value))
     monkeypatch.setenv("RELAY_ROOT", str(folder))
     return folder
@@ -78,6 +84,22 @@ def test_what_calls_were_worth_is_told(folder):
     found = json.loads((folder / "worth.json").read_text())
     assert found["relay-difficulty"]["help_gain"]["value"] == 1.0
     assert "What a call was worth" in (folder / "report.md").read_text()
+
+
+def test_where_a_step_s_time_went_is_on_both_pages(folder):
+    row = ["relay-difficulty", "5.0", "30.0", "10.0", "5.0", "45.0", "10.0", "160"]
+    assert f"| {' | '.join(row)} |" in (folder / "report.md").read_text()
+    assert "".join(f"<td>{cell}</td>" for cell in row) in (folder / "report.html").read_text()
+    assert "long-gone" not in (folder / "report.md").read_text()
+
+
+def test_without_the_seconds_of_steps_their_table_is_left_out_and_the_summary_the_same(summary, tmp_path, monkeypatch):
+    project = make_project(tmp_path, monkeypatch)
+    (project / STEPS).unlink()
+    folder = report(project)
+    assert "step's time" not in (folder / "report.md").read_text()
+    assert 'id="steps"' not in (folder / "report.html").read_text()
+    assert json.loads((folder / "summary.json").read_text()) == summary
 
 
 def test_method_that_answered_less_is_averaged_over_what_it_answered(summary):

@@ -57,8 +57,9 @@ function tryOut(path, method) {
     const post = method === "post";
     out.hidden = false;
     out.textContent = "...";
-    const reply = await fetch("." + path, post ? { method: "POST", body: area.value,
-      headers: { "content-type": "application/json" } } : {});
+    const key = document.getElementById("key").value;
+    const headers = { ...(post && { "content-type": "application/json" }), ...(key && { authorization: "Bearer " + key }) };
+    const reply = await fetch("." + path, post ? { method: "POST", body: area.value, headers } : { headers });
     const text = await reply.text();
     out.textContent = `${reply.status}\n${text.startsWith("{") ? JSON.stringify(JSON.parse(text), null, 2) : text}`;
   });
@@ -88,4 +89,5 @@ async function show() {
   document.getElementById("routes").replaceChildren(...blocks, make("h2", "Parts"), ...parts);
 }
 
+document.getElementById("key-row").hidden = !SETTINGS.keys;
 show();

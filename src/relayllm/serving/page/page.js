@@ -38,7 +38,7 @@ class Answer {
     if (author !== this.author || !this.piece) {
       this.piece = document.createElement(author === "teacher" ? "mark" : "span");
       if (author === "teacher") this.piece.title = "written by the teacher";
-      this.text.append(this.piece);
+      this.text.append(...(author === this.author ? [] : [unseen(author + ": ")]), this.piece);
       this.author = author;
     }
     this.piece.append(text);
@@ -159,11 +159,15 @@ async function ask(event) {
   }
 }
 
-function say(text, alarm = false, unseen = "") {
-  const aside = document.createElement("span");
-  aside.className = "unseen";
-  aside.textContent = unseen && " " + unseen;
-  $("status").replaceChildren(text, aside);
+function unseen(text) {
+  const words = document.createElement("span");
+  words.className = "unseen";
+  words.textContent = text;
+  return words;
+}
+
+function say(text, alarm = false, aside = "") {
+  $("status").replaceChildren(text, unseen(aside && " " + aside));
   $("status").classList.toggle("alarm", alarm);
 }
 

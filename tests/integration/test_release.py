@@ -1,6 +1,7 @@
 """A real package of random models through registry, gates, promotion, scoring server and roll-back."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +83,9 @@ def test_package_answers_token_for_token_as_in_process(package):
     assert (measured.same, measured.asked, measured.strays) == (3, 3, ())
 
 
-def test_package_loaded_by_mlflow_refuses_unknown_and_bad_params(package):
+@pytest.mark.parametrize("silenced", [False, True])
+def test_package_loaded_by_mlflow_refuses_unknown_and_bad_params(package, silenced):
+    logging.getLogger("mlflow.models.utils").disabled = silenced  # as a library does that configures logging for itself
     model = mlflow.pyfunc.load_model(str(package))
     ask = [{"prompt": QUESTIONS[0]}]
     for params, word in (({"nonsense": 1}, "nonsense"), ({"temperature": -1.0}, "temperature"),

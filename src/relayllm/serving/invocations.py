@@ -6,7 +6,6 @@ Bodies are read, checked and answered by MLflow's own functions and by the pyfun
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -130,10 +129,10 @@ def read(body: Invocation, defaults: Options) -> Asked:
     from mlflow.pyfunc import PyFuncModel
     from mlflow.pyfunc.scoring_server import infer_and_parse_data
 
-    from relayllm.serving.pyfunc import refuse_unknown, signature
+    from relayllm.serving.pyfunc import refuse_unknown_params, signature
 
     decoding = asdict(defaults)
-    logging.getLogger("mlflow.models.utils").addFilter(refuse_unknown)  # the same one is added once
+    refuse_unknown_params()
     model = PyFuncModel(Model(signature=signature(decoding)), _Reading(decoding))
     try:
         given = infer_and_parse_data(body.table, model.metadata.get_input_schema())

@@ -49,7 +49,7 @@ class RelayModel(PythonModel):
         """Open the package around the artifacts and load both models."""
         self._package = open_package(Path(context.artifacts["record"]).parent.parent)
         self._decoder = self._load(self._package)
-        logging.getLogger("mlflow.models.utils").addFilter(refuse_unknown)
+        refuse_unknown_params()
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # hints would replace the signature
         """Answer every prompt, in one batch.
@@ -144,8 +144,16 @@ def _unknown(names: Sequence[str]) -> MlflowException:
         f"unknown parameter {', '.join(names)}: known are {', '.join(PARAMS)}")
 
 
-def refuse_unknown(record: logging.LogRecord) -> bool:
-    """Make MLflow's warning about unknown parameters of this model the error it should be.
+def refuse_unknown_params() -> None:
+    """Make MLflow's warning about unknown parameters an error, whatever others made of its logger."""
+    logger = logging.getLogger("mlflow.models.utils")
+    logger.addFilter(_refuse_unknown)  # the same one is added once
+    logger.setLevel(logging.WARNING)
+    logger.disabled = False
+
+
+def _refuse_unknown(record: logging.LogRecord) -> bool:
+    """Raise for unknown parameters of this model.
 
     MLflow drops what the signature does not name and only logs it, before the model sees the request.
     """

@@ -116,16 +116,17 @@ class RelayDecoder:
             DataError: the prompt leaves no room for an answer, or is token ids where the vocabularies differ.
         """
         ids = self.encode(prompt)
-        if self.context_length and len(ids) + options.max_new_tokens > self.context_length:
-            raise DataError(f"the prompt has {len(ids)} tokens and max_new_tokens is {options.max_new_tokens}, "
-                            f"together more than the {self.context_length} the models can read: shorten the prompt or "
-                            "ask for less")
         theirs = None
         if not self.shares_vocabulary and self.teacher is not None:
             if not isinstance(prompt, str) and prompt and isinstance(prompt[0], int):
                 raise DataError("a prompt of token ids cannot be told to a teacher with another tokenizer: give "
                                 "messages")
             theirs = tuple(encode_prompt(self.teacher_tokenizer, prompt))
+        longest = max(len(ids), len(theirs or ()))
+        if self.context_length and longest + options.max_new_tokens > self.context_length:
+            raise DataError(f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}, "
+                            f"together more than the {self.context_length} the models can read: shorten the prompt or "
+                            "ask for less")
         return Request(tuple(ids), options, seed, row, sample, theirs)
 
     def session(self, slots: int = 32) -> Session:

@@ -42,6 +42,7 @@ class RemoteTeacher:
         self._tokenizer = copy.deepcopy(tokenizer)
         self._forbidden, self._stop, self._size = frozenset(forbidden_ids), _stop_ids(tokenizer), len(tokenizer)
         self._news = threading.Event()
+        self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
         self._meeting = Meeting(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
@@ -96,13 +97,14 @@ class RemoteTeacher:
         return came
 
     def close(self) -> None:
-        """End all calls and let the connections go."""
-        if not self._thread.is_alive():
-            return
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """End all calls and let the connections go, once or again, from any thread."""
+        with self._closing:
+            if not self._thread.is_alive():
+                return
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def _speech(self, known: Acquaintance, question: Question) -> Speech:
         if known.speaks_ids:

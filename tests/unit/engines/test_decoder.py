@@ -263,6 +263,15 @@ def test_bounded_context_refuses_what_the_models_could_read():
     assert len(decoder.generate([[5] * 50], max_new_tokens=10)) == 1
 
 
+def test_prompt_that_is_longer_in_the_teachers_words_is_bounded_too():
+    decoder, prompt = decoder_of("qwen3", False), "12 pens 12 pens 12 pens"
+    ours, theirs = len(decoder.encode(prompt)), len(encode_prompt(decoder.teacher_tokenizer, prompt))
+    assert theirs > ours
+    decoder.bound_context(ours + 10)
+    with pytest.raises(DataError, match=rf"{theirs}.*10.*{ours + 10}"):
+        decoder.generate([prompt], max_new_tokens=10)
+
+
 def test_bounded_context_bounds_models_that_name_no_limit():
     decoder = decoder_of("qwen3", True)
     decoder.context_length = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import ClassVar
 
@@ -179,6 +180,16 @@ def test_close_ends_calls_that_are_under_way(serve):
     assert answer.done
     assert isinstance(answer.error, TeacherError)
     assert "was closed" in str(teacher.ask(question()).error)
+
+
+def test_close_from_several_threads_ends_once(serve):
+    _, teacher = serve(options=RemoteOptions())
+    threads = [threading.Thread(target=teacher.close, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 # --- trouble that passes

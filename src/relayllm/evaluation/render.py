@@ -181,15 +181,16 @@ def _sheet(rows: Sequence[SheetRow], profile: str) -> dict[str, Any]:
     says = (f"{len(run)} of {len(rows)} rows were run." if run else
             f"Profile {profile} does not run the paper's models: no row can be judged. Profiles qwen3-0.6b and "
             "qwen3-1.7b do.")
-    return {"say": says, "any_run": bool(run), "benchmarks": (*BENCHMARKS, *GENERAL),
-            "rows": [_sheet_row(row) for row in rows]}
+    tables = [{"benchmarks": names, "rows": [_sheet_row(row) for row in rows if row.paper.benchmarks == names]}
+              for names in (BENCHMARKS, GENERAL)]
+    return {"say": says, "any_run": bool(run), "count": len(rows), "tables": tables}
 
 
 def _sheet_row(row: SheetRow) -> dict[str, Any]:
     scores = dict(zip(row.paper.benchmarks, row.paper.scores, strict=False))
     cells = [{"paper": f"{scores[name]:.2f}" if name in scores else NONE,
               "ours": percent(row.benchmarks[name]) if name in row.benchmarks else ""}
-             for name in (*BENCHMARKS, *GENERAL)]
+             for name in row.paper.benchmarks]
     ours = row.ours
     return {"student": row.paper.profile.removeprefix("qwen3-"), "label": row.paper.label, "cells": cells,
             "average": {"paper": f"{row.paper.average:.2f}",

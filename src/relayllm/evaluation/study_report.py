@@ -109,7 +109,8 @@ def _draw(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], pict
         axis.set_ylim(bottom=0)
     for axis in axes[1]:
         axis.set_xlabel("batch of roll-outs")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(histories), frameon=False)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(histories),
+                  frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(picture) as part:
         figure.savefig(part, format="png", dpi=110)

@@ -18,11 +18,11 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
 
-from relayllm import monitoring, release
-from relayllm.comparison import Gate
 from relayllm.errors import RegistryError, ServingError
-from relayllm.packaged import open_package
-from relayllm.registry import CHAMPION, Registry, Version
+from relayllm.packaging.folder import open_package
+from relayllm.registry import monitoring, release
+from relayllm.registry.client import CHAMPION, Registry, Version
+from relayllm.registry.comparison import Gate
 from relayllm.settings import quiet, settings
 
 

@@ -1,6 +1,6 @@
 """Register what the pipeline packed, compare it with the champion, promote it if every gate holds, check it.
 
-The steps are `relayllm.release`; the flow adds retries, a page to look at, and the note that says it was done.
+The steps are `relayllm.registry.release`; the flow adds retries, a page to look at, and the note that says it was done.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.dvc_stages import lock_hash
 from flows.tracking_page import version_page
-from relayllm import release as steps
-from relayllm.comparison import table, to_markdown
 from relayllm.errors import ModelError, ServingError
 from relayllm.files import write_json
-from relayllm.registry import CHAMPION, Registry, Version, settle
-from relayllm.serving.check import check
+from relayllm.packaging.smoke_test import check
+from relayllm.registry import release as steps
+from relayllm.registry.client import CHAMPION, Registry, Version
+from relayllm.registry.comparison_text import table, to_markdown
 from relayllm.settings import quiet, settings
+from relayllm.tracking.run import settle
 
 
 @task(tags=["release"], cache_policy=NO_CACHE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relayllm.settings import settings
 
 if TYPE_CHECKING:
-    from relayllm.registry import Version
+    from relayllm.registry.client import Version
 
 LOCAL = "http://127.0.0.1:5000"
 """Where `make ui` shows the embedded store."""

@@ -2,6 +2,6 @@
 
 from mlflow.models import set_model
 
-from relayllm.serving.pyfunc import RelayModel
+from relayllm.packaging.pyfunc import RelayModel
 
 set_model(RelayModel())

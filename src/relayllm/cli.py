@@ -26,15 +26,15 @@ from relayllm.settings import quiet, settings
 STAGES = Path(__file__).parent / "stages"
 
 COMMANDS = {
-    "profile": ("relayllm.profiles", "Write a shipped profile to params.yaml."),
-    "plan": ("relayllm.plan", "Estimate memory and time of a profile on given hardware."),
-    "study": ("relayllm.evaluation.study", "Re-run the paper's comparisons and ablations."),
-    "serve": ("relayllm.serving.command", "Serve the relay decoder: OpenAI-compatible API and page."),
-    "generate": ("relayllm.generate", "Answer one question and show who wrote what."),
-    "compare": ("relayllm.registry_commands:compare", "Compare two model versions."),
-    "promote": ("relayllm.registry_commands:promote", "Move the champion alias to a version that passes the gates."),
-    "rollback": ("relayllm.registry_commands:rollback", "Give the champion alias back to the version before."),
-    "check": ("relayllm.registry_commands:check", "Serve a version with MLflow, ask it one question, stop it."),
+    "profile": ("relayllm.commands.profile", "Write a shipped profile to params.yaml."),
+    "plan": ("relayllm.commands.plan", "Estimate memory and time of a profile on given hardware."),
+    "study": ("relayllm.commands.study", "Re-run the paper's comparisons and ablations."),
+    "serve": ("relayllm.commands.serve", "Serve the relay decoder: OpenAI-compatible API and page."),
+    "generate": ("relayllm.commands.generate", "Answer one question and show who wrote what."),
+    "compare": ("relayllm.commands.registry:compare", "Compare two model versions."),
+    "promote": ("relayllm.commands.registry:promote", "Move the champion alias to a version that passes the gates."),
+    "rollback": ("relayllm.commands.registry:rollback", "Give the champion alias back to the version before."),
+    "check": ("relayllm.commands.registry:check", "Serve a version with MLflow, ask it one question, stop it."),
 }
 """Name -> (module, or module:prefix, with `add_arguments(parser)` and `main(arguments)`; what it does)."""
 
@@ -110,7 +110,7 @@ def _reader(hint: Any) -> Callable[[str], Any]:
 
 def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespace) -> int:
     from relayllm.config import load_params
-    from relayllm.tracking import stage_run
+    from relayllm.tracking.run import stage_run
 
     params = load_params(arguments.params)
     section = params.section(name)

@@ -13,9 +13,9 @@ import yaml
 
 from flows import dvc_stages, processes
 from flows.monitor_flow import conclude
-from relayllm.comparison import Gate
 from relayllm.errors import StageError
-from relayllm.registry import Version
+from relayllm.registry.client import Version
+from relayllm.registry.comparison import Gate
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = sorted((ROOT / "flows").glob("*.py"))

@@ -96,7 +96,7 @@ def test_stage_says_what_the_flow_adds(name):
 
 
 def test_pictures_for_dvc_are_those_of_the_report_and_histories_of_runs():
-    from relayllm.evaluation.render import PLOTS
+    from relayllm.evaluation.report.render import PLOTS
 
     shown = yaml.safe_load((ROOT / "dvc.yaml").read_text())["plots"]
     assert [path for path in shown if isinstance(path, str)] == [f"artifacts/report/plots/{name}.png" for name in PLOTS]

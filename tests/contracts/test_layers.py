@@ -10,11 +10,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "relayllm"
 HOMES = {
-    "torch": ("engines", "training", "serving", "problems/tiny_world"),
-    "transformers": ("engines", "training", "serving", "problems/tiny_world"),
+    "torch": ("engines", "training", "serving"),
+    "transformers": ("engines", "training", "serving"),
     "trl": ("training",),
     "deepspeed": ("training",),
-    "mlflow": ("serving", "tracking.py", "registry.py", "registration.py"),
+    "mlflow": ("serving", "tracking/", "registry/", "packaging/"),
     "great_expectations": ("validation",),
     "prefect": (),
     "dvc": (),

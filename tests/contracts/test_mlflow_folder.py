@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from relayllm.gates import load_gates
+from relayllm.registry.gates import load_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def test_registry_yaml_fits_its_type():
 
 
 def test_input_example_has_prompts_and_known_params():
-    from relayllm.serving.pyfunc import PARAMS
+    from relayllm.packaging.pyfunc import PARAMS
 
     example = json.loads((ROOT / "mlflow/input_example.json").read_text())
     assert all(row["prompt"] for row in example["inputs"])
@@ -32,7 +32,7 @@ def test_input_example_has_prompts_and_known_params():
 def test_dvc_yaml_lists_the_code_that_the_package_brings_along():
     import yaml
 
-    from relayllm.serving.packaging import CODE
+    from relayllm.packaging.write import CODE
 
     needs = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["package"]["deps"]
     assert {f"src/relayllm/{name}" for name in CODE} <= set(needs)

@@ -26,7 +26,7 @@ def inputs(tmp_path_factory) -> Path:
     import pandas
 
     from relayllm.engines.commands import add_command_tokens, command_tokens
-    from tests.small_models import base_tokenizer, make_model
+    from tests.support.small_models import base_tokenizer, make_model
 
     folder = tmp_path_factory.mktemp("inputs")
     tokenizer = base_tokenizer()
@@ -73,7 +73,7 @@ def test_grpo_of_two_processes_writes_one_policy_and_the_history_of_all_roll_out
     from relayllm.engines.loading import load_model
     from relayllm.problems.problem import write_problems
     from relayllm.problems.tiny_world import train_problems
-    from tests.small_models import pair
+    from tests.support.small_models import pair
 
     student, tokenizer, teacher, theirs = pair()
     for model, words, name in ((student, tokenizer, "student"), (teacher, theirs, "teacher")):

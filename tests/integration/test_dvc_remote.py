@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import environment, run
+from tests.support.places import environment, run
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"KEY": "AKIARELAYLLMTEST0001", "SECRET": "relayllm-test-secret-of-real-length-00001"}

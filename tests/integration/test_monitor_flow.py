@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from relayllm import RelayDecoder
+from relayllm.packaging.write import write_package
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.problems.prompting import messages
-from relayllm.registry import Registry
-from relayllm.serving.packaging import write_package
-from tests.fakes_serving import eventually
+from relayllm.registry.client import Registry
 from tests.integration.test_release import package, parts, place, varied  # noqa: F401
 from tests.integration.test_server_registry import served, version
-from tests.small_packages import DECODING, record
+from tests.support.fakes_serving import eventually
+from tests.support.small_packages import DECODING, record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PROBLEMS = [Problem(f"pens-{index}", f"A shelf holds {index + 2} boxes with 7 pens each. How many?", "no number",

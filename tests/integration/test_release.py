@@ -9,18 +9,18 @@ from pathlib import Path
 import mlflow.pyfunc
 import pytest
 
-from relayllm import RelayDecoder, release
-from relayllm.comparison import Measured
+from relayllm import RelayDecoder
 from relayllm.errors import ModelError, ServingError
-from relayllm.gates import load_gates
-from relayllm.packaged import ParityCase, content_hash, open_package
-from relayllm.registry import Registry
-from relayllm.serving.check import check
-from relayllm.serving.measure import measure
-from relayllm.serving.packaging import Parts, write_package
+from relayllm.packaging.folder import ParityCase, content_hash, open_package
+from relayllm.packaging.parity import Measured, measure
+from relayllm.packaging.smoke_test import check
+from relayllm.packaging.write import Parts, write_package
+from relayllm.registry import release
+from relayllm.registry.client import Registry
+from relayllm.registry.gates import load_gates
 from relayllm.settings import settings
-from tests.small_models import pair
-from tests.small_packages import DECODING, outcomes, record
+from tests.support.small_models import pair
+from tests.support.small_packages import DECODING, outcomes, record
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = ["A farm has 18 boxes with 23 pens each.", "How many pens?", "There are 4 boxes. Then 3 more come."]
@@ -79,7 +79,7 @@ def test_package_holds_no_pickles_and_exact_pins(package):
 
 
 def test_package_answers_token_for_token_as_in_process(package):
-    measured = measure(package, CONFIG.gates)
+    measured = measure(package, CONFIG.gates.latency.prompts)
     assert (measured.same, measured.asked, measured.strays) == (3, 3, ())
 
 
@@ -104,7 +104,7 @@ def test_package_damaged_weights_are_named(parts, place):
     folder = varied(parts, place, "damaged", 5)
     (folder / "artifacts/student/model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match="damaged"):
-        measure(folder, CONFIG.gates)
+        measure(folder, CONFIG.gates.latency.prompts)
 
 
 def test_release_promotes_holds_and_rolls_back(parts, place, package):

@@ -9,17 +9,17 @@ import pytest
 
 from relayllm.config import load_params
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai_alone import RemoteAlone
-from relayllm.engines.openai_options import RemoteOptions
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.teacher_only import RemoteAlone
 from relayllm.errors import TeacherError
 from relayllm.evaluation.answering import Models, answer
 from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import method
 from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.stages import filter as filter_stage
-from tests.fake_teacher import FakeTeacher, Fault
-from tests.reference import best
-from tests.small_models import pair
+from tests.support.fake_teacher import FakeTeacher, Fault
+from tests.support.reference import best
+from tests.support.small_models import pair
 
 PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
 PARAMS = load_params(Path("params/smoke.yaml"))

@@ -7,15 +7,15 @@ import time
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai import RemoteTeacher
-from relayllm.engines.openai_calls import Question
-from relayllm.engines.openai_options import RemoteOptions
+from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.teacher import RemoteTeacher
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import RemoteSide
 from relayllm.relay.trace import Author, StopReason
-from tests.fake_teacher import FakeTeacher, Fault
-from tests.reference import best
-from tests.small_models import pair
+from tests.support.fake_teacher import FakeTeacher, Fault
+from tests.support.reference import best
+from tests.support.small_models import pair
 
 PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
 SCRIPT = Scripted(script={0: [(0, 4), (6, 3)], 1: [(3, 5)], 2: [(2, 2), (2, 2), (9, 30)]})

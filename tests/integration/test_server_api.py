@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from relayllm.relay.dial import Dial
-from tests.fakes_serving import scripted_decoder, serving
+from relayllm.relay.bias_curve import Dial
+from tests.support.fakes_serving import scripted_decoder, serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."
@@ -238,7 +238,7 @@ def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():
     import torch
 
     from relayllm import RelayDecoder
-    from tests.small_models import pair
+    from tests.support.small_models import pair
 
     student, *_ = models = pair()
     ids = [10, 11, 12, 13]

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai import RemoteTeacher
-from relayllm.engines.openai_calls import Question
-from relayllm.engines.openai_options import RemoteOptions
+from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.teacher import RemoteTeacher
 from relayllm.relay.teacher import RemoteSide
 from relayllm.relay.vocabulary import plain_ids
-from tests.fake_teacher import FakeTeacher, Fault
-from tests.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, eventually, serving, tokenizers
+from tests.support.fake_teacher import FakeTeacher, Fault
+from tests.support.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, eventually, serving, tokenizers
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."

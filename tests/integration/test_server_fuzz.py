@@ -11,8 +11,8 @@ import socket
 import httpx
 import pytest
 
-from relayllm.serving.app import Limits
-from tests.fakes_serving import scripted_decoder, serving
+from relayllm.serving.api.app import Limits
+from tests.support.fakes_serving import scripted_decoder, serving
 
 COUNT = int(os.environ.get("RELAY_FUZZ_REQUESTS", "500"))
 LONG_COUNT = 10_000

@@ -9,10 +9,10 @@ import mlflow.pyfunc
 import pytest
 from mlflow.pyfunc.scoring_server import invocations
 
-from relayllm.serving.models import Found, load
-from tests.fakes_serving import serving
+from relayllm.serving.models.loading import Found, load
 from tests.integration.test_release import QUESTIONS, package, parts, place  # noqa: F401
 from tests.integration.test_server_fuzz import STRANGE
+from tests.support.fakes_serving import serving
 
 TABLE = [{"prompt": question} for question in QUESTIONS]
 SPLIT = {"columns": ["prompt"], "data": [[question] for question in QUESTIONS]}

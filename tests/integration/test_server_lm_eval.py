@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayllm import RelayDecoder
-from tests.fakes_serving import scripted_decoder, serving
+from tests.support.fakes_serving import scripted_decoder, serving
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +20,7 @@ def test_local_completions_scores_choices_like_the_model_itself():
     import torch
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-    from tests.small_models import pair
+    from tests.support.small_models import pair
 
     student, tokenizer, *rest = pair()
     with serving(RelayDecoder.from_models(student, tokenizer, *rest)) as server:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.integration.test_server_process import folders, process  # noqa: F401
-from tests.load_client import Load, load
+from tests.support.load_client import Load, load
 
 CLIENTS = 16
 ALONE = """

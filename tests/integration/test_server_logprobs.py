@@ -7,8 +7,8 @@ import openai
 import pytest
 
 from relayllm import RelayDecoder
-from tests.fakes_serving import serving
-from tests.small_models import pair
+from tests.support.fakes_serving import serving
+from tests.support.small_models import pair
 
 
 @pytest.fixture(scope="module")

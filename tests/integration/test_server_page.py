@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes_serving import scripted_decoder, serving
+from tests.support.fakes_serving import scripted_decoder, serving
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from tests.fakes_serving import eventually
+from tests.support.fakes_serving import eventually
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    from tests.small_models import pair
+    from tests.support.small_models import pair
 
     place = tmp_path_factory.mktemp("models")
     student, tokenizer, teacher, theirs = pair()

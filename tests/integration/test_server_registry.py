@@ -11,10 +11,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from relayllm.registry import Registry
-from tests.fakes_serving import eventually
+from relayllm.registry.client import Registry
 from tests.integration.test_release import package, parts, place, varied  # noqa: F401
 from tests.integration.test_server_process import address_of
+from tests.support.fakes_serving import eventually
 
 pytestmark = pytest.mark.slow
 ASK = {"messages": [{"role": "user", "content": "How many pens?"}], "max_tokens": 8}

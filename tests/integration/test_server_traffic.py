@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from relayllm import RelayDecoder
-from relayllm.engines.openai import RemoteTeacher
-from relayllm.engines.openai_calls import Question
+from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.teacher import RemoteTeacher
 from relayllm.relay.options import Options
 from relayllm.relay.teacher import RemoteSide
-from relayllm.serving.app import Limits
-from relayllm.serving.prompts import Reader
-from tests.fakes_serving import eventually, scripted_decoder, serving
-from tests.small_models import pair
+from relayllm.serving.api.app import Limits
+from relayllm.serving.engine.prompts import Reader
+from tests.support.fakes_serving import eventually, scripted_decoder, serving
+from tests.support.small_models import pair
 
 LONG = ("word " * 300,)
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flows.dvc_stages import read_plan
-from tests.places import make_place, run, run_killed
+from tests.support.places import make_place, run, run_killed
 
 CHECKPOINT = "runs/grpo/relay-difficulty/checkpoint-4/whole.json"
 """GRPO's second of two: the one before is whole when this is written."""

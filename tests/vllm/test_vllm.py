@@ -15,12 +15,12 @@ import pytest
 
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai import RemoteTeacher
-from relayllm.engines.openai_calls import Question
+from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.teacher import RemoteTeacher
 from relayllm.errors import TeacherError
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import RemoteSide
-from tests.small_models import make_model
+from tests.support.small_models import make_model
 from tests.vllm.make_model import build_tokenizer
 from tests.vllm.make_model import main as write_model
 

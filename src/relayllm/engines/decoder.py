@@ -44,7 +44,7 @@ class RelayDecoder:
                         teacher_revision: str | None = None, static_steps: bool | None = None) -> RelayDecoder:
         """Load from folders or the hub; the teacher may also be the http(s) address of an OpenAI-compatible server.
 
-        `static_steps` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.static_step`); None leaves it
+        `static_steps` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
         to the environment's RELAY_STATIC_STEPS.
 
         Raises:
@@ -85,8 +85,8 @@ class RelayDecoder:
 
     @classmethod
     def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
-        from relayllm.engines.openai import RemoteTeacher
-        from relayllm.engines.openai_calls import Question
+        from relayllm.engines.openai.calls import Question
+        from relayllm.engines.openai.teacher import RemoteTeacher
 
         commands = command_tokens(tokenizer)
         forbidden = () if commands is None else (commands.call, commands.end)

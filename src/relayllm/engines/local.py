@@ -12,9 +12,9 @@ import torch
 from relayllm.engines import attention
 from relayllm.engines.architecture import check_architecture
 from relayllm.engines.cache import SlotCache
+from relayllm.engines.cuda_graphs import StaticSteps
 from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
-from relayllm.engines.static_step import StaticSteps
 from relayllm.relay.engine import Ask, Said
 
 READ_AT_ONCE = 1024

@@ -11,7 +11,7 @@ from typing import Any
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.engines.openai_alone import RemoteAlone
+from relayllm.engines.teacher_only import RemoteAlone
 from relayllm.errors import ConfigError
 from relayllm.evaluation.calibration import Calibration, Writer
 from relayllm.evaluation.methods import Cost, Method

@@ -10,7 +10,7 @@ from typing import Any
 
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai_alone import RemoteAlone
+from relayllm.engines.teacher_only import RemoteAlone
 from relayllm.evaluation.methods import Cost
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages

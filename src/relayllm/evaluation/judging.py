@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from relayllm.config import JudgeConfig
-from relayllm.engines.openai_client import CompletionClient, Hiccup, Refusal
-from relayllm.engines.openai_options import RemoteOptions
+from relayllm.engines.openai.client import CompletionClient, Hiccup, Refusal
+from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import JudgeError
 from relayllm.evaluation.records import Record
 

@@ -2,7 +2,7 @@
 
 One `step` is the whole algorithm: let waiting rows in, ask the student for one token for every row it holds the pen
 of, ask the teacher for one token for every row that is in a call (a teacher in this process lets calls gather first,
-see `relay.gathering`), hand over what is due, let finished rows out.
+see `relay.batching`), hand over what is due, let finished rows out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.detokenizer import Detokenizer, StopSearch, trace_of
 from relayllm.relay.engine import Ask, Engine
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import Delivery, Teacher
 from relayllm.relay.trace import Author, StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
-from relayllm.relay.writing import Detokenizer, StopSearch, trace_of
 
 IDLE_SECONDS = 0.02
 """How long a step sleeps when every row waits for a teacher elsewhere."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relayllm.errors import TeacherError
+from relayllm.relay.batching import GATHERING, Gathering
 from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Ask, Engine
-from relayllm.relay.gathering import GATHERING, Gathering
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Row
 
@@ -136,7 +136,7 @@ class LocalTeacher:
 
 
 class RemoteSide:
-    """A server somewhere: one request per call, no row waits for another (see `engines.openai`)."""
+    """A server somewhere: one request per call, no row waits for another (see `engines.openai.teacher`)."""
 
     def __init__(self, remote: Any, question: Any) -> None:
         self._remote, self._question = remote, question

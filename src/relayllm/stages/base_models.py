@@ -10,7 +10,7 @@ from pathlib import Path
 from relayllm.config import BaseModelsConfig, HubModel, TinyModel
 from relayllm.errors import ConfigError
 from relayllm.files import write_json, written_whole
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 
 LIST = "teachers.json"
 """In the folder of other teachers, so that it is a folder with something in it when there are none."""
@@ -38,7 +38,7 @@ def _make(roles: Mapping[str, TinyModel | HubModel], folders: Mapping[str, Path]
         raise ConfigError(f"base_models: {', '.join(tiny)} have a shape and {', '.join(hub)} a revision: give all of "
                           "them a shape (tiny), or an id and a revision (hub)")
     if tiny:
-        from relayllm.problems.tiny_world.base_models import train_all
+        from relayllm.training.tiny_world.base_models import train_all
 
         train_all({role: (model, folders[role]) for role, model in tiny.items()})
     for role, model in hub.items():

@@ -11,7 +11,7 @@ from relayllm.errors import ConfigError
 from relayllm.files import written_whole
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.settings import settings
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 
 if TYPE_CHECKING:
     from relayllm.evaluation.judging import Judge
@@ -23,10 +23,10 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     """Answer the benchmarks with every method and grade the answers."""
     import pandas
 
+    from relayllm.evaluation.analysis.bias_curve import write_dial
     from relayllm.evaluation.answering import Models, answer, cost_of, random_query
     from relayllm.evaluation.calibration import Calibration
-    from relayllm.evaluation.continuing import continuations
-    from relayllm.evaluation.dial import write_dial
+    from relayllm.evaluation.counterfactual import continuations
     from relayllm.evaluation.judging import Judge
     from relayllm.evaluation.methods import method
     from relayllm.evaluation.records import write_records

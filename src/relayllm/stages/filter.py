@@ -12,7 +12,7 @@ from relayllm.problems.problem import read_problems, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.settings import settings
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 
 
 def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics: Path) -> None:
@@ -48,7 +48,7 @@ def _writer(teacher: Path) -> Any:
     """The teacher in this process, or the server that stands in for it; then its folder lends the tokenizer only."""
     from relayllm import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
-    from relayllm.engines.openai_alone import RemoteAlone
+    from relayllm.engines.teacher_only import RemoteAlone
 
     url = settings().teacher_url
     return RemoteAlone(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)

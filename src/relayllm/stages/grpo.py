@@ -9,7 +9,7 @@ from relayllm.errors import ConfigError
 from relayllm.files import write_json
 from relayllm.problems.problem import read_problems
 from relayllm.settings import settings
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
 

@@ -22,8 +22,9 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     import pandas as pd
 
     from relayllm import RelayDecoder
-    from relayllm.gates import load_gates
-    from relayllm.serving import packaging
+    from relayllm.packaging.parity import parity_cases, same_as_evaluated
+    from relayllm.packaging.write import Parts, package_record, read_outcomes, say, teacher_source, write_package
+    from relayllm.registry.gates import load_gates
     from relayllm.settings import settings
 
     place = settings()
@@ -31,12 +32,12 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     for path in (summary, rows):
         if not path.is_file():
             raise DataError(f"no {path}: `dvc repro report` makes it; evaluate.methods must list {config.method!r}")
-    table, source = pd.read_parquet(rows), packaging.teacher_source(config)
+    table, source = pd.read_parquet(rows), teacher_source(config)
     decoder = RelayDecoder.from_pretrained(model, place.teacher_url or teacher)
     count = load_gates(place.root / "mlflow/registry.yaml").gates.parity.prompts
-    parity = packaging.parity_cases(table, count, decoder, config.decoding.model_dump())
-    same = packaging.same_as_evaluated(table, parity)
-    packaging.say(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")
-    record = packaging.package_record(config, json.loads(summary.read_text(encoding="utf-8")), source, parity)
+    parity = parity_cases(table, count, decoder, config.decoding.model_dump())
+    same = same_as_evaluated(table, parity)
+    say(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")
+    record = package_record(config, json.loads(summary.read_text(encoding="utf-8")), source, parity)
     embedded = teacher if source.kind == "embedded" else None
-    packaging.write_package(packaging.Parts(model, embedded, record, packaging.read_outcomes(table)), package)
+    write_package(Parts(model, embedded, record, read_outcomes(table)), package)

@@ -11,7 +11,8 @@ from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import write_json, written_whole
 from relayllm.settings import settings
-from relayllm.tracking import current, data_digest, git_commit
+from relayllm.tracking.provenance import data_digest, git_commit
+from relayllm.tracking.run import current
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,9 +27,9 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     Raises:
         DataError: records are missing or not what they must be.
     """
-    from relayllm.evaluation.dial import read_dial
+    from relayllm.evaluation.analysis.bias_curve import read_dial
+    from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary, write_summary
     from relayllm.evaluation.records import read_records
-    from relayllm.evaluation.summary import Limits, Provenance, build_summary, write_summary
 
     place = settings()
     frame = read_records(records)
@@ -51,10 +52,10 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
            histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
     """Draw the pictures and write both pages."""
-    from relayllm.evaluation.examples import choose
-    from relayllm.evaluation.figures import draw
-    from relayllm.evaluation.markdown import markdown
-    from relayllm.evaluation.render import Material, html
+    from relayllm.evaluation.report.examples import choose
+    from relayllm.evaluation.report.figures import draw
+    from relayllm.evaluation.report.markdown import markdown
+    from relayllm.evaluation.report.render import Material, html
 
     relay = summary["gap_recovered"]["method"]
     svgs = draw(folder / "plots", summary, frame, histories, relay)
@@ -69,7 +70,7 @@ def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, 
     """What calls were worth, for the methods whose calls were continued both ways."""
     import pandas as pd
 
-    from relayllm.evaluation.worth import worth
+    from relayllm.evaluation.analysis.call_value import worth
 
     found = {path.stem: worth(pd.read_parquet(path), draws=summary["bootstrap"], seed=summary["seed"])
              for path in sorted(folder.glob("*.parquet"))}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relayllm.config import WarmupConfig
 from relayllm.settings import settings
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
 

@@ -12,7 +12,7 @@ from relayllm.problems.problem import read_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.stages.filter import alone
-from relayllm.tracking import report_metrics
+from relayllm.tracking.run import report_metrics
 
 
 def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: Path, metrics: Path) -> None:

@@ -21,7 +21,7 @@ from relayllm.files import written_whole
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.settings import settings
-from relayllm.tracking import current
+from relayllm.tracking.run import current
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import content_of, key_of, open_folder
 from relayllm.training.grammar_mask import Grammar

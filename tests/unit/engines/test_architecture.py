@@ -10,7 +10,7 @@ from relayllm.engines.local import LocalEngine
 from relayllm.errors import ModelError
 from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Ask
-from tests.reference import best
+from tests.support.reference import best
 
 SHAPE = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
          "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 64, "max_position_embeddings": 64,

@@ -12,8 +12,8 @@ from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.policy import Scripted
 from relayllm.relay.trace import Author, StopReason
-from tests.reference import reference
-from tests.small_models import make_model, pair
+from tests.support.reference import reference
+from tests.support.small_models import make_model, pair
 
 WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
 LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}

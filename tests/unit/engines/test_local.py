@@ -12,8 +12,8 @@ from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Ask
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
-from tests.reference import best, reference
-from tests.small_models import pair
+from tests.support.reference import best, reference
+from tests.support.small_models import pair
 
 PROMPTS = st.one_of(st.just([7]), st.lists(st.integers(5, 90), min_size=1, max_size=1),
                     st.lists(st.integers(5, 90), min_size=2, max_size=12))

@@ -14,7 +14,7 @@ from relayllm.evaluation.answering import Models, answer, cost_of, options_of, r
 from relayllm.evaluation.calibration import Calibration
 from relayllm.evaluation.methods import Cost, method
 from relayllm.problems.problem import Problem
-from tests.small_models import make_model, pair
+from tests.support.small_models import make_model, pair
 from tests.unit.evaluation.make_records import make_records
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate

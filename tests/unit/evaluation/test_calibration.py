@@ -14,7 +14,7 @@ from relayllm.config import load_params
 from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, bisect
 from relayllm.evaluation.methods import Cost
 from relayllm.problems.problem import Problem
-from tests.small_models import pair
+from tests.support.small_models import pair
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate
 CONFIG = SMOKE.model_copy(update={"decoding": SMOKE.decoding.model_copy(update={"max_new_tokens": 24})})

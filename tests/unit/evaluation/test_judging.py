@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from relayllm.config import JudgeConfig
-from relayllm.engines.openai_options import RemoteOptions
+from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import JudgeError
+from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.judging import KEY_VARIABLE, LONGEST, Judge, verdict
-from relayllm.evaluation.markdown import markdown
 from relayllm.evaluation.records import read_records, write_records
-from relayllm.evaluation.render import Material, html
-from relayllm.evaluation.summary import Limits, Provenance, build_summary
+from relayllm.evaluation.report.markdown import markdown
+from relayllm.evaluation.report.render import Material, html
 from tests.unit.evaluation.make_records import make_records
 
 CONFIG = JudgeConfig(model="arbiter", prompt="equivalence-1", max_tokens=64)

@@ -13,10 +13,10 @@ from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import Delivery
 from relayllm.relay.trace import StopReason, Trace
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.answers import Head
-from relayllm.serving.orders import Piece
-from relayllm.serving.streams import Chunks
-from tests.fakes_serving import ScriptedEngine, scripted_decoder, tokenizers
+from relayllm.serving.api.responses import Head
+from relayllm.serving.api.streaming import Chunks
+from relayllm.serving.engine.requests import Piece
+from tests.support.fakes_serving import ScriptedEngine, scripted_decoder, tokenizers
 
 STUDENT, TEACHER = tokenizers()
 

@@ -6,13 +6,13 @@ import pytest
 
 from relayllm import RelayDecoder
 from relayllm.errors import TeacherError
-from relayllm.relay.gathering import AT_ONCE
+from relayllm.relay.batching import AT_ONCE
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.trace import Author, StopReason
-from tests.fakes_serving import scripted_decoder
-from tests.small_models import pair
+from tests.support.fakes_serving import scripted_decoder
+from tests.support.small_models import pair
 
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."
 WELL = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."

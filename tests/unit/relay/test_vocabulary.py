@@ -10,8 +10,8 @@ from relayllm.engines.commands import command_tokens
 from relayllm.relay.options import Options
 from relayllm.relay.row import Row
 from relayllm.relay.vocabulary import TranslatedVocabulary, plain_ids
-from tests.fakes_serving import tokenizers
-from tests.small_models import other_tokenizer
+from tests.support.fakes_serving import tokenizers
+from tests.support.small_models import other_tokenizer
 
 STUDENT, TEACHER = tokenizers()[0], other_tokenizer()
 TEXT = "Bjørn has 3 😀 and 数学 is 12 🙂🙂."

@@ -6,8 +6,8 @@ import pytest
 
 from relayllm.config import load_params
 from relayllm.errors import DataError
+from relayllm.evaluation.analysis.call_value import COLUMNS
 from relayllm.evaluation.records import write_records
-from relayllm.evaluation.worth import COLUMNS
 from relayllm.stages.report import run
 from tests.unit.evaluation.make_records import make_history, make_records, write_folder
 

@@ -17,7 +17,7 @@ from relayllm import RelayDecoder
 from relayllm.relay.command import CommandTokens, allowed_in_command
 from relayllm.relay.trace import Author
 from relayllm.training.grammar_mask import INSIDE_BIT, Grammar
-from tests.small_models import pair
+from tests.support.small_models import pair
 
 LIMITS = {"max_new_tokens": 36, "max_calls": 3, "max_call_tokens": 99}
 PROMPTS = ["There are pens in 12 boxes", "ok.", "There are 3 pens. How many are in 4 boxes, and why?"]

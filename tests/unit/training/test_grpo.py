@@ -47,7 +47,7 @@ CHANGES = {"steps": 4, "save_every": 2, "evaluate_every": 2, "evaluate_problems"
 
 def prepare(place: Path, **changes: int) -> Path:
     """A student, a teacher and params for four short steps."""
-    from tests.small_models import pair
+    from tests.support.small_models import pair
 
     student, tokenizer, teacher, theirs = pair()
     for model, words, name in ((student, tokenizer, "student"), (teacher, theirs, "teacher")):

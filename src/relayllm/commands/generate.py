@@ -1,0 +1,103 @@
+"""`relay generate "question"`: one answer in the terminal, token by token, in the colours of who wrote it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from relayllm.errors import ConfigError
+from relayllm.relay.trace import Author
+from relayllm.settings import settings
+
+DEFAULT_MODEL = "models:/relay-decoder@champion"
+RESET = "\x1b[0m"
+COLOURS = {Author.STUDENT: "", Author.TEACHER: "\x1b[1;33m", Author.COMMAND: "\x1b[2m"}
+PLAIN = {Author.STUDENT: ("", ""), Author.TEACHER: ("[", "]"), Author.COMMAND: ("", "")}
+"""Without colours the teacher's tokens stand in brackets."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `relay generate`."""
+    add = parser.add_argument
+    add("question", help="what to ask; - reads it from the input")
+    add("--model", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
+    add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--max-new-tokens", type=int)
+    add("--max-calls", type=int)
+    add("--temperature", type=float)
+    add("--seed", type=int, default=0)
+    add("--dial", type=float, default=0.0, help="added to the logit of <call>: above 0 asks more, below 0 less")
+    add("--colour", choices=("auto", "always", "never"), default="auto")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Answer one question."""
+    from relayllm.registry.client import Registry
+    from relayllm.serving.models.loading import find, load
+
+    question = sys.stdin.read().strip() if arguments.question == "-" else arguments.question
+    if not question.strip():
+        raise ConfigError("the question is empty: relay generate \"What is 18 times 23?\"")
+    loaded = load(find(arguments.model, settings(), Registry), arguments.teacher)
+    chosen = options(arguments, loaded.defaults)
+    fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
+    seen: list[Any] = []
+    colour = wants_colour(arguments.colour)
+    for piece in painted(remember(loaded.decoder.stream(question, seed=arguments.seed, **fields), seen), colour):
+        print(piece, end="", flush=True)
+    print("\n\n" + summary(seen))
+    return 0
+
+
+def options(arguments: argparse.Namespace, defaults: Any) -> Any:
+    """The package's own decoding, changed by the command line."""
+    given = {name: getattr(arguments, name) for name in ("max_new_tokens", "max_calls", "temperature")}
+    return replace(defaults, call_bias=arguments.dial, **{key: value for key, value in given.items()
+                                                          if value is not None})
+
+
+def wants_colour(choice: str) -> bool:
+    """Whether to paint: as asked, else on a terminal that does not say NO_COLOR."""
+    return choice == "always" or (choice == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+
+
+def remember(events: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
+    """Pass events on and keep them."""
+    for event in events:
+        seen.append(event)
+        yield event
+
+
+def painted(events: Iterable[Any], colour: bool) -> Iterator[str]:
+    """The text of events, each run of one author in its colour or brackets."""
+    author = Author.STUDENT
+    for event in events:
+        if event.author is not author:
+            yield closing(author, colour) + opening(event.author, colour)
+            author = event.author
+        yield event.text
+    yield closing(author, colour)
+
+
+def opening(author: Author, colour: bool) -> str:
+    """What a run of this author begins with."""
+    return COLOURS[author] if colour else PLAIN[author][0]
+
+
+def closing(author: Author, colour: bool) -> str:
+    """What it ends with."""
+    return (RESET if COLOURS[author] else "") if colour else PLAIN[author][1]
+
+
+def summary(events: list[Any]) -> str:
+    """What it cost, in a line."""
+    written = {author: sum(event.author is author for event in events) for author in Author}
+    total = sum(written.values())
+    calls = sum(event.text == "</call>" and event.author is Author.COMMAND for event in events)
+    share = 100 * written[Author.TEACHER] / total if total else 0.0
+    return (f"{total} tokens: {written[Author.STUDENT]} student, {written[Author.TEACHER]} teacher, "
+            f"{written[Author.COMMAND]} commands; {calls} call{'' if calls == 1 else 's'}, call ratio {share:.1f} %")

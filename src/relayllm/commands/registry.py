@@ -1,0 +1,121 @@
+"""The commands that act on the registry: compare, promote, rollback, check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relayllm.config import load_params
+from relayllm.errors import RegistryError
+from relayllm.settings import settings
+
+if TYPE_CHECKING:
+    from relayllm.registry.client import Registry, Version
+
+NAME = "--name"
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(NAME, help="the registered model; default: package.registered_name of params.yaml")
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    return arguments.name or load_params(settings().root / "params.yaml").package.registered_name
+
+
+def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
+    from relayllm.registry.client import Registry
+
+    registry = Registry()
+    return registry, registry.find(_name(arguments), which)
+
+
+class _Compare:
+    """Two versions side by side: metrics with intervals, call ratio, latency, data set, parameters."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("old", metavar="A", help="a version's number or alias")
+        parser.add_argument("new", metavar="B", help="another")
+        parser.add_argument("--format", choices=["text", "markdown", "json"], default="text")
+        _add_name(parser)
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.registry import release
+        from relayllm.registry.comparison_text import to_json, to_markdown, to_text
+
+        registry, old = _open(arguments, arguments.old)
+        new = registry.find(old.name, arguments.new)
+        comparison = release.side_by_side(registry, old, new, release.policy())
+        registry.note(new, files={f"comparison-with-{old.number}.md": to_markdown(comparison)})
+        shown = {"text": to_text, "markdown": to_markdown, "json": lambda it: json.dumps(to_json(it), indent=2)}
+        print(shown[arguments.format](comparison))
+        return 0
+
+
+class _Promote:
+    """Give a version the champion alias if every gate holds."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("version", help="a version's number or alias; `candidate` is what the last release held")
+        parser.add_argument("--force", metavar="REASON", help="promote although a gate fails; the reason is kept")
+        _add_name(parser)
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.registry import release
+        from relayllm.registry.comparison_text import to_text
+
+        registry, version = _open(arguments, arguments.version)
+        verdict = release.examine(registry, version, release.policy())
+        print(to_text(verdict.comparison, verdict.gates))
+        if not verdict.passes and not arguments.force:
+            raise RegistryError(f"version {version.number} stays as it is, {verdict.reason}; "
+                                "--force REASON promotes it all the same")
+        because = verdict.reason if verdict.passes else f"forced: {arguments.force}"
+        print(f"\nchampion is version {registry.promote(verdict.version, because).number}")
+        return 0
+
+
+class _Rollback:
+    """Give the champion alias back to the version before."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--because", default="by hand", help="kept as a tag of the version that goes")
+        _add_name(parser)
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.registry.client import Registry
+
+        now = Registry().rollback(_name(arguments), arguments.because)
+        print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
+        return 0
+
+
+class _Check:
+    """Serve a version with MLflow, ask it one question, stop it."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("version", nargs="?", default="champion", help="number, alias, or a package folder")
+        parser.add_argument("--prompt", help="default: the first question it was packed with")
+        _add_name(parser)
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.packaging.smoke_test import check
+        from relayllm.registry import release
+
+        if (Path(arguments.version) / "MLmodel").is_file():
+            folder, uri = Path(arguments.version), str(Path(arguments.version).resolve())
+        else:
+            registry, version = _open(arguments, arguments.version)
+            folder, uri = registry.fetch(version), version.uri
+        prompt = arguments.prompt or release.question(folder)
+        print(f"{uri}: starting `mlflow models serve` ...", file=sys.stderr, flush=True)
+        row = check(uri, prompt)
+        print(f"asked    {prompt}\nanswered {row['text']}\n"
+              f"calls    {row['calls']}, {100 * row['call_ratio']:.1f} % of the tokens are the teacher's")
+        return 0
+
+
+compare, promote, rollback, check = _Compare(), _Promote(), _Rollback(), _Check()

@@ -1,0 +1,156 @@
+"""`relay serve`: load the model, take the port, answer until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from relayllm.errors import ConfigError, ServingError
+from relayllm.settings import Settings, settings
+
+DEFAULT_MODEL = "models:/relay-decoder@champion"
+DRAIN_SECONDS = 30
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `relay serve`."""
+    add = parser.add_argument
+    add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
+    add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--host", default="127.0.0.1", help="default: this machine only")
+    add("--port", type=int, default=8000)
+    add("--slots", type=int, help="completions decoded side by side; default: the package's")
+    add("--max-context", type=int, metavar="TOKENS",
+        help="prompt and answer together; bounds the memory of the caches; default: what the models can read")
+    add("--queue", type=int, default=256, help="completions that may wait; more get 429")
+    add("--max-body-bytes", type=int, default=1 << 20)
+    add("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; default: none")
+    add("--reload-seconds", type=float, default=10.0, help="look at the registry so often; 0: never")
+    add("--canary", type=float, default=0.0, metavar="SHARE", help="share of requests for the candidate, 0 to 1")
+    add("--trace-share", type=float, default=float(os.environ.get("RELAY_TRACE_SHARE") or 0), metavar="SHARE",
+        help="share of answers written to MLflow as traces, 0 to 1 (RELAY_TRACE_SHARE)")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Serve."""
+    for name in ("canary", "trace_share"):
+        if not 0 <= getattr(arguments, name) <= 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    with take_port(arguments.host, arguments.port) as listener:
+        return serve(arguments, listener, settings())
+
+
+def take_port(host: str, port: int) -> socket.socket:
+    """Bind before the model is loaded: a taken port is said at once.
+
+    Raises:
+        ServingError: the port is taken, or the host is none of this machine's.
+    """
+    # asyncio switches Nagle's algorithm off only where the protocol is named: without it each answer took 40 ms more.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        return listener
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ServingError(f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}): stop what "
+                           "uses the port, or give another --port or --host") from error
+
+
+def serve(arguments: argparse.Namespace, listener: socket.socket, place: Settings) -> int:
+    """Load and run until a signal ends it."""
+    import uvicorn
+
+    from relayllm.serving.auth import Keys
+    from relayllm.serving.models.loading import find
+
+    keys = Keys.from_environment(os.environ)
+    found = find(arguments.model, place, _registry)
+    print(f"loading {found.name} version {found.version} from {found.folder} ...", flush=True)
+    loaded = load_bounded(arguments, found)
+    app = assemble(arguments, place, keys, loaded)
+    address = f"http://{arguments.host}:{listener.getsockname()[1]}"
+    print(f"serving {found.name} version {found.version} on {address} (API description: {address}/docs)", flush=True)
+    if not keys.required and arguments.host not in ("127.0.0.1", "localhost", "::1"):
+        print("warning: reachable from other machines without API keys; set RELAY_API_KEYS", flush=True)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS)
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., Any] | None = None) -> Any:
+    """Load what was found, with the context that the command line allows.
+
+    Raises:
+        ConfigError: it is more than the models can read.
+        ModelError: the folder is not whole, or is no relay decoder.
+    """
+    from relayllm.serving.models import loading
+
+    loaded = (load or loading.load)(found, arguments.teacher)
+    if arguments.max_context is not None:
+        loaded.decoder.bound_context(arguments.max_context)
+    return loaded
+
+
+def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: Any) -> Any:
+    """The application around a loaded model."""
+    from relayllm.serving.api.app import Limits, create_app
+    from relayllm.serving.engine.tracing import Tracer
+    from relayllm.serving.metrics import Metrics
+    from relayllm.serving.models.loading import find
+    from relayllm.serving.models.reload import Follower
+    from relayllm.serving.models.router import CHAMPION, Fleet, Size
+    from relayllm.serving.page.examples import read_examples
+
+    metrics = Metrics(lambda: fleet.gauges())
+    tracer = Tracer(arguments.trace_share, place) if arguments.trace_share else None
+    size = Size(arguments.slots or loaded.slots or 32, arguments.queue)
+    fleet = Fleet(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
+    follower = Follower(fleet, metrics, followed(arguments), seconds=arguments.reload_seconds,
+                        find=lambda source: find(source, place, _registry),
+                        load=lambda found: load_bounded(arguments, found))
+
+    async def start() -> None:
+        fleet.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
+                  asyncio.get_running_loop(), loaded.dial)
+        if followed(arguments):
+            follower.start()
+
+    async def stop() -> None:
+        fleet.draining = True
+        follower.stop()
+        for served in fleet.models:
+            fleet.retire(served.alias)
+        if tracer is not None:
+            tracer.close()
+
+    limits = Limits(arguments.max_body_bytes, tuple(arguments.cors))
+    return create_app(fleet, keys, metrics, limits, examples=read_examples(place.root / Path("data")),
+                      start=start, stop=stop)
+
+
+def followed(arguments: argparse.Namespace) -> dict[str, str]:
+    """Which addresses of the registry to look at: alias here -> address there."""
+    if not arguments.model.startswith("models:/") or not arguments.reload_seconds:
+        return {}
+    name = arguments.model.removeprefix("models:/").partition("@")[0].partition("/")[0]
+    sources = {"champion": arguments.model} if "@" in arguments.model else {}
+    return {**sources, "candidate": f"models:/{name}@candidate"} if arguments.canary else sources
+
+
+@cache
+def _registry() -> Any:
+    from relayllm.registry.client import Registry
+
+    return Registry()

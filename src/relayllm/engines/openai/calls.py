@@ -1,0 +1,219 @@
+"""One call of the remote teacher: attempts, deadline, and the answer as it comes in.
+
+`Answer` is the mailbox between the event loop, which fills it, and the scheduler, which empties it. `IdSpeech` and
+`TextSpeech` say how tokens become a request and how the answer becomes tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from relayllm.engines.openai.breaker import CircuitBreaker
+from relayllm.engines.openai.client import CompletionClient, Hiccup, Piece, Refusal, Usage
+from relayllm.engines.openai.handshake import Acquaintance, Meeting
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.errors import TeacherError
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one call asks: continue these tokens by at most n."""
+
+    prompt_ids: tuple[int, ...]
+    n: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+class Answer:
+    """The tokens of one call as they arrive. `take` from any thread; read `done` before it, never after."""
+
+    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
+        self._lock = threading.Lock()
+        self._notify = notify
+        self._fresh: list[int] = []
+        self.done = False
+        """Nothing more will come."""
+        self.finished = False
+        """The teacher wrote its end of text."""
+        self.error: TeacherError | None = None
+        """Why the call failed; the tokens before it stand."""
+        self.usage: Usage | None = None
+        self.cancel: Callable[[], None] = self.close
+        """End the call and its request; what arrived stays."""
+
+    def take(self) -> list[int]:
+        """The tokens that arrived since the last time."""
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+            return fresh
+
+    def add(self, token_ids: Sequence[int]) -> None:
+        """More tokens arrived."""
+        if token_ids:
+            with self._lock:
+                self._fresh.extend(token_ids)
+            self._notify()
+
+    def close(self, *, finished: bool = False, error: TeacherError | None = None) -> None:
+        """The call is over; the first closing counts."""
+        with self._lock:
+            if self.done:
+                return
+            self.finished, self.error, self.done = finished, error, True
+        self._notify()
+
+
+class Speech(Protocol):
+    """The tokens of one call on their way to a server and back."""
+
+    finished: bool
+    """The teacher wrote its end of text."""
+
+    def request(self) -> dict[str, Any]:
+        """Prompt and length of the next attempt; an attempt takes up where it can."""
+        ...
+
+    def read(self, piece: Piece) -> list[int]:
+        """The tokens that one piece of the stream completes."""
+        ...
+
+    def rest(self) -> list[int]:
+        """The tokens that only the end of the stream completes."""
+        ...
+
+
+class IdSpeech:
+    """Ids both ways: teacher and student share a vocabulary. A cut answer is taken up where it broke off."""
+
+    def __init__(self, question: Question, stop_ids: frozenset[int], allowed: Callable[[int], bool]) -> None:
+        self._question, self._stop, self._allowed = question, stop_ids, allowed
+        self._received: list[int] = []
+        self.finished = False
+
+    def request(self) -> dict[str, Any]:
+        """Ask for what is still missing."""
+        return {"prompt": [*self._question.prompt_ids, *self._received], "return_token_ids": True,
+                "max_tokens": self._question.n - len(self._received)}
+
+    def read(self, piece: Piece) -> list[int]:
+        """The ids of one piece, the end of text left out.
+
+        Raises:
+            Refusal: no ids came, or one that no teacher may write.
+        """
+        if piece.text and not piece.token_ids:
+            raise Refusal("the teacher's server returns text without token ids: restart with RELAY_TEACHER_MODE=text")
+        ids = list(piece.token_ids or ())
+        stopped = next((index for index, token in enumerate(ids) if token in self._stop), None)
+        ids = ids[:stopped][:self._question.n - len(self._received)]
+        wrong = next((token for token in ids if not self._allowed(token)), None)
+        if wrong is not None:
+            raise Refusal(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to it: "
+                          "they share no vocabulary")
+        self.finished = self.finished or stopped is not None or piece.finish_reason == "stop"
+        self._received += ids
+        return ids
+
+    def rest(self) -> list[int]:
+        """Nothing: every piece was whole."""
+        return []
+
+
+class TextSpeech:
+    """Text both ways, for servers that know no ids: encoded once, when the answer is whole."""
+
+    def __init__(self, question: Question, decode: Callable[[Sequence[int]], str],
+                 encode: Callable[[str], list[int]]) -> None:
+        self._question, self._decode, self._encode = question, decode, encode
+        self._text = ""
+        self.finished = False
+
+    def request(self) -> dict[str, Any]:
+        """Ask for the whole: how many tokens a cut text was is not known."""
+        self._text = ""
+        return {"prompt": self._decode(self._question.prompt_ids), "max_tokens": self._question.n}
+
+    def read(self, piece: Piece) -> list[int]:
+        """Collect."""
+        self._text += piece.text
+        self.finished = self.finished or piece.finish_reason == "stop"
+        return []
+
+    def rest(self) -> list[int]:
+        """The whole answer's tokens, n at most. A character that n cut in two is left out: its bytes are no text."""
+        ids = self._encode(self._text.rstrip("\ufffd"))
+        if len(ids) > self._question.n:
+            self.finished = False
+        return ids[:self._question.n]
+
+
+class Caller:
+    """Carries out calls against one server: bounded attempts with jitter, one deadline, the circuit breaker."""
+
+    def __init__(self, client: CompletionClient, meeting: Meeting, breaker: CircuitBreaker, options: RemoteOptions,
+                 speech: Callable[[Acquaintance, Question], Speech]) -> None:
+        self._client, self._meeting, self._breaker, self._options = client, meeting, breaker, options
+        self._speech = speech
+
+    async def carry_out(self, question: Question, answer: Answer) -> None:
+        """Fill the answer and close it."""
+        limit = self._options.stall_seconds + question.n * self._options.token_seconds
+        try:
+            async with asyncio.timeout(limit):
+                finished = await self._attempts(question, answer)
+        except TimeoutError:
+            self._fail(answer, f"teacher at {self._client.url} did not write {question.n} tokens within {limit:g} s: "
+                               "is it overloaded?")
+        except Hiccup as hiccup:
+            self._fail(answer, f"{hiccup}; gave up after {self._options.attempts} attempts")
+        except Refusal as refusal:
+            if refusal.about_request:
+                self._breaker.succeeded()  # the server is well: it read the request and answered
+                answer.close(error=TeacherError(str(refusal)))
+            else:
+                self._meeting.forget()
+                self._fail(answer, str(refusal))
+        else:
+            self._breaker.succeeded()
+            answer.close(finished=finished)
+
+    def _fail(self, answer: Answer, fact: str) -> None:
+        self._breaker.failed()
+        answer.close(error=TeacherError(fact))
+
+    async def _attempts(self, question: Question, answer: Answer) -> bool:
+        # Jitter comes from the row's seed: it spreads the rows, and a run stays repeatable.
+        jitter, speech, attempt = random.Random(question.seed), None, 1
+        while True:
+            try:
+                known = await self._meeting.result()
+                speech = speech or self._speech(known, question)
+                await self._attempt(known.model, question, speech, answer)
+                return speech.finished
+            except Hiccup as hiccup:
+                if attempt >= self._options.attempts:
+                    raise
+                await asyncio.sleep(self._options.pause_before(attempt, hiccup.after, jitter.random()))
+                attempt += 1
+
+    async def _attempt(self, model: str, question: Question, speech: Speech, answer: Answer) -> None:
+        asked = speech.request()
+        if asked["max_tokens"] == 0:
+            return  # cut after its last token
+        body = {"model": model, "temperature": question.temperature, "top_p": question.top_p,
+                "seed": question.seed % 2**31, **asked}
+        async with aclosing(self._client.complete(body)) as parts:
+            async for part in parts:
+                if isinstance(part, Usage):
+                    answer.usage = part
+                else:
+                    answer.add(speech.read(part))
+        answer.add(speech.rest())

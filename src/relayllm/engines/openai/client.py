@@ -1,0 +1,247 @@
+"""Talk to an OpenAI-compatible `/v1/completions` server: one streamed request, its answer piece by piece.
+
+Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `Hiccup`; what may not is a
+`Refusal`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.errors import ConfigError
+
+KEY_VARIABLE = "RELAY_TEACHER_API_KEY"
+BUSY = frozenset({408, 409, 425, 429})
+LOCKED = frozenset({401, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one event of the stream adds."""
+
+    token_ids: tuple[int, ...] | None
+    """None: the server gives text only."""
+    text: str
+    finish_reason: str | None
+    """`stop`, `length`, or None while it goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the server says it read: all prompt tokens, and how many of them it found in its cache."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class Hiccup(Exception):
+    """The request failed in a way that may pass."""
+
+    def __init__(self, fact: str, after: float = 0.0) -> None:
+        super().__init__(fact)
+        self.after = after
+        """Seconds the server asked us to wait."""
+
+
+class Refusal(Exception):
+    """The server understood and said no: trying again would not help."""
+
+    def __init__(self, fact: str, status: int = 0) -> None:
+        super().__init__(fact)
+        self.status = status
+        """HTTP status; 0 when the answer itself was not what was asked for."""
+
+    @property
+    def about_request(self) -> bool:
+        """This request was at fault, not the server as a whole."""
+        return self.status in (400, 413, 422)
+
+
+class CompletionClient:
+    """One server, kept connections. Use from one event loop."""
+
+    def __init__(self, url: str, options: RemoteOptions, *, api_key: str | None = None, role: str = "teacher",
+                 key_variable: str = KEY_VARIABLE) -> None:
+        self.url = base_url(url)
+        self._options, self._role, self._key_variable = options, role, key_variable
+        key = api_key if api_key is not None else os.environ.get(key_variable)
+        limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
+        timeout = httpx.Timeout(options.stall_seconds, connect=options.connect_seconds, pool=None)
+        self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False,
+                                       headers={"authorization": f"Bearer {key}"} if key else {})
+
+    async def models(self) -> list[str]:
+        """The names of the models that the server offers."""
+        answer = await self._send("GET", "/v1/models", None)
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        found = [row.get("id") if isinstance(row, dict) else None for row in (rows if isinstance(rows, list) else [])]
+        names = [name for name in found if isinstance(name, str)]
+        if not names or len(names) < len(found):
+            raise Hiccup(f"{self.url}/v1/models answered something that is not a list of models")
+        return names
+
+    async def tokenize(self, model: str, text: str) -> list[int] | None:
+        """The server's tokens of a text; None when it has no such route (vLLM has)."""
+        try:
+            answer = await self._send("POST", "/tokenize", {"model": model, "prompt": text,
+                                                             "add_special_tokens": False})
+        except Refusal as refusal:
+            if refusal.status in LOCKED:
+                raise
+            return None
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
+        return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else None
+
+    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[Piece | Usage]:
+        """Stream one completion. What breaks after its last token does not matter any more.
+
+        Raises:
+            Hiccup: no connection, silence, a busy or broken server, a cut or unreadable stream.
+            Refusal: a status of 4xx that is not about being busy, or another model's answer.
+        """
+        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        finished = False
+        try:
+            async with self._http.stream("POST", f"{self.url}/v1/completions", json=body) as answer:
+                if answer.status_code != 200:
+                    raise self._fault(answer, await answer.aread())
+                # Read on after [DONE]: a connection is kept only when its answer was read to the end.
+                async for line in answer.aiter_lines():
+                    for part in self._parts(line, body["model"]):
+                        finished = finished or (isinstance(part, Piece) and part.finish_reason is not None)
+                        yield part
+        except httpx.HTTPError as error:
+            if not finished:
+                raise self._hiccup(error) from error
+        if not finished:
+            raise Hiccup(f"{self.url} ended its answer in the middle")
+
+    async def chat(self, body: dict[str, Any]) -> str:
+        """The whole answer of a chat model to `messages`.
+
+        Raises:
+            Hiccup, Refusal: as `complete` does.
+        """
+        answer = await self._send("POST", "/v1/chat/completions", body)
+        try:
+            said = answer["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError) as error:
+            raise Hiccup(f"{self.url} answered without a message: {str(answer)[:200]}") from error
+        return said if isinstance(said, str) else ""
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._http.aclose()
+
+    def _parts(self, line: str, model: str) -> list[Piece | Usage]:
+        """One line of the stream, checked: a server that answers garbage must not reach a completion."""
+        data = line[5:].strip() if line.startswith("data:") else ""
+        if not data or data == "[DONE]":
+            return []
+        try:
+            event = json.loads(data)
+        except ValueError as error:
+            raise Hiccup(f"{self.url} answered something that is not JSON: {data[:80]!r}") from error
+        if not isinstance(event, dict) or "error" in event:
+            raise Hiccup(f"{self.url} answered {data[:200]}")
+        if event.get("model") not in (None, model):
+            raise Refusal(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the right "
+                          "server or change the teacher's name")
+        try:
+            return [*map(_piece, event.get("choices") or []), *_usage(event.get("usage"))]
+        except (TypeError, ValueError, AttributeError) as error:
+            raise Hiccup(f"{self.url} answered an event without sense: {data[:200]}") from error
+
+    async def _send(self, method: str, path: str, body: Any) -> Any:
+        try:
+            async with asyncio.timeout(self._options.connect_seconds + self._options.stall_seconds):
+                answer = await self._http.request(method, self.url + path, json=body)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise self._hiccup(error) from error
+        if answer.status_code != 200:
+            raise self._fault(answer, answer.content)
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Hiccup(f"{self.url}{path} answered something that is not JSON") from error
+
+    def _hiccup(self, error: Exception) -> Hiccup:
+        if isinstance(error, httpx.ConnectTimeout):
+            return Hiccup(f"no connection to {self.url} within {self._options.connect_seconds:g} s")
+        if isinstance(error, (httpx.TimeoutException, TimeoutError)):
+            return Hiccup(f"no word from {self.url} for {self._options.stall_seconds:g} s")
+        return Hiccup(f"{self.url}: {str(error) or type(error).__name__}")
+
+    def _fault(self, answer: httpx.Response, content: bytes) -> Hiccup | Refusal:
+        """What a status other than 200 means."""
+        status = answer.status_code
+        fact = f"{self._role} at {self.url} answered {status}: {_message(content)}"
+        if status in BUSY or status >= 500:
+            return Hiccup(fact, after=_seconds(answer.headers.get("retry-after")))
+        if status in LOCKED:
+            fact += f"; put its API key into the environment variable {self._key_variable}"
+        return Refusal(fact, status)
+
+
+def base_url(url: str) -> str:
+    """The server's root: with or without `/v1`, a slash, or the whole route.
+
+    Raises:
+        ConfigError: not an http or https address.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(f"'{url}' is not the address of a server: give http://HOST:PORT or https://HOST")
+    for route in ("/completions", "/chat", "/v1"):
+        url = url.rstrip("/").removesuffix(route)
+    return url.rstrip("/")
+
+
+def _piece(choice: dict[str, Any]) -> Piece:
+    ids, text = choice.get("token_ids"), choice.get("text") or ""
+    if not isinstance(text, str):
+        raise ValueError("text must be text")
+    if ids is not None and not all(isinstance(token, int) and token >= 0 for token in ids):
+        raise ValueError("token_ids must be whole numbers")
+    reason = choice.get("finish_reason")
+    if reason not in (None, "stop", "length"):
+        raise Hiccup(f"the server gave up with finish_reason {reason!r}")
+    return Piece(None if ids is None else tuple(ids), text, reason)
+
+
+def _usage(usage: dict[str, Any] | None) -> list[Usage]:
+    if not usage:
+        return []
+    details = usage.get("prompt_tokens_details") or {}
+    return [Usage(int(usage.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0))]
+
+
+def _message(content: bytes) -> str:
+    """The error's text in OpenAI's shape, or what there is."""
+    text = content.decode("utf-8", errors="replace")
+    try:
+        error = json.loads(text).get("error", text)
+        text = error.get("message", str(error)) if isinstance(error, dict) else str(error)
+    except (ValueError, AttributeError):
+        pass
+    return " ".join(text.split())[:300] or "nothing"
+
+
+def _seconds(header: str | None) -> float:
+    try:
+        return max(0.0, float(header)) if header else 0.0
+    except ValueError:
+        return 0.0

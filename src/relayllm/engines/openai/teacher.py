@@ -1,0 +1,151 @@
+"""A teacher elsewhere: any OpenAI-compatible `/v1/completions` server, by token ids or by text.
+
+One request per row and call, all of them in flight at once on one event loop in a thread of its own: no row waits for
+another. What a call delivers is collected by the scheduler between its own steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
+from relayllm.engines.openai.calls import Answer, Caller, IdSpeech, Question, Speech, TextSpeech
+from relayllm.engines.openai.client import CompletionClient, Hiccup, Refusal
+from relayllm.engines.openai.handshake import MODEL_VARIABLE, Acquaintance, Meeting, Mode
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.errors import ConfigError, TeacherError
+from relayllm.relay.vocabulary import plain_ids
+
+MODE_VARIABLE = "RELAY_TEACHER_MODE"
+TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
+
+
+class RemoteTeacher:
+    """The teacher's side of a relay, spoken over HTTP.
+
+    `tokenizer` is the one whose ids go in and out. In mode `auto` ids are used when the server cuts a probe text into
+    the same ids as `tokenizer` does, and answers in ids; text otherwise.
+    """
+
+    def __init__(self, url: str, tokenizer: Any, *, model: str | None = None, mode: Mode | None = None,
+                 forbidden_ids: Sequence[int] = (), options: RemoteOptions | None = None,
+                 api_key: str | None = None) -> None:
+        self.options = options or RemoteOptions.from_environment()
+        self.breaker = CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds)
+        # A copy: tokenizers of the tokenizers library are not to be used from two threads.
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._forbidden, self._stop, self._size = frozenset(forbidden_ids), _stop_ids(tokenizer), len(tokenizer)
+        self._news = threading.Event()
+        self._closing = threading.Lock()
+        self._loop = asyncio.new_event_loop()
+        self._client = CompletionClient(url, self.options, api_key=api_key)
+        self._meeting = Meeting(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
+                                lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
+        self._caller = Caller(self._client, self._meeting, self.breaker, self.options, self._speech)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The server's root address."""
+        return self._client.url
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether calls pass now; for metrics."""
+        return self.breaker.state
+
+    def verify(self) -> Acquaintance:
+        """Meet the server now rather than at the first call.
+
+        Raises:
+            TeacherError: out of reach, another model than expected, or no way to speak with it.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(self._meeting.result(), self._loop).result()
+        except (Hiccup, Refusal) as error:
+            raise TeacherError(str(error)) from error
+
+    def ask(self, question: Question) -> Answer:
+        """Start a call and return at once; the answer fills while the caller does other things.
+
+        Never raises: a server that is down, or a circuit that is open, is an answer with an error.
+        """
+        answer = Answer(self._news.set)
+        if not self._thread.is_alive():
+            answer.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
+        elif not self.breaker.admits():
+            answer.close(error=TeacherError(
+                f"teacher at {self.url} failed {self.options.breaker_failures} times in a row; not asked again for "
+                f"{self.breaker.seconds_left:.0f} s"))
+        else:
+            task = asyncio.run_coroutine_threadsafe(self._caller.carry_out(question, answer), self._loop)
+            answer.cancel = lambda: _cancel(answer, task)
+            task.add_done_callback(lambda done: _close_anyhow(answer, done))
+        return answer
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until some call has news, at most so long; for a scheduler with nothing else to do."""
+        came = self._news.wait(seconds)
+        self._news.clear()
+        return came
+
+    def close(self) -> None:
+        """End all calls and let the connections go, once or again, from any thread."""
+        with self._closing:
+            if not self._thread.is_alive():
+                return
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _speech(self, known: Acquaintance, question: Question) -> Speech:
+        if known.speaks_ids:
+            return IdSpeech(question, self._stop, self._may_write)
+        return TextSpeech(question, self._decode, lambda text: plain_ids(self._tokenizer, text))
+
+    def _may_write(self, token: int) -> bool:
+        return token < self._size and token not in self._forbidden
+
+    def _decode(self, token_ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False,
+                                          clean_up_tokenization_spaces=False))
+
+    async def _end(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+
+def _cancel(answer: Answer, task: Future[None]) -> None:
+    answer.close()
+    task.cancel()
+
+
+def _close_anyhow(answer: Answer, done: Future[None]) -> None:
+    """A row waits for its answer whatever happened: the call was cancelled, or a bug ended it."""
+    fault = None if done.cancelled() else done.exception()
+    what = f"{type(fault).__name__}: {fault}" if fault else "the call was cancelled"
+    answer.close(error=TeacherError(f"a call of the teacher broke off: {what}"))
+
+
+def _mode(given: Mode | None) -> Mode:
+    mode = given or os.environ.get(MODE_VARIABLE) or "auto"
+    if mode not in ("auto", "ids", "text"):
+        raise ConfigError(f"{MODE_VARIABLE} is '{mode}': give auto, ids or text")
+    return cast(Mode, mode)
+
+
+def _stop_ids(tokenizer: Any) -> frozenset[int]:
+    """The ids that end a text: the tokenizer's own, and those that chat models end a turn with."""
+    known = tokenizer.get_vocab()
+    return frozenset(known[name] for name in (tokenizer.eos_token, *TURN_ENDS) if name in known)

@@ -1,0 +1,98 @@
+"""A teacher elsewhere that answers whole questions: the data filter, and the row `teacher` of the evaluation.
+
+In a relay a teacher that fails costs a row its help. Here it is all there is, so its failure is an error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from relayllm.engines.commands import command_tokens, spare_command_tokens
+from relayllm.engines.openai.breaker import Circuit
+from relayllm.engines.openai.calls import Answer, Question
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.prompts import Prompt, encode_prompt
+from relayllm.errors import TeacherError
+from relayllm.relay.detokenizer import trace_of
+from relayllm.relay.options import Options
+from relayllm.relay.randomness import key_of
+from relayllm.relay.row import Row
+from relayllm.relay.teacher import TEACHER_SALT
+from relayllm.relay.trace import StopReason, Trace
+
+NEWS_SECONDS = 0.5
+
+
+class RemoteAlone:
+    """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
+
+    def __init__(self, url: str, tokenizer: Any, *, options: RemoteOptions | None = None) -> None:
+        self.tokenizer = tokenizer
+        self._remote = RemoteTeacher(url, tokenizer, options=options)
+        self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
+
+    def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
+                 progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:
+        """Write n completions of every prompt, `slots` at a time; what concerns calls is ignored.
+
+        Returns:
+            Traces, the n of the first prompt first.
+
+        Raises:
+            TeacherError: an answer failed twice, or the server failed so often in a row that it is not asked again.
+        """
+        chosen = Options(**options)
+        rows = [Row(encode_prompt(self.tokenizer, prompt), None, chosen, self._commands,
+                    key=key_of(seed, index, sample), seed=seed, index=index, sample=sample)
+                for index, prompt in enumerate(prompts) for sample in range(n)]
+        waiting, running, failed = deque(rows), dict[Row, Answer](), set[Row]()
+        try:
+            while waiting or running:
+                while waiting and len(running) < min(slots, self._remote.options.connections):
+                    row = waiting.popleft()
+                    running[row] = self._remote.ask(_question(row))
+                self._remote.wait(NEWS_SECONDS)
+                for row in [row for row, answer in running.items() if answer.done]:
+                    if fault := self._read(row, running.pop(row)):
+                        if row in failed or self._remote.circuit is not Circuit.CLOSED:
+                            raise _given_up(fault, rows) from fault
+                        failed.add(row)
+                        waiting.append(row)
+                    elif progress is not None:
+                        progress(sum(row.stop is not None for row in rows), len(rows))
+        finally:
+            for answer in running.values():
+                answer.cancel()
+        return [trace_of(self.tokenizer, row) for row in rows]
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._remote.close()
+
+    def _read(self, row: Row, answer: Answer) -> TeacherError | None:
+        """Write a whole answer into its row, or say why it is none."""
+        tokens = answer.take()
+        if answer.error is not None:
+            return answer.error
+        if not tokens and not answer.finished:
+            return TeacherError("the teacher answered nothing, and did not say that it was finished")
+        row.take_fresh()
+        for token in [*tokens, *([self.tokenizer.eos_token_id] if answer.finished else [])][:row.remaining]:
+            row.student_wrote(token, None, token == self.tokenizer.eos_token_id)
+        row.stop = row.stop or StopReason.TOKEN_BUDGET  # the server has a limit of its own
+        return None
+
+
+def _question(row: Row) -> Question:
+    options = row.options
+    return Question(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
+                    seed=key_of(row.key, TEACHER_SALT) >> 33)
+
+
+def _given_up(fault: TeacherError, rows: Sequence[Row]) -> TeacherError:
+    done = sum(row.stop is not None for row in rows)
+    return TeacherError(f"{fault}; {done} of {len(rows)} answers were there: see to the teacher's server, then run the "
+                        "stage again")

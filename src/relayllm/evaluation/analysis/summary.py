@@ -1,0 +1,74 @@
+"""Everything that was measured, in one dictionary: `summary.json`, whose shape is a contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from relayllm.evaluation.analysis.bias_curve import curve
+from relayllm.evaluation.analysis.comparisons import agreement, compare, gap, table
+from relayllm.evaluation.analysis.reward_hacking import health
+from relayllm.evaluation.analysis.scores import score
+from relayllm.evaluation.methods import is_trained
+from relayllm.evaluation.records import JUDGED
+from relayllm.files import written_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the numbers come from."""
+
+    profile: str
+    seed: int
+    git_commit: str
+    data_md5: str
+    seconds: Mapping[str, float]
+    """Stage -> wall clock of its last run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a method may spend on one answer."""
+
+    max_calls: int
+    max_call_tokens: int
+
+
+def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
+                  relay: str, dial: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Score, compare and check all methods of the records.
+
+    `relay` names the method whose gap and comparisons are reported, `dial` is what `read_dial` gives. The same records
+    and seed give the same summary.
+    """
+    scores = score(frame, draws=bootstrap, seed=origin.seed)
+    checks = health(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
+    methods = table(scores)
+    return {
+        "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
+        "gap_recovered": gap(scores, relay),
+        "methods": methods,
+        "comparisons": compare(scores, relay),
+        "dial": curve(methods, dial),
+        "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
+        "health": {name: checks[name] for name in scores},
+        "bootstrap": bootstrap,
+        "seconds": {name: round(float(value), 1) for name, value in sorted(origin.seconds.items())},
+    }
+
+
+def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
+    """Write the summary; methods and benchmarks keep the order of the tables."""
+    with written_whole(path) as part:
+        part.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def all_alarms(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(method, alarm) of the policies as they were trained: what follows a rule of ours is as it is."""
+    return [(name, alarm) for name, checks in summary["health"].items()
+            if is_trained(name) for alarm in checks["alarms"]]

@@ -1,0 +1,1 @@
+"""Versions of the packaged decoder: register, compare, judge, promote, watch."""

@@ -1,0 +1,109 @@
+"""Log a package to MLflow: a run under the pipeline's, and a model with parameters, scores and data set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from relayllm.packaging.folder import Package
+from relayllm.settings import Settings
+
+SCORES = ("accuracy", "call_ratio", "completion_tokens", "calls_per_answer")
+DATA = "data"
+"""The data set's name in MLflow, as in `data.dvc`."""
+
+
+def log_package(client: Any, package: Package, name: str, place: Settings) -> tuple[str, str]:
+    """Log a package as a model; returns the ids of model and run. The run stays open for its caller."""
+    from mlflow.entities import LoggedModelOutput
+
+    experiment = _experiment(client, place)
+    run = _open_run(client, package, experiment, place)
+    model = client.create_logged_model(experiment, name, run, package_tags(package), _params(place), "relay-decoder")
+    with tempfile.TemporaryDirectory() as folder:  # the copy in the store knows its id, for traces
+        marked = Path(folder) / "MLmodel"
+        shutil.copyfile(package.folder / "MLmodel", marked)
+        marked.write_text(marked.read_text(encoding="utf-8").replace(
+            "model_id: null", f"model_id: {model.model_id}\nrun_id: {run}"), encoding="utf-8")
+        client.log_model_artifacts(model.model_id, str(package.folder))
+        client.log_model_artifacts(model.model_id, folder)
+    client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
+    client.log_batch(run, metrics=metric_entries(scores(package), model.model_id, run, _digest(package)))
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id), str(run)
+
+
+def scores(package: Package) -> dict[str, float]:
+    """The numbers a version carries: those of every benchmark, and of their average."""
+    rows = {f"{name}/": score for name, score in package.metrics["benchmarks"].items()}
+    rows[""] = package.metrics["average"]
+    found = {f"{prefix}{key}": float(score[key]) for prefix, score in rows.items() for key in SCORES
+             if score.get(key) is not None}
+    gap = (package.record.get("gap_recovered") or {}).get("value")
+    return found if gap is None else {**found, "gap_recovered": float(gap)}
+
+
+def package_tags(package: Package) -> dict[str, str]:
+    """Where a package comes from, for runs, models and versions."""
+    names = {"method": "method", "profile": "profile", "git_commit": "git_commit", "data": "data_md5"}
+    return {tag: str(package.record.get(key) or "") for tag, key in names.items()}
+
+
+def metric_entries(values: Mapping[str, float], model: str, run: str, digest: str = "") -> list[Any]:
+    """MLflow's form of numbers that belong to a model, and to the data set when its digest is given."""
+    from mlflow.entities import Metric
+
+    name, now = DATA if digest else None, int(time.time() * 1000)
+    return [Metric(key, value, now, 0, model_id=model, dataset_name=name, dataset_digest=digest or None, run_id=run)
+            for key, value in values.items()]
+
+
+def _experiment(client: Any, place: Settings) -> str:
+    known = client.get_experiment_by_name(place.experiment)
+    return str(known.experiment_id if known else client.create_experiment(place.experiment, place.artifact_root))
+
+
+def _open_run(client: Any, package: Package, experiment: str, place: Settings) -> str:
+    """A run for the registration, under the pipeline's when that is in this store, with the data set as input."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    note = place.runs / "pipeline.json"
+    parent = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    lock = place.root / "dvc.lock"
+    tags = {**package_tags(package), "stage": "release",
+            "dvc_lock": hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""}
+    if parent.get("experiment_id") == experiment:
+        tags["mlflow.parentRunId"] = parent["run_id"]
+    run = str(client.create_run(experiment, tags=tags, run_name="release").info.run_id)
+    if _digest(package):
+        rows = json.dumps({"problems": {bench: len(rows) for bench, rows in package.outcomes().items()}})
+        data = Dataset(DATA, _digest(package), "dvc", json.dumps({"uri": "data.dvc"}), profile=rows)
+        client.log_inputs(run, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "evaluation")])])
+    return run
+
+
+def _digest(package: Package) -> str:
+    """The data set's DVC digest; MLflow takes 36 characters."""
+    return str(package.record.get("data_md5") or "").removesuffix(".dir")[:36]
+
+
+def _params(place: Settings) -> dict[str, str]:
+    import yaml
+
+    path = place.root / "params.yaml"
+    given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: str(value)[:500] for name, value in _flat(given)}
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in (values or {}).items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,98 @@
+"""Decide what becomes of a registered version: compare, judge, promote or hold: the steps of flow and commands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from relayllm.packaging.folder import open_package
+from relayllm.packaging.parity import Measured, measure
+from relayllm.registry.client import CHAMPION, Registry, Version
+from relayllm.registry.comparison import Comparison, Gate, Side, compare, judge
+from relayllm.registry.comparison_text import to_json, to_markdown
+from relayllm.registry.gates import RegistryConfig, load_gates
+from relayllm.settings import Settings, settings
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One version beside the champion, and whether it may take over."""
+
+    version: Version
+    comparison: Comparison
+    gates: tuple[Gate, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Every gate holds."""
+        return all(gate.holds for gate in self.gates)
+
+    @property
+    def reason(self) -> str:
+        """The gates that do not hold, or that all do."""
+        failed = "; ".join(f"{gate.name}: {gate.says}" for gate in self.gates if not gate.holds)
+        return failed or "every gate holds"
+
+
+def policy(place: Settings | None = None) -> RegistryConfig:
+    """The gates of this project."""
+    return load_gates((place or settings()).root / "mlflow" / "registry.yaml")
+
+
+def side(registry: Registry, version: Version) -> Side:
+    """A version as a comparison needs it."""
+    package = open_package(registry.fetch(version))
+    seconds = version.tags.get("seconds_per_answer")
+    return Side(version.label, package.metrics, package.outcomes(), str(package.record.get("data_md5") or ""),
+                str(package.record.get("git_commit") or ""), registry.params(version),
+                float(seconds) if seconds else None)
+
+
+def side_by_side(registry: Registry, old: Version | None, new: Version, config: RegistryConfig) -> Comparison:
+    """Two registered versions, lined up."""
+    return compare(side(registry, old) if old else None, side(registry, new), config.comparison)
+
+
+def examine(registry: Registry, version: Version, config: RegistryConfig) -> Verdict:
+    """Measure a version, compare it with the champion, judge, and write all of it on the version."""
+    measured = measure(registry.fetch(version), config.gates.latency.prompts)
+    return conclude(registry, version, config, measured)
+
+
+def conclude(registry: Registry, version: Version, config: RegistryConfig, measured: Measured) -> Verdict:
+    """Judge a version by what was measured, and write it on the version."""
+    registry.note(version, tags={"seconds_per_answer": f"{measured.seconds:.4f}",
+                                 "parity": f"{measured.same}/{measured.asked}"},
+                  metrics={"seconds_per_answer": measured.seconds, "parity": measured.same / max(1, measured.asked)})
+    version = registry.find(version.name, version.number)
+    champion = registry.champion(version.name)
+    old = None if champion is None or champion.number == version.number else champion
+    comparison = side_by_side(registry, old, version, config)
+    gates = judge(comparison, measured, config.gates) + _history(version)
+    text = to_markdown(comparison, gates)
+    registry.note(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
+                  tags={f"gate.{gate.name}": f"{'holds' if gate.holds else 'fails'}: {gate.says}" for gate in gates})
+    registry.describe(version, text)
+    return Verdict(version, comparison, gates)
+
+
+def _history(version: Version) -> tuple[Gate, ...]:
+    """What was rolled back comes back by hand only."""
+    if version.tags.get("status") != "rolled back":
+        return ()
+    return (Gate("history", False, f"it was rolled back: {version.tags.get('rolled_back_because', '')}"),)
+
+
+def settle_fate(registry: Registry, verdict: Verdict) -> Version:
+    """Promote when every gate holds; else leave it candidate, with the reason as a tag."""
+    if CHAMPION in verdict.version.aliases:
+        return verdict.version
+    if verdict.passes:
+        return registry.promote(verdict.version, verdict.reason)
+    return registry.hold(verdict.version, verdict.reason)
+
+
+def question(folder: Path) -> str:
+    """Something to ask a version: the first question it was packed with."""
+    return open_package(folder).parity[0].prompt

@@ -1,0 +1,151 @@
+"""The routes of the API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from relayllm.serving.api.completions import Answering, summary
+from relayllm.serving.api.jobs import Job, Jobs
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
+from relayllm.serving.api.responses import NOTHING, Json, chat_logprobs, finish_reason, text_logprobs, usage
+from relayllm.serving.api.streaming import EventStream, unless_gone
+from relayllm.serving.auth import Key
+from relayllm.serving.engine.requests import Broken, Piece
+from relayllm.serving.errors import ApiError, unavailable
+from relayllm.serving.metrics import Metrics
+from relayllm.serving.models.router import Fleet
+
+GONE = 499
+"""The client hung up before its answer; nobody reads this status but the metrics."""
+ERROR: Json = {"type": "object", "required": ["error"], "properties": {"error": {
+    "type": "object", "required": ["message", "type", "param", "code"], "properties": {
+        "message": {"type": "string"}, "type": {"type": "string"},
+        "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}}
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {"schema": ERROR}}} for status, text in {
+        400: "The request asks for something that cannot be", 401: "No valid API key", 404: "No such model",
+        413: "The body is too large", 422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
+        503: "No model is ready, or the decoder failed"}.items()}
+
+
+async def who(request: Request) -> Key:
+    """Whose key came with a request. A coroutine: a plain function would go through a thread and back."""
+    return request.app.state.keys.who(request.headers.get("authorization"))  # type: ignore[no-any-return]
+
+
+Asker = Annotated[Key, Depends(who)]
+
+
+def api(jobs: Jobs) -> APIRouter:
+    """The OpenAI-compatible routes."""
+    router = APIRouter(prefix="/v1")
+    answering, fleet = Answering(jobs), jobs.fleet
+
+    @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
+    async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
+        return await _answer(answering, request, body, key)
+
+    @router.post("/completions", summary="Continue a text", responses=FAULTS, response_model=None)
+    async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
+        return await _answer(answering, request, body, key)
+
+    @router.get("/models", summary="What is served", responses={401: FAULTS[401]})
+    async def models(key: Asker) -> Json:
+        return {"object": "list", "data": _models(fleet)}
+
+    @router.get("/models/{model}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
+    async def model(model: str, key: Asker) -> Json:
+        for entry in _models(fleet):
+            if entry["id"] == model:
+                return entry
+        raise ApiError(404, f"the model '{model[:100]}' is not served here", code="model_not_found", param="model")
+
+    return router
+
+
+def watch(fleet: Fleet, metrics: Metrics) -> APIRouter:
+    """Health, readiness and metrics."""
+    router = APIRouter()
+
+    @router.get("/health", summary="Whether the process is well", responses={503: FAULTS[503]})
+    async def health() -> Json:
+        if fleet.champion is not None and not fleet.champion.engine.alive and not fleet.draining:
+            raise unavailable("the engine has stopped: restart the server")
+        return {"status": "ok"}
+
+    @router.get("/ready", summary="Whether requests are answered", responses={503: FAULTS[503]})
+    async def ready() -> Json:
+        if not fleet.ready:
+            raise unavailable("no model is ready", seconds=5)
+        return {"status": "ready", "models": [{"name": served.name, "version": served.version, "alias": served.alias,
+                                               "withdrawn": served.withdrawn,
+                                               "waiting": served.engine.waiting, "running": served.engine.running}
+                                              for served in fleet.models]}
+
+    @router.get("/metrics", summary="For Prometheus", response_class=Response,
+                responses={200: {"content": {"text/plain": {}}}})
+    async def prometheus() -> Response:
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+async def _answer(answering: Answering, request: Request, body: AnyRequest, key: Key) -> Response:
+    job = await answering.begin(body, key)
+    if body.stream:
+        return EventStream(answering.chunks(job, body), lambda: answering.jobs.end(job))
+    try:
+        there, answer = await unless_gone(request, _whole(answering, job, body))
+        return Response(orjson.dumps(answer), media_type="application/json") if there else Response(status_code=GONE)
+    finally:
+        answering.jobs.end(job)
+
+
+async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
+    """The answer in one piece."""
+    traces = await answering.jobs.traces(job) if job.orders else []
+    if isinstance(body, ChatRequest):
+        choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
+    else:
+        choices = await _text_choices(answering, job, body, traces)
+    used = usage(traces, body.samples) if traces else {
+        "prompt_tokens": (count := sum(len(prompt.ids) for prompt in job.prompts)), "completion_tokens": 0,
+        "total_tokens": count}
+    return job.head.json(choices=choices, usage=used, relay=summary(job, traces))
+
+
+def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
+    logprobs = chat_logprobs(job.served.words.tokenizer, Piece.of_trace(trace)) if body.wants_logprobs else None
+    return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
+            "logprobs": logprobs, "finish_reason": finish_reason(trace)}
+
+
+async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
+    try:
+        scores = await answering.scores(job)
+    except Broken as error:
+        raise unavailable(str(error)) from error
+    choices: list[Json] = []
+    for index in range(len(job.prompts) * body.samples):
+        place = index // body.samples
+        trace = traces[index] if traces else None
+        text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
+        logprobs = text_logprobs(job.served.words.tokenizer, Piece.of_trace(trace) if trace else NOTHING,
+                                 scores[place] if scores else None) if body.wants_logprobs else None
+        choices.append({"index": index, "text": text, "logprobs": logprobs,
+                        "finish_reason": finish_reason(trace) if trace else "length"})
+    return choices
+
+
+def _models(fleet: Fleet) -> list[Json]:
+    if fleet.champion is None:
+        return []
+    rows = [(fleet.champion.name, fleet.champion)]
+    rows += [(f"{served.name}@{served.alias}", served) for served in fleet.models] if fleet.candidate else []
+    return [{"id": name, "object": "model", "created": served.created, "owned_by": "relayllm",
+             "version": served.version, "alias": served.alias, "max_model_len": served.decoder.context_length or None,
+             "teacher": served.decoder.teacher_name or None} for name, served in rows]

@@ -1,0 +1,136 @@
+"""What passes between HTTP and the engine: orders one way, news the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relayllm.relay.row import Row
+from relayllm.relay.scheduler import Request
+from relayllm.relay.trace import Author, Trace
+from relayllm.serving.auth import Allowance
+
+Top = tuple[tuple[int, float], ...]
+
+
+class Busy(Exception):
+    """The queue is full."""
+
+
+class Broken(Exception):
+    """The engine failed on this order, or does not run any more."""
+
+
+class Replaced(Broken):
+    """The engine takes no more orders because its model is being replaced; another one may."""
+
+    def __init__(self) -> None:
+        super().__init__("this model is being replaced")
+
+
+@dataclass(eq=False)
+class Order:
+    """One completion that an HTTP request waits for."""
+
+    request: Request
+    inbox: Inbox
+    index: int = 0
+    streamed: bool = False
+    timed: bool = False
+    """Note when the pen passes, for whoever draws it."""
+    created: float = field(default_factory=time.monotonic)
+    first: float = 0.0
+    """When a stream's first token came; 0 for others."""
+    ended: float = 0.0
+    marks: list[tuple[float, Author]] = field(default_factory=list)
+    """When the pen passed, and to whom."""
+    marked: int = 0
+    allowance: Allowance | None = None
+    """Where its teacher tokens come from, when they are limited."""
+    row: Row | None = None
+    """The completion while it is written; the engine's own, to read. Nothing is noted token by token."""
+    told: int = 0
+    """Tokens that the stream has heard of."""
+    handle: int | None = None
+
+    def settle(self) -> None:
+        """Let go what its last call took and did not use, and take no more."""
+        if self.allowance is not None:
+            self.allowance.close(0 if self.row is None else len(self.row.teacher_said))
+
+    def mark(self, authors: Sequence[Author], now: float) -> None:
+        """Note who has had the pen since the last look."""
+        for author in authors[self.marked:]:
+            if not self.marks or self.marks[-1][1] is not author:
+                self.marks.append((now, author))
+        self.marked = len(authors)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Tokens that a stream has not heard of yet, one entry per token in each."""
+
+    ids: Sequence[int]
+    authors: Sequence[Author]
+    logprobs: Sequence[float | None]
+    tops: Sequence[Top]
+    """Empty unless the request asks for the likeliest tokens."""
+
+    @classmethod
+    def of_row(cls, row: Row, start: int) -> Piece:
+        """What a running completion has from `start` on."""
+        return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
+
+    @classmethod
+    def of_trace(cls, trace: Trace, start: int = 0) -> Piece:
+        """What a finished completion has from `start` on."""
+        return cls(trace.token_ids[start:], trace.authors[start:], trace.logprobs[start:], trace.tops[start:])
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened to an order: more tokens, its end, or its failure."""
+
+    order: Order
+    piece: Piece | None = None
+    trace: Trace | None = None
+    error: Exception | None = None
+
+
+class Inbox:
+    """Where the orders of one HTTP request report to; for the event loop alone."""
+
+    def __init__(self) -> None:
+        self._news: list[News] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, news: News) -> None:
+        """Add news."""
+        self._news.append(news)
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+    async def take(self, seconds: float | None = None) -> list[News]:
+        """All the news there are; waits for some, and after so many seconds returns none.
+
+        `asyncio.wait_for` makes a task for every wait; a timer is a tenth of that.
+        """
+        if not self._news:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = None if seconds is None else loop.call_later(seconds, _wake, self._waiter)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        news, self._news = self._news, []
+        return news
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -1,0 +1,106 @@
+"""A share of the answers as MLflow traces: a span per segment, with its author, tokens, n and seconds."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from relayllm.relay.trace import Author, Trace
+from relayllm.serving.engine.requests import Order
+from relayllm.settings import Settings
+
+LOG = logging.getLogger("relayllm.serving")
+WAITING = 256
+"""Traces that wait to be written at most; more are dropped: watching must not slow the answers."""
+
+
+class Tracer:
+    """A watcher of the fleet that hands answers to a thread, which writes them to MLflow."""
+
+    def __init__(self, share: float, place: Settings, *, write: Callable[..., None] | None = None,
+                 chance: Callable[[], float] = random.random) -> None:
+        self._share, self._place, self._chance = share, place, chance
+        self._write = write or write_trace
+        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._run, name="tracer", daemon=True)
+        self._thread.start()
+
+    def __call__(self, served: Any, order: Order, trace: Trace, degraded: bool) -> None:
+        """Take an answer, or leave it."""
+        if self._chance() >= self._share:
+            return
+        offset = time.time() - time.monotonic()
+        try:
+            self._queue.put_nowait((served.name, served.version, served.alias, order, trace, degraded, offset))
+        except queue.Full:
+            LOG.warning("a trace was dropped: MLflow takes them slower than they come; lower --trace-share")
+
+    def close(self, seconds: float = 10.0) -> None:
+        """Write what waits."""
+        self._queue.put(None)
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            try:
+                self._write(self._place, *item)
+            except Exception as error:
+                LOG.warning("a trace was not written: %s", error)
+        _flush()
+
+
+def segments_with_times(order: Order, trace: Trace) -> list[dict[str, Any]]:
+    """The segments of an answer with begin and end, in seconds of the order's clock."""
+    begins = [order.created, *(at for at, _ in order.marks[1:])]
+    ends = [*begins[1:], order.ended]
+    calls = iter(trace.calls)
+    rows = []
+    for place, run in enumerate(trace.segments):
+        call = next(calls, None) if run.author is Author.COMMAND else None
+        rows.append({"author": run.author.value, "tokens": run.tokens,
+                     "text": trace.text[run.text_start:run.text_stop], "n": call.requested if call else None,
+                     "begin": begins[min(place, len(begins) - 1)], "end": ends[min(place, len(ends) - 1)]})
+    return rows
+
+
+def write_trace(place: Settings, name: str, version: str, alias: str, order: Order, trace: Trace, degraded: bool,
+                offset: float) -> None:
+    """One MLflow trace."""
+    import mlflow
+
+    mlflow.set_tracking_uri(place.tracking_uri)
+    if mlflow.get_experiment_by_name(place.experiment) is None:  # by itself it would keep files in ./mlruns
+        mlflow.create_experiment(place.experiment, place.artifact_root)
+    experiment = mlflow.set_experiment(place.experiment).experiment_id
+
+    def at(seconds: float) -> int:
+        return int((seconds + offset) * 1e9)
+
+    tags = {"model": name, "version": version, "alias": alias, "degraded": str(degraded).lower()}
+    root = mlflow.start_span_no_context("relay answer", span_type="LLM", start_time_ns=at(order.created), tags=tags,
+                                        inputs={"prompt_tokens": len(trace.prompt_ids)}, experiment_id=experiment)
+    for row in segments_with_times(order, trace):
+        span = mlflow.start_span_no_context(row["author"], parent_span=root, start_time_ns=at(row["begin"]),
+                                            attributes={"author": row["author"], "tokens": row["tokens"],
+                                                        "n": row["n"], "seconds": row["end"] - row["begin"]})
+        span.set_outputs(row["text"])
+        span.end(end_time_ns=at(row["end"]))
+    root.set_attributes({"call_ratio": trace.call_ratio, "stop_reason": trace.stop_reason.value,
+                         "ledger": asdict(trace.ledger), "calls": len(trace.calls), **tags})
+    root.set_outputs(trace.text)
+    root.end(end_time_ns=at(order.ended))
+
+
+def _flush() -> None:
+    """Wait for MLflow, which writes in a thread of its own."""
+    if "mlflow" in sys.modules:
+        with suppress(Exception):
+            sys.modules["mlflow"].flush_trace_async_logging()

@@ -1,0 +1,1 @@
+"""Which version answers: load it, route to it, follow the registry."""

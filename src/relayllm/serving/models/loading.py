@@ -1,0 +1,173 @@
+"""Find and load what is to be served: a registered version, a package folder, or a bare student."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relayllm.errors import ModelError, NoSuchVersion, RegistryError, RelayError
+from relayllm.files import write_json
+from relayllm.packaging.folder import RECORD, open_package
+from relayllm.relay.bias_curve import Dial
+from relayllm.relay.options import Options
+from relayllm.settings import Settings
+
+LOG = logging.getLogger("relayllm.serving")
+FALLBACK_NAME = "relay-decoder"
+NO_TEACHER = "none"
+PATIENCE = 30.0
+"""Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
+Load = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that can be loaded."""
+
+    name: str
+    version: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in memory, and how it decodes when a request does not say."""
+
+    found: Found
+    decoder: Any
+    defaults: Options
+    slots: int | None = None
+    dial: Dial | None = None
+
+
+def find(source: str, place: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> Found:
+    """Where a model lies. A version that was served before is found even when the registry is down.
+
+    Raises:
+        NoSuchVersion: the registry answers, and the alias or version is gone; the last good copy is forgotten.
+        RegistryError: the registry does not answer, and nothing of it was served from here before.
+        ModelError: the folder does not exist.
+    """
+    if not source.startswith("models:/"):
+        folder = Path(source)
+        if not folder.is_dir():
+            raise ModelError(f"there is no model at {folder}: give a folder, or a registered version such as "
+                             "models:/relay-decoder@champion (`make pipeline` promotes one)")
+        return Found(_name_of(folder), folder.resolve().name, folder)
+    note = place.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
+    try:
+        found = _in_time(lambda: _resolved(source, registry()), place, patience)
+    except NoSuchVersion:
+        note.unlink(missing_ok=True)
+        raise
+    except RegistryError as error:
+        return _last_good(source, note, error)
+    write_json(note, {"name": found.name, "version": found.version, "folder": str(found.folder)})
+    return found
+
+
+def load(found: Found, teacher: str | None = None, *, make: Load | None = None) -> Loaded:
+    """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
+
+    Raises:
+        ModelError: the folder is not whole, or is no relay decoder.
+    """
+    make = make or _decoder
+    if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
+        return Loaded(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options())
+    package = open_package(found.folder)
+    check_signature(found.folder)
+    source = package.teacher
+    address = None if teacher == NO_TEACHER else teacher or source.address(found.folder)
+    revision = source.revision if source.kind == "hub" and address == source.id else ""
+    decoder = make(package.student, address, teacher_revision=revision or None)
+    slots = int(package.decoding.get("slots") or 0) or None
+    return Loaded(found, decoder, defaults_of(package.decoding), slots, package.dial)
+
+
+def defaults_of(decoding: Mapping[str, Any]) -> Options:
+    """The package's own decoding as options."""
+    return Options(**{name: value for name, value in decoding.items() if name in Options.__dataclass_fields__})
+
+
+def check_signature(folder: Path) -> None:
+    """Refuse an MLflow model that takes or gives something else than a relay decoder does.
+
+    Raises:
+        ModelError: MLmodel is missing or unreadable, or its signature is another one.
+    """
+    path = folder / "MLmodel"
+    try:
+        signature = (yaml.safe_load(path.read_text(encoding="utf-8")) or {})["signature"]
+        takes = {column["name"] for column in json.loads(signature["inputs"])}
+        gives = {column["name"] for column in json.loads(signature["outputs"])}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ModelError(f"{path} says nothing readable about inputs and outputs ({type(error).__name__}): make the "
+                         "package again, `dvc repro -f package`") from error
+    missing = ({"prompt"} - takes) | ({"text", "call_ratio"} - gives)
+    if missing:
+        raise ModelError(f"{path}: the signature takes {sorted(takes)} and gives {sorted(gives)}, "
+                         f"without {', '.join(sorted(missing))}: this is another model; serve one that `relay package` "
+                         "wrote")
+
+
+def _resolved(source: str, registry: Any) -> Found:
+    version = registry.resolve(source)
+    return Found(version.name, str(version.number), registry.fetch(version))
+
+
+def _in_time(work: Callable[[], Found], place: Settings, patience: float) -> Found:
+    """Ask in a thread: MLflow tries for minutes to reach a store that is down, and a server should start."""
+    future: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="registry", daemon=True).start()
+    try:
+        return future.result(patience)
+    except TimeoutError as error:
+        raise RegistryError(f"the registry at {place.registry_uri} did not answer within {patience:g} s: check "
+                            "MLFLOW_TRACKING_URI, and that the server runs") from error
+    except RelayError:
+        raise
+    except Exception as error:  # what a store raises that cannot even be opened
+        raise RegistryError(f"the registry at {place.registry_uri} cannot be opened: {type(error).__name__}: "
+                            f"{str(error)[:200]}") from error
+
+
+def _last_good(source: str, note: Path, error: RegistryError) -> Found:
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        found = Found(known["name"], known["version"], Path(known["folder"]))
+    except (OSError, ValueError, KeyError):
+        raise error from None
+    if not found.folder.is_dir():
+        raise error
+    LOG.warning("%s; serving the last good copy of %s: version %s in %s", error, source, found.version, found.folder)
+    return found
+
+
+def _name_of(folder: Path) -> str:
+    try:
+        record = json.loads((folder / "artifacts" / RECORD).read_text(encoding="utf-8"))
+        return str(record.get("registered_name") or FALLBACK_NAME)
+    except (OSError, ValueError, AttributeError):
+        return FALLBACK_NAME
+
+
+def _decoder(student: Path, teacher: str | None, **options: Any) -> Any:
+    from relayllm import RelayDecoder
+
+    return RelayDecoder.from_pretrained(student, teacher, **options)

@@ -1,0 +1,146 @@
+"""The models that are served: the champion, and a candidate that gets a share of the requests."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from relayllm.relay.bias_curve import Dial
+from relayllm.relay.options import Options
+from relayllm.relay.trace import Trace
+from relayllm.serving.engine.engine_thread import Engine, engine_of
+from relayllm.serving.engine.prompts import Reader, Words
+from relayllm.serving.engine.requests import Order
+from relayllm.serving.errors import ApiError, unavailable
+from relayllm.serving.metrics import Metrics
+
+CHAMPION, CANDIDATE = "champion", "candidate"
+Watcher = Callable[["Served", Order, Trace, bool], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is decoded side by side, and how much may wait."""
+
+    slots: int
+    queue: int
+
+
+@dataclass(eq=False)
+class Served:
+    """One version of the model, at work."""
+
+    name: str
+    version: str
+    alias: str
+    decoder: Any
+    engine: Engine
+    reader: Reader
+    words: Words
+    defaults: Options = field(default_factory=Options)
+    created: int = field(default_factory=lambda: int(time.time()))
+    dial: Dial | None = None
+    withdrawn: bool = False
+    """The registry answers, and its alias is nobody's now."""
+
+    def close(self) -> None:
+        """Finish what runs, then end."""
+        self.engine.close()
+        self.reader.close()
+
+
+def is_degraded(order: Order, trace: Trace) -> bool:
+    """The teacher failed, or the key's budget ended before the answer did."""
+    return trace.degraded or (order.allowance is not None and order.allowance.short)
+
+
+class Fleet:
+    """Chooses who answers; counts what was answered."""
+
+    def __init__(self, metrics: Metrics, size: Size, *, share: float = 0.0, watchers: Iterable[Watcher] = (),
+                 chance: Callable[[], float] = random.random) -> None:
+        self.metrics, self.size, self.share = metrics, size, share
+        self._watchers, self._chance = tuple(watchers), chance
+        self.champion: Served | None = None
+        self.candidate: Served | None = None
+        self.draining = False
+
+    def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
+            dial: Dial | None = None) -> Served:
+        """Put a model to work under an alias; the one before finishes what it has."""
+        engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
+                           on_finished=lambda order, trace: self._finished(served, order, trace))
+        served = Served(name, version, alias, decoder, engine, Reader(decoder), Words.of(decoder), defaults, dial=dial)
+        engine.start(loop)
+        before = getattr(self, alias)
+        setattr(self, alias, served)
+        if before is not None:
+            before.close()
+        return served
+
+    def retire(self, alias: str) -> None:
+        """Take a model out of service; it finishes what it has."""
+        before = getattr(self, alias)
+        setattr(self, alias, None)
+        if before is not None:
+            before.close()
+
+    def pick(self, model: str | None) -> Served:
+        """Who answers a request for this model.
+
+        Raises:
+            ApiError: 404 for another model's name, 503 when nothing is ready.
+        """
+        if self.champion is None or self.draining or not self.champion.engine.alive:
+            raise unavailable("no model is ready: see /ready")
+        name, _, alias = (model or self.champion.name).partition("@")
+        if name != self.champion.name or alias not in ("", CHAMPION, CANDIDATE):
+            raise ApiError(404, f"the model '{model}' is not served here: '{self.champion.name}' is",
+                           code="model_not_found", param="model")
+        if alias == CANDIDATE and self.candidate is None:
+            raise ApiError(404, "no candidate is served now", code="model_not_found", param="model")
+        lucky = self.candidate is not None and not alias and self._chance() < self.share
+        chosen = self.candidate if alias == CANDIDATE or lucky else self.champion
+        return chosen if chosen is not None and chosen.engine.alive else self.champion
+
+    @property
+    def models(self) -> list[Served]:
+        """Those at work."""
+        return [served for served in (self.champion, self.candidate) if served is not None]
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody wants to see every answer."""
+        return bool(self._watchers)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self.champion is not None and self.champion.engine.alive and not self.draining
+
+    def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """Queue, slots and circuit, as they are now."""
+        for served in self.models:
+            which = {"version": served.version, "alias": served.alias}
+            yield "relay_queue_waiting", "Completions without a slot", which, served.engine.waiting
+            yield "relay_slots_running", "Completions in slots", which, served.engine.running
+            yield "relay_slots", "Slots", which, served.engine.slots
+            yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(served.decoder)
+
+    def _finished(self, served: Served, order: Order, trace: Trace) -> None:
+        degraded = is_degraded(order, trace)
+        self.metrics.count(trace, served.version, served.alias, first=order.first and order.first - order.created,
+                           total=order.ended - order.created, degraded=degraded)
+        for watch in self._watchers:
+            watch(served, order, trace, degraded)
+
+
+def teacher_up(decoder: Any) -> float:
+    """0 without a teacher, or while the circuit of a remote one is open."""
+    if decoder.teacher is None:
+        return 0.0
+    remote = getattr(decoder.teacher, "_remote", None)
+    return 0.0 if remote is not None and str(getattr(remote, "circuit", "")) == "open" else 1.0

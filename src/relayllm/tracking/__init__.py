@@ -1,0 +1,1 @@
+"""What a stage logs, and the process that writes it to MLflow."""

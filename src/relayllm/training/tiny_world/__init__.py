@@ -1,0 +1,1 @@
+"""The tiny world's base models, trained from scratch."""

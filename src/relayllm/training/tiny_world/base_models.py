@@ -1,0 +1,55 @@
+"""Train the tiny world's models side by side, a process and a thread each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from relayllm.config import TinyModel
+from relayllm.errors import TrainingError
+from relayllm.files import written_whole
+
+
+def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
+    """Write a model folder for each role; returns the seconds each took.
+
+    Raises:
+        TrainingError: one of the processes failed; what it printed says why.
+    """
+    context = multiprocessing.get_context("spawn")
+    workers = {role: context.Process(target=_train_one, args=(role, shape, folder), name=role)
+               for role, (shape, folder) in models.items()}
+    started = time.monotonic()
+    seconds: dict[str, float] = {}
+    for worker in workers.values():
+        worker.start()
+    try:
+        while len(seconds) < len(workers):
+            for role, worker in workers.items():
+                worker.join(0.1)
+                if worker.exitcode is not None:
+                    seconds.setdefault(role, time.monotonic() - started)
+                if worker.exitcode:
+                    raise TrainingError(f"training the tiny {role} ended with exit code {worker.exitcode}; see above")
+    finally:
+        for worker in workers.values():
+            worker.kill()
+    return seconds
+
+
+def _train_one(role: str, config: TinyModel, folder: Path) -> None:
+    import torch
+
+    from relayllm.problems.tiny_world.tokenizer import build_tokenizer
+    from relayllm.training.tiny_world.trainer import train
+
+    torch.set_num_threads(1)
+    tokenizer = build_tokenizer()
+    model = train(config, tokenizer, lambda line: print(f"{role}: {line}", flush=True))
+    with written_whole(folder) as part:
+        model.save_pretrained(part)
+        tokenizer.save_pretrained(part)
+    print(f"{role}: {model.num_parameters():,} parameters in {folder}", file=sys.stderr)

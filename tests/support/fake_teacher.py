@@ -1,0 +1,243 @@
+"""A teacher over HTTP for tests: the `/v1/completions` protocol in this process, with faults on demand.
+
+    with FakeTeacher(tokenizer, write=lambda prompt_ids: [5, 6, 7]) as server:
+        server.faults.append(Fault.cut(after=2))      # what the next completion suffers; then all is well again
+        RemoteTeacher(server.url, tokenizer)
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from typing import Any
+
+from relayllm.engines.openai.handshake import PROBE
+
+Write = Callable[[list[int]], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one completion."""
+
+    kind: str
+    after: int = 0
+    """Tokens that still come."""
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    said: str = ""
+
+    @classmethod
+    def refuse(cls, status: int, said: str = "no", **headers: str) -> Fault:
+        """Answer with a status."""
+        return cls("status", status=status, said=said, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    @classmethod
+    def cut(cls, after: int) -> Fault:
+        """Break the connection after some tokens."""
+        return cls("cut", after=after)
+
+    @classmethod
+    def stall(cls, after: int = 0) -> Fault:
+        """Fall silent after some tokens, until the server is closed or the client goes."""
+        return cls("stall", after=after)
+
+    @classmethod
+    def trickle(cls, after: int = 0) -> Fault:
+        """Keep the connection alive, but write no more."""
+        return cls("trickle", after=after)
+
+    @classmethod
+    def garbage(cls, said: str, after: int = 0) -> Fault:
+        """Send an event that is not one."""
+        return cls("garbage", after=after, said=said)
+
+
+class FakeTeacher:
+    """An OpenAI-compatible server whose model is a function from prompt ids to what it writes.
+
+    `speaks`: "ids" as vLLM does; "ids-without-answer" takes ids and tokenizes, but answers text; "text" knows no ids.
+    The model ends its text with the tokenizer's end token, or never.
+    """
+
+    def __init__(self, tokenizer: Any, write: Write, *, model: str = "big", speaks: str = "ids", key: str | None = None,
+                 context: int = 4096) -> None:
+        self.tokenizer, self.write, self.model, self.speaks, self.key = tokenizer, write, model, speaks, key
+        self.context = context
+        self.faults: deque[Fault] = deque()
+        self.always: Fault | None = None
+        """A fault that every completion suffers."""
+        self.token_seconds = 0.0
+        self.bodies: list[dict[str, Any]] = []
+        """Completions asked for, in order."""
+        self.connections = 0
+        self.abandoned = threading.Event()
+        """A client went away in the middle of an answer."""
+        self.closing = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        """Completions asked for by rows: the client's one-token trial at the first meeting left out."""
+        return [body for body in self.bodies if not self.is_trial(body)]
+
+    def is_trial(self, body: dict[str, Any]) -> bool:
+        """Whether this is the trial."""
+        return body["prompt"] == self.tokenizer.encode(PROBE, add_special_tokens=False)[:8]
+
+    def __enter__(self) -> FakeTeacher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def continuation(self, body: dict[str, Any]) -> tuple[list[int], str]:
+        """What the model writes, and why it stops."""
+        prompt = body["prompt"]
+        ids = prompt if isinstance(prompt, list) else self.tokenizer.encode(prompt, add_special_tokens=False)
+        written = list(islice([ids[0]] if self.is_trial(body) else self.write(list(ids)), body["max_tokens"]))
+        end = self.tokenizer.eos_token_id
+        if end in written:
+            return written[:written.index(end) + 1], "stop"
+        return written, "length"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is part of the game."""
+
+
+def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            teacher.connections += 1
+            super().setup()
+
+        def do_GET(self) -> None:
+            models = [{"id": teacher.model, "object": "model", "max_model_len": teacher.context}]
+            if self._admitted():
+                self._json(200, {"object": "list", "data": models})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if not self._admitted():
+                return
+            if self.path == "/tokenize" and teacher.speaks != "text":
+                ids = teacher.tokenizer.encode(body["prompt"], add_special_tokens=False)
+                self._json(200, {"tokens": ids, "count": len(ids), "max_model_len": teacher.context})
+            elif self.path == "/v1/completions":
+                teacher.bodies.append(body)
+                self._complete(body)
+            else:
+                self._json(404, {"detail": "Not Found"})
+
+        def _complete(self, body: dict[str, Any]) -> None:
+            fault = None if teacher.is_trial(body) else teacher.faults.popleft() if teacher.faults else teacher.always
+            if body["model"] != teacher.model:
+                return self._fail(404, f"The model `{body['model']}` does not exist.")
+            if len(body["prompt"]) + body["max_tokens"] > teacher.context:
+                return self._fail(400, f"This model's maximum context length is {teacher.context} tokens.")
+            if fault is not None and fault.kind == "status":
+                return self._fail(fault.status, fault.said, fault.headers)
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("transfer-encoding", "chunked")
+            self.end_headers()
+            try:
+                self._stream(body, fault)
+            except OSError:
+                teacher.abandoned.set()
+                self.close_connection = True
+            return None
+
+        def _stream(self, body: dict[str, Any], fault: Fault | None) -> None:
+            ids, reason = teacher.continuation(body)
+            for index, token in enumerate(ids):
+                if fault is not None and index == fault.after:
+                    return self._suffer(fault)
+                time.sleep(teacher.token_seconds)
+                last = index == len(ids) - 1
+                self._event(body, {"choices": [self._choice(body, token, reason if last else None)]})
+            if fault is not None:  # it strikes after the last token
+                return self._suffer(fault)
+            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {"cached_tokens": 3}}
+            self._event(body, {"choices": [], "usage": usage})
+            self._chunk(b"data: [DONE]\n\n")
+            return self._chunk(b"")
+
+        def _choice(self, body: dict[str, Any], token: int, reason: str | None) -> dict[str, Any]:
+            ended = token == teacher.tokenizer.eos_token_id
+            choice = {"index": 0, "text": "" if ended else teacher.tokenizer.decode([token]), "finish_reason": reason}
+            if teacher.speaks == "ids" and body.get("return_token_ids"):
+                choice["token_ids"] = [token]
+            return choice
+
+        def _suffer(self, fault: Fault) -> None:
+            self.close_connection = True
+            if fault.kind == "garbage":
+                self._chunk(f"data: {fault.said}\n\n".encode())
+                self._chunk(b"")
+            while fault.kind in ("stall", "trickle") and not teacher.closing.wait(0.02):
+                if self._client_gone():
+                    raise BrokenPipeError
+                if fault.kind == "trickle":
+                    self._chunk(b": still here\n\n")
+
+        def _client_gone(self) -> bool:
+            try:
+                return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+            except BlockingIOError:
+                return False
+
+        def _event(self, body: dict[str, Any], event: dict[str, Any]) -> None:
+            self._chunk(f"data: {json.dumps({'id': 'cmpl-1', 'model': teacher.model, **event})}\n\n".encode())
+
+        def _chunk(self, data: bytes) -> None:
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+
+        def _admitted(self) -> bool:
+            if teacher.key is None or self.headers["authorization"] == f"Bearer {teacher.key}":
+                return True
+            self._fail(401, "Unauthorized")
+            return False
+
+        def _fail(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
+            self._json(status, {"error": {"message": said, "code": status}}, headers)
+
+        def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+            content = json.dumps(value).encode()
+            self.send_response(status)
+            for name, text in {"content-type": "application/json", "content-length": str(len(content)),
+                               **(headers or {})}.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Silent."""
+
+    return Handler

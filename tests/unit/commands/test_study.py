@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from relayllm.commands.study import PART, environment, seeded, steps
+from relayllm.evaluation.report.study_report import MARK, write_results
+from relayllm.settings import settings
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_seeded_moves_every_seed_but_the_data_s(tmp_path: Path):
+    first = seeded(ROOT / "params/study.yaml", tmp_path / "0.yaml", 0)
+    third = seeded(ROOT / "params/study.yaml", tmp_path / "2.yaml", 2)
+    assert third.grpo.seed == first.grpo.seed + 200
+    assert third.base_models.student.seed == first.base_models.student.seed + 200
+    assert third.ingest == first.ingest
+
+
+def test_steps_cover_every_run_and_the_unfiltered_one_reads_as_many_problems_unfiltered(tmp_path: Path):
+    params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0)
+    planned = list(steps(params, tmp_path))
+    trained = {step.words[step.words.index("--run") + 1]: step for step in planned if step.words[0] == "grpo"}
+    assert set(trained) == set(params.grpo.runs)
+    for name, step in trained.items():
+        problems = step.words[step.words.index("--problems") + 1]
+        assert ("unfiltered" in problems) == (name == PART)
+    off = next(step for step in planned if "filter" in step.words and "--params" in step.words)
+    other = seeded(ROOT / "params/study.yaml", tmp_path / "unfiltered.yaml", 0, filtered=False)
+    assert off.words[off.words.index("--params") + 1] == str(tmp_path / "unfiltered.yaml")
+    assert off.outputs[0] == Path(trained[PART].words[trained[PART].words.index("--problems") + 1])
+    assert other.filter == params.filter.model_copy(update={"enabled": False})
+
+
+def test_evaluation_is_given_the_other_teachers_that_base_models_makes(tmp_path: Path):
+    params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0)
+    planned = {step.words[0]: step for step in steps(params, tmp_path)}
+    words = [planned[name].words for name in ("base-models", "evaluate")]
+    made, given = (row[row.index("--others") + 1] for row in words)
+    assert made == given
+    assert Path(made) in planned["base-models"].outputs
+
+
+def test_seeds_that_run_side_by_side_share_the_store_and_no_checkpoint(tmp_path: Path):
+    here, places = settings(), []
+    for seed in (0, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(tmp_path / f"seed-{seed}").items():
+                patch.setenv(name, value)
+            places.append(settings())
+    assert len({here.runs, *(place.runs for place in places)}) == 3
+    assert {place.tracking_uri for place in places} == {here.tracking_uri}
+
+
+def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
+    step = next(iter(steps(seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0), tmp_path)))
+    assert not step.done
+    step.outputs[0].parent.mkdir()
+    step.outputs[0].touch()
+    assert step.done
+
+
+def summary(accuracy: float, *others: str):
+    score = {"accuracy": accuracy, "call_ratio": 0.03, "calls_per_answer": 1.0, "completion_tokens": 80.0}
+    return {"methods": {name: {"average": score} for name in ("relay", *others)},
+            "health": {name: {"mean_n": 4 + accuracy, "alarms": [f"{name} shouts"]} for name in ("relay", *others)},
+            "comparisons": {"against": {name: {"difference": accuracy - 1, "ci": [-0.25, 0.3]} for name in others}},
+            "gap_recovered": {"value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
+
+
+def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Path):
+    results = tmp_path / "docs/results.md"
+    results.parent.mkdir()
+    results.write_text(f"# Results\n\nSeen by hand.\n\n{MARK}\nold")
+    for seed, found in enumerate((summary(0.9, "grpo", "no-bonus"), summary(0.8, "grpo"))):
+        report = tmp_path / f"study/seed-{seed}/report/summary.json"
+        report.parent.mkdir(parents=True)
+        report.write_text(json.dumps(found))
+    write_results(tmp_path / "study", results)
+    text = results.read_text()
+    assert "Seen by hand." in text
+    assert "old" not in text
+    assert "| relay | 2 | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 4.8 ± 0.1 | 80.0 ± 0.0 |" in text
+    assert "| no-bonus | 1 | 90.0 | 3.00 | 1.00 | 4.9 | 80.0 |" in text
+    assert "| against | seed 0 | seed 1 |" in text
+    assert "| grpo | -10.0 [-25, 30] | -20.0 [-25, 30] |" in text
+    assert "| no-bonus | -10.0 [-25, 30] |  |" in text
+    assert "- seed 0, no-bonus: no-bonus shouts" in text
+    assert "| gap recovered | 90.0 [85, 95] | 80.0 [75, 85] |" in text

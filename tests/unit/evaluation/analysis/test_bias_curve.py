@@ -1,0 +1,67 @@
+"""The dial's curve, from what was found to the summary."""
+
+from __future__ import annotations
+
+import pytest
+
+from relayllm.errors import DataError
+from relayllm.evaluation.analysis.bias_curve import FILE, curve, read_dial, write_dial
+from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
+from relayllm.evaluation.report.markdown import markdown
+from relayllm.evaluation.report.plots import pareto
+from relayllm.evaluation.report.render import Material, html
+from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    write_dial(folder, "relay-difficulty", {"dial-2x": 12.5, "dial-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
+    return read_dial(folder)
+
+
+@pytest.fixture(scope="module")
+def summary(found):
+    import pandas as pd
+
+    dialled = [row for name in ("dial-0.5x", "dial-2x")
+               for row in make_records(name, problems=20, plan=PLAN["relay-simple"])]
+    frame = pd.concat([make_frame(("base", "relay-difficulty", "teacher"), problems=20),
+                       pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in dialled])])
+    return build_summary(frame, Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=50,
+                         relay="relay-difficulty", dial=found)
+
+
+def test_what_was_found_is_read_as_it_was_written(found):
+    assert found["biases"] == {"dial-2x": 12.5, "dial-0.5x": -11.25}
+    assert found["training"] == [{"call_bias": -11.25, "call_ratio": 0.02}, {"call_bias": 0.0, "call_ratio": 0.04}]
+
+
+def test_curve_goes_from_the_lowest_bias_to_the_highest_through_the_policy_itself(summary):
+    points = summary["dial"]["points"]
+    assert [(point["method"], point["call_bias"]) for point in points] == [
+        ("dial-0.5x", -11.25), ("relay-difficulty", 0.0), ("dial-2x", 12.5)]
+    own = summary["methods"]["relay-difficulty"]["average"]
+    assert (points[1]["accuracy"], points[1]["call_ratio"]) == (own["accuracy"], own["call_ratio"])
+
+
+def test_both_reports_show_the_curve(summary):
+    assert "| dial-0.5x | -11.25 |" in markdown(summary, Material({}))
+    assert "<td>-11.25</td>" in html(summary, Material({}))
+
+
+def test_pareto_joins_the_points_of_the_dial(summary):
+    line = next(line for line in pareto(summary).axes[0].lines if list(line.get_ydata()) == [
+        point["accuracy"] for point in summary["dial"]["points"]])
+    assert list(line.get_xdata()) == [point["call_ratio"] for point in summary["dial"]["points"]]
+
+
+def test_without_a_dial_there_is_no_curve(tmp_path):
+    assert read_dial(tmp_path) is None
+    assert curve({}, None) is None
+
+
+def test_damaged_file_is_named(tmp_path):
+    (tmp_path / FILE).write_text("{}")
+    with pytest.raises(DataError, match=r"dial\.json.*dvc repro"):
+        read_dial(tmp_path)

@@ -1,0 +1,74 @@
+"""What goes into a package."""
+
+import pandas as pd
+import pytest
+from tests.unit.serving.test_pyfunc import FakeDecoder
+
+from relayllm.config import Decoding, PackageConfig
+from relayllm.errors import ConfigError, DataError
+from relayllm.packaging.folder import ParityCase, TeacherSource
+from relayllm.packaging.parity import parity_cases, same_as_evaluated
+from relayllm.packaging.write import package_record, pins, read_outcomes
+from tests.support.small_packages import DECODING, score
+
+
+def records(*rows):
+    columns = ["benchmark", "problem_id", "sample", "correct", "teacher_tokens", "completion_tokens", "question",
+               "gold", "text"]
+    return pd.DataFrame([[*row, "How many?", "4", "ab"] for row in rows], columns=columns)
+
+
+ROWS = records(("pens", "p0", 0, True, 2, 40), ("pens", "p1", 0, False, 0, 20), ("pens", "p2", 0, True, 0, 20),
+               ("boxes", "b0", 0, True, 1, 10), ("boxes", "b0", 1, False, 3, 30))
+
+
+def test_read_outcomes_averages_samples():
+    found = read_outcomes(ROWS)
+    assert found["boxes"]["b0"] == (0.5, 2.0, 20.0)
+    assert list(found["pens"]) == ["p0", "p1", "p2"]
+
+
+def test_parity_cases_go_round_the_benchmarks_and_are_greedy():
+    decoder = FakeDecoder()
+    cases = parity_cases(ROWS, 3, decoder, {**DECODING, "temperature": 1.0, "teacher_temperature": 0.7})
+    assert [case.problem_id for case in cases] == ["p0", "b0", "p1"]
+    assert (decoder.options["temperature"], decoder.options["teacher_temperature"]) == (0.0, 0.0)
+    assert cases[0].token_ids == (5, 6, 7, 8)
+
+
+def test_parity_cases_without_records_says_so():
+    with pytest.raises(DataError, match="empty"):
+        parity_cases(ROWS.head(0), 3, FakeDecoder(), DECODING)
+
+
+def test_same_as_evaluated_looks_at_greedy_benchmarks_only():
+    cases = [ParityCase("pens", "p0", "", "ab", ()), ParityCase("pens", "p1", "", "other", ()),
+             ParityCase("boxes", "b0", "", "other", ())]
+    assert same_as_evaluated(ROWS, cases) == [True, False]
+
+
+def test_package_record_of_a_method_nobody_evaluated_names_those_there_are():
+    config = PackageConfig(method="relay-simple", registered_name="relay-decoder", teacher="embedded",
+                           decoding=Decoding.model_validate(DECODING))
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "dial": None}
+    with pytest.raises(ConfigError, match="relay-difficulty"):
+        package_record(config, summary, TeacherSource("embedded"), [])
+
+
+def test_package_record_ships_the_dial_of_its_own_policy_and_where_it_stands():
+    config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
+                           decoding=Decoding.model_validate(DECODING))
+    curve = {"relay": "relay-difficulty", "points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "dial": curve}
+    record = package_record(config, summary, TeacherSource("embedded"), [])
+    assert record["dial"] == {"points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}
+    assert record["decoding"]["call_bias"] == 0.0
+    other = package_record(config, {**summary, "dial": {**curve, "relay": "grpo"}}, TeacherSource("embedded"), [])
+    assert other["dial"] is None
+
+
+def test_pins_are_exact_and_names_are_normalised(tmp_path):
+    (tmp_path / "c.txt").write_text("PyYAML==6.0\nscikit_learn==1.0\n# note\n")
+    assert pins(tmp_path / "c.txt", ["pyyaml", "scikit-learn"]) == ["PyYAML==6.0", "scikit_learn==1.0"]
+    with pytest.raises(ConfigError, match="torch"):
+        pins(tmp_path / "c.txt", ["torch"])

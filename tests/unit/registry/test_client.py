@@ -1,0 +1,143 @@
+"""Versions and aliases, on a real SQLite registry."""
+
+import fcntl
+import json
+from dataclasses import replace
+
+import pytest
+
+from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
+from relayllm.registry.client import Registry
+from relayllm.settings import settings
+from relayllm.tracking.run import settle
+from tests.support.small_packages import DATA, hollow_package
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("project")
+    (root / "params.yaml").write_text("profile: tiny\ngrpo: {kl: 0.03}\n")
+    store = f"sqlite:///{root}/mlflow.db"
+    return replace(settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
+
+
+@pytest.fixture(scope="module")
+def registry(place):
+    return Registry(place)
+
+
+@pytest.fixture
+def name(request):
+    return request.node.name.replace("[", "-").rstrip("]")[:60]
+
+
+def make(registry, folder, name, right=5):
+    return registry.register(hollow_package(folder / f"p{right}", right, registered_name=name))
+
+
+def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_path):
+    version = make(registry, tmp_path, name)
+    model = registry._client.get_logged_model(version.model_id)
+    found = {(metric.key, metric.value, metric.dataset_digest) for metric in model.metrics}
+    assert ("pens/accuracy", 0.5, DATA) in found
+    assert ("accuracy", 0.5, DATA) in found
+    assert registry.params(version)["grpo.kl"] == "0.03"
+    run = registry._client.get_run(version.run_id)
+    assert [given.dataset.digest for given in run.inputs.dataset_inputs] == [DATA]
+
+
+def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path):
+    first = make(registry, tmp_path, name, 4)
+    number = registry._client.get_run(first.run_id).info.experiment_id
+    place.runs.mkdir(exist_ok=True)
+    note = place.runs / "pipeline.json"
+    note.write_text(json.dumps({"run_id": "parent", "experiment_id": number}))
+    try:
+        version = make(registry, tmp_path, name, 5)
+    finally:
+        note.unlink()
+    assert registry._client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == "parent"
+
+
+def test_register_same_package_twice_is_one_version(registry, name, tmp_path):
+    first = make(registry, tmp_path, name)
+    assert registry.register(tmp_path / "p5").number == first.number
+    assert [version.number for version in registry.versions(name)] == [1]
+
+
+def test_register_half_a_package_is_refused(registry, name, tmp_path):
+    folder = hollow_package(tmp_path / "p", registered_name=name)
+    (folder / "artifacts/student/model.safetensors").unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        registry.register(folder)
+
+
+def test_champion_before_any_promotion_is_none(registry, name, tmp_path):
+    make(registry, tmp_path, name)
+    assert registry.champion(name) is None
+
+
+def test_promote_then_rollback_gives_the_alias_back(registry, name, tmp_path):
+    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+    registry.promote(first, "first")
+    registry.promote(second, "better")
+    assert registry.champion(name).number == 2
+    assert registry.rollback(name, "drift").number == 1
+    assert registry.champion(name).number == 1
+    assert registry.find(name, 2).tags["rolled_back_because"] == "drift"
+
+
+def test_rollback_of_the_first_champion_leaves_none(registry, name, tmp_path):
+    registry.promote(make(registry, tmp_path, name), "first")
+    assert registry.rollback(name, "broken") is None
+    assert registry.champion(name) is None
+    with pytest.raises(RegistryError, match="nothing to roll back"):
+        registry.rollback(name, "again")
+
+
+def test_hold_keeps_the_reason_and_promote_clears_candidate(registry, name, tmp_path):
+    held = registry.hold(make(registry, tmp_path, name), "latency: slow")
+    assert held.aliases == ("candidate",)
+    assert held.tags["held_because"] == "latency: slow"
+    assert registry.promote(held, "forced").aliases == ("champion",)
+
+
+def test_promote_of_a_version_read_before_it_was_held_clears_candidate(registry, name, tmp_path):
+    early = make(registry, tmp_path, name)
+    registry.hold(early, "not yet")
+    assert registry.promote(early, "now").aliases == ("champion",)
+
+
+def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
+    make(registry, tmp_path, name)
+    with pytest.raises(NoSuchVersion, match="only 1"):
+        registry.find(name, "champion")
+
+
+def test_resolve_reads_alias_and_number(registry, name, tmp_path):
+    registry.promote(make(registry, tmp_path, name), "first")
+    assert registry.resolve(f"models:/{name}@champion").number == registry.resolve(f"models:/{name}/1").number == 1
+    with pytest.raises(ConfigError, match="ALIAS"):
+        registry.resolve(name)
+
+
+def test_fetch_gives_the_packages_files(registry, name, tmp_path):
+    version = make(registry, tmp_path, name)
+    folder = registry.fetch(version)
+    assert (folder / "artifacts/relay.json").read_bytes() == (tmp_path / "p5/artifacts/relay.json").read_bytes()
+    assert version.model_id in (folder / "MLmodel").read_text()
+
+
+def test_note_writes_tags_numbers_and_files(registry, name, tmp_path):
+    version = make(registry, tmp_path, name)
+    registry.note(version, tags={"a": "b"}, metrics={"seconds": 2.0}, files={"comparison.md": "# text"})
+    assert registry.find(name, 1).tags["a"] == "b"
+    assert registry._client.get_run(version.run_id).data.metrics["seconds"] == 2.0
+
+
+def test_settle_waits_for_the_writers(place):
+    assert settle(place, seconds=0.0)
+    with (place.runs / "tracking.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        assert not settle(place, seconds=0.2)
+    assert settle(place, seconds=0.0)

@@ -1,0 +1,74 @@
+"""Answers as MLflow traces."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from relayllm.relay.options import Options
+from relayllm.serving.engine.requests import Inbox, Order
+from relayllm.serving.engine.tracing import Tracer, segments_with_times
+from relayllm.settings import settings
+from tests.support.fakes_serving import eventually, scripted_decoder
+
+
+@pytest.fixture(scope="module")
+def finished():
+    decoder = scripted_decoder()
+    session = decoder.session(1)
+    order = Order(decoder.request("x", Options(max_new_tokens=60)), Inbox())
+    handle = session.submit(order.request)
+    done = []
+    while session.busy:
+        done += session.step()
+        row = session.row(handle)
+        order.mark(row.authors if row else done[0].trace.authors, time.monotonic())
+    order.ended = order.marks[-1][0] + 1.0
+    return order, done[0].trace
+
+
+class Served:
+    name, version, alias = "relay-decoder", "4", "champion"
+
+
+def test_segments_follow_each_other_in_time(finished):
+    rows = segments_with_times(*finished)
+    assert [row["author"] for row in rows] == ["student", "command", "teacher", "student", "command", "teacher",
+                                              "student"]
+    assert [row["n"] for row in rows if row["author"] == "command"] == [2, 2]
+    times = [time for row in rows for time in (row["begin"], row["end"])]
+    assert times == sorted(times)
+    assert "".join(row["text"] for row in rows) == finished[1].text
+
+
+@pytest.mark.parametrize(("share", "written"), [(0.0, 0), (0.5, 2), (1.0, 4)])
+def test_tracer_writes_its_share(finished, share, written):
+    chances = iter([0.1, 0.6, 0.2, 0.9])
+    seen = []
+    tracer = Tracer(share, settings(), write=lambda *item: seen.append(item), chance=lambda: next(chances))
+    for _ in range(4):
+        tracer(Served, *finished, False)
+    tracer.close()
+    assert len(seen) == written
+
+
+@pytest.mark.slow
+def test_trace_is_in_mlflow_with_a_span_per_segment(finished, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    place = replace(settings(), root=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/m.db", experiment="traces")
+    tracer = Tracer(1.0, place)
+    tracer(Served, *finished, True)
+    tracer.close(60)
+    experiment = mlflow.get_experiment_by_name("traces").experiment_id
+
+    def found():
+        return mlflow.search_traces(locations=[experiment], return_type="list")
+
+    assert eventually(lambda: any("degraded" in trace.info.tags for trace in found()), 20)
+    trace = found()[0]
+    assert trace.info.tags["degraded"] == "true"
+    names = [span.name for span in trace.data.spans]
+    assert names[0] == "relay answer"
+    assert names.count("teacher") == 2

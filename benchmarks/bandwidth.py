@@ -15,7 +15,7 @@ from benchmarks.work import FIRST_WORD
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.local import LocalEngine
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 
 COPIED = 1 << 28
 """Bytes: more than any processor's cache."""
@@ -82,4 +82,4 @@ def _take_turns(model: Any, size: Size, words: int) -> dict[str, list[Took]]:
 
 
 def _step(engine: LocalEngine, rows: Sequence[int], fresh: Sequence[list[int]]) -> list[int]:
-    return engine.say([Ask(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)]).tokens
+    return engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)]).tokens

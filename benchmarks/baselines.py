@@ -11,7 +11,7 @@ import torch
 from benchmarks.work import Work
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask, Engine
+from relayllm.relay.engine import Engine, StepInput
 
 
 def generate(model: Any, prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> list[list[int]]:
@@ -61,7 +61,7 @@ def _student_turn(engine: Engine, rows: list[_Row]) -> None:
     fresh = {id(row): (engine.open(), list(row.student)) for row in rows if not row.wants_call()}
     writing = [row for row in rows if id(row) in fresh]
     while writing:
-        said = engine.say([Ask(*fresh[id(row)], ALL_DIGITS) for row in writing])
+        said = engine.say([StepInput(*fresh[id(row)], ALL_DIGITS) for row in writing])
         for row, token in zip(writing, said.tokens, strict=True):
             handle = fresh[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]
@@ -76,7 +76,7 @@ def _teacher_turn(engine: Engine, rows: list[_Row]) -> None:
     fresh = {id(row): (engine.open(), list(row.teacher)) for row in rows}
     serving = {id(row): row.calls.pop(0)[1] for row in rows}
     while rows:
-        said = engine.say([Ask(*fresh[id(row)], ALL_DIGITS) for row in rows])
+        said = engine.say([StepInput(*fresh[id(row)], ALL_DIGITS) for row in rows])
         for row, token in zip(rows, said.tokens, strict=True):
             handle = fresh[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]

@@ -16,7 +16,7 @@ from benchmarks.work import Work, check, draw, relay
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.scheduler import Event, Request
+from relayllm.relay.scheduler import Event, GenerationRequest
 from relayllm.relay.trace import Author
 
 
@@ -124,7 +124,7 @@ def _call_seconds(decoder: RelayDecoder, position: int, calls: int, words: int, 
         at.append((time.perf_counter(), event.author))
 
     session = decoder.session(1)
-    session.submit(Request(work.prompts[0], Options(max_new_tokens=calls * every, max_calls=calls,
+    session.submit(GenerationRequest(work.prompts[0], Options(max_new_tokens=calls * every, max_calls=calls,
                                                     policy=Scripted(script=script))), note)
     while session.busy:
         session.step()

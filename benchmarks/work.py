@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.scheduler import Request
+from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.trace import Trace
 
 FIRST_WORD = 12
@@ -62,7 +62,7 @@ def relay(decoder: RelayDecoder, work: Work, *, slots: int | None = None) -> lis
     most = max(map(len, work.calls))
     for row, (prompt, length) in enumerate(zip(work.prompts, work.lengths, strict=True)):
         options = Options(max_new_tokens=length, max_calls=most, policy=policy)
-        session.submit(Request(prompt, options, row=row))
+        session.submit(GenerationRequest(prompt, options, row=row))
     decoder.student.reserve(slots or len(work.prompts), longest(work))
     if most and decoder.teacher is not None:
         decoder.teacher.reserve(slots or len(work.prompts), longest(work))

@@ -22,7 +22,7 @@ from relayllm.errors import RegistryError, ServingError
 from relayllm.packaging.folder import open_package
 from relayllm.registry import monitoring, release
 from relayllm.registry.client import CHAMPION, Registry, Version
-from relayllm.registry.comparison import Gate
+from relayllm.registry.comparison import GateResult
 from relayllm.settings import quiet, settings
 
 
@@ -42,7 +42,7 @@ def ask(url: str, version: Version, count: int, seed: int) -> list[monitoring.Ob
 
 
 @task(tags=["monitor"], cache_policy=NO_CACHE)
-def judge(version: Version, seen: list[monitoring.Observation]) -> tuple[Gate, ...]:
+def judge(version: Version, seen: list[monitoring.Observation]) -> tuple[GateResult, ...]:
     """Hold what was seen to the version's record, and write it on the version."""
     outcomes = open_package(Registry().fetch(version)).outcomes()
     found = monitoring.drift(seen, outcomes, release.policy().monitor)
@@ -83,7 +83,7 @@ def monitor(url: str | None = None, name: str = "relay-decoder", problems: int |
     return conclude(version, found, act or setting.act, roll_back)
 
 
-def conclude(version: Version, found: Sequence[Gate], act: str,
+def conclude(version: Version, found: Sequence[GateResult], act: str,
              give_back: Callable[[Version, str], Version | None]) -> State[Any]:
     """The state the run ends in; gives the alias back when that is the setting."""
     faults = "; ".join(f"{gate.name}: {gate.says}" for gate in found if not gate.holds)
@@ -99,7 +99,7 @@ def conclude(version: Version, found: Sequence[Gate], act: str,
                                                 f"{now.number if now else 'nobody'}")
 
 
-def why_not_back(version: Version, found: Sequence[Gate]) -> str:
+def why_not_back(version: Version, found: Sequence[GateResult]) -> str:
     """Why the alias stays although a gate fails; empty when it may go back."""
     if {gate.name for gate in found if not gate.holds} == {"degraded"}:
         return "answers lost their teacher, and the version before would ask the same one; see relay_teacher_up"

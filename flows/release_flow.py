@@ -42,7 +42,7 @@ def register(package: Path) -> Version:
 @task(tags=["release"], cache_policy=NO_CACHE)
 def compare(version: Version) -> steps.Verdict:
     """Ask the version, line it up with the champion, judge; what came of it is an artifact and on the version."""
-    verdict = steps.examine(Registry(), version, steps.policy())
+    verdict = steps.evaluate_candidate(Registry(), version, steps.policy())
     rows: list[dict[str, Any]] = [{name or "benchmark": cell for name, cell in row.items()}
                                   for row in table(verdict.comparison)]
     create_table_artifact(rows, key="comparison", description="candidate against champion")
@@ -55,7 +55,7 @@ def compare(version: Version) -> steps.Verdict:
 @task(tags=["release"], cache_policy=NO_CACHE)
 def promote(verdict: steps.Verdict) -> Version:
     """Move the champion alias if every gate holds; else the version stays candidate."""
-    version = steps.settle_fate(Registry(), verdict)
+    version = steps.promote_or_hold(Registry(), verdict)
     said = "is champion" if CHAMPION in version.aliases else f"stays candidate, {verdict.reason}"
     get_run_logger().info("version %s %s", version.number, said)
     return version

@@ -13,7 +13,7 @@ from typing import Any
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a sibling path to write (a file, or a folder to make); rename it over `path` on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
@@ -43,7 +43,7 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and git can diff: sorted keys, two spaces, a final newline."""
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

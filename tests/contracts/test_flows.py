@@ -15,7 +15,7 @@ from flows import dvc_stages, processes
 from flows.monitor_flow import conclude
 from relayllm.errors import StageError
 from relayllm.registry.client import Version
-from relayllm.registry.comparison import Gate
+from relayllm.registry.comparison import GateResult
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = sorted((ROOT / "flows").glob("*.py"))
@@ -122,8 +122,8 @@ def test_interrupt_ends_what_other_threads_run_and_nothing_is_started_again():
         processes.run([sys.executable, "-c", ""], ROOT, "quick", print)
 
 
-FINE, BAD = Gate("call_ratio", True, "as recorded"), Gate("accuracy", False, "-40.0 points")
-ALONE = Gate("degraded", False, "all of them")
+FINE, BAD = GateResult("call_ratio", True, "as recorded"), GateResult("accuracy", False, "-40.0 points")
+ALONE = GateResult("degraded", False, "all of them")
 
 
 @pytest.mark.parametrize(("act", "found", "before", "name", "rolls"), [

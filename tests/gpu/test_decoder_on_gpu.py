@@ -13,7 +13,7 @@ from benchmarks.decode import main
 from benchmarks.work import draw, relay
 from relayllm import RelayDecoder
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
@@ -44,10 +44,10 @@ def test_forward_seconds_hold_what_the_device_does_and_not_only_its_launches():
     """The head's kernels are queued behind a tenth of a second or so of nothing: to queue them takes no time."""
     engine = models.make_decoder(replace(models.SMALL, device="cuda")).student
     row, busy = engine.open(), 200_000_000
-    engine.say([Ask(row, [5, 6, 7], ALL_DIGITS)])
+    engine.say([StepInput(row, [5, 6, 7], ALL_DIGITS)])
     engine.model.get_output_embeddings().register_forward_pre_hook(lambda *_: torch.cuda._sleep(busy))
     engine.measuring = True
-    engine.say([Ask(row, [8], ALL_DIGITS)])
+    engine.say([StepInput(row, [8], ALL_DIGITS)])
     assert engine.forward_seconds > 0.05
 
 

@@ -12,7 +12,7 @@ import pytest
 from relayllm import RelayDecoder
 from relayllm.errors import ModelError, ServingError
 from relayllm.packaging.folder import ParityCase, content_hash, open_package
-from relayllm.packaging.parity import Measured, measure
+from relayllm.packaging.parity import ParityResult, measure
 from relayllm.packaging.smoke_test import check
 from relayllm.packaging.write import Parts, write_package
 from relayllm.registry import release
@@ -109,24 +109,24 @@ def test_package_damaged_weights_are_named(parts, place):
 
 def test_release_promotes_holds_and_rolls_back(parts, place, package):
     registry = Registry(place)
-    first = release.settle_fate(registry, release.examine(registry, registry.register(package), CONFIG))
+    first = release.promote_or_hold(registry, release.evaluate_candidate(registry, registry.register(package), CONFIG))
     assert first.aliases == ("champion",)
 
-    fine = Measured(3, 3, 0.1)
+    fine = ParityResult(3, 3, 0.1)
     worse = registry.register(varied(parts, place, "worse", 2))
-    held = release.settle_fate(registry, release.conclude(registry, worse, CONFIG, fine))
+    held = release.promote_or_hold(registry, release.decide(registry, worse, CONFIG, fine))
     assert held.aliases == ("candidate",)
     assert "accuracy" in held.tags["held_because"]
     assert registry.champion("relay-decoder").number == first.number
 
     better = registry.register(varied(parts, place, "better", 8))
-    strayed = release.conclude(registry, better, CONFIG, Measured(2, 3, 0.1, ("pens-1",)))
+    strayed = release.decide(registry, better, CONFIG, ParityResult(2, 3, 0.1, ("pens-1",)))
     assert "parity" in strayed.reason
-    now = release.settle_fate(registry, release.conclude(registry, better, CONFIG, fine))
+    now = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert now.aliases == ("champion",)
 
     assert registry.rollback("relay-decoder", "drift").number == first.number
-    again = release.settle_fate(registry, release.conclude(registry, better, CONFIG, fine))
+    again = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert "champion" not in again.aliases
     assert registry._client.get_run(again.run_id).info.run_id == better.run_id
 

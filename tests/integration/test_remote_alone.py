@@ -10,7 +10,7 @@ import pytest
 from relayllm.config import load_params
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.teacher_only import RemoteAlone
+from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.errors import TeacherError
 from relayllm.evaluation.answering import Models, answer
 from relayllm.evaluation.calibration import Calibration
@@ -43,7 +43,7 @@ def server():
 
 @pytest.fixture
 def remote(server):
-    remote = RemoteAlone(server.url, server.tokenizer, options=QUICK)
+    remote = RemoteGenerator(server.url, server.tokenizer, options=QUICK)
     yield remote
     remote.close()
 

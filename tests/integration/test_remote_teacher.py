@@ -7,11 +7,11 @@ import time
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.policy import Scripted
-from relayllm.relay.teacher import RemoteSide
+from relayllm.relay.teacher import RemoteTeacher
 from relayllm.relay.trace import Author, StopReason
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.reference import best
@@ -38,8 +38,8 @@ def served():
             ids = [*ids, memory[key]]
 
     with FakeTeacher(tokenizer, write) as server:
-        remote = RemoteTeacher(server.url, tokenizer, forbidden_ids=commands, options=QUICK)
-        yield RelayDecoder(local.student, tokenizer, RemoteSide(remote, Question), tokenizer), server, local
+        remote = OpenAITeacher(server.url, tokenizer, forbidden_ids=commands, options=QUICK)
+        yield RelayDecoder(local.student, tokenizer, RemoteTeacher(remote, CallRequest), tokenizer), server, local
         remote.close()
 
 

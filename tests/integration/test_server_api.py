@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from relayllm.relay.bias_curve import Dial
+from relayllm.relay.bias_curve import BiasCurve
 from tests.support.fakes_serving import scripted_decoder, serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
@@ -119,7 +119,7 @@ def test_relay_max_calls_caps_the_calls(server):
 
 def test_relay_call_ratio_is_refused_without_a_measured_dial_and_out_of_its_reach(server):
     assert "without a measured dial" in server.chat(relay={"call_ratio": 0.02}).json()["error"]["message"]
-    server.fleet.champion.dial = Dial((-8.0, 0.0), (0.0, 0.04))
+    server.fleet.champion.dial = BiasCurve((-8.0, 0.0), (0.0, 0.04))
     assert server.chat(relay={"call_ratio": 0.02}).status_code == 200
     refused = server.chat(relay={"call_ratio": 0.5})
     assert (refused.status_code, "0.0000 to 0.0400" in refused.json()["error"]["message"]) == (400, True)

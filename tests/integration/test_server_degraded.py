@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import Question
+from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.openai.teacher import RemoteTeacher
-from relayllm.relay.teacher import RemoteSide
+from relayllm.engines.openai.teacher import OpenAITeacher
+from relayllm.relay.teacher import RemoteTeacher
 from relayllm.relay.vocabulary import plain_ids
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, eventually, serving, tokenizers
@@ -27,8 +27,8 @@ def remote(*, url=None, model=None, options=QUICK):
     ours, _ = tokenizers()
     with FakeTeacher(ours, lambda ids: plain_ids(ours, "12" * 20)) as teacher:
         commands = [ours.convert_tokens_to_ids(name) for name in ("<call>", "</call>")]
-        engine = RemoteTeacher(url or teacher.url, ours, model=model, forbidden_ids=commands, options=options)
-        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, RemoteSide(engine, Question), ours,
+        engine = OpenAITeacher(url or teacher.url, ours, model=model, forbidden_ids=commands, options=options)
+        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, RemoteTeacher(engine, CallRequest), ours,
                                teacher_name=teacher.url, context_length=512)
         with serving(decoder) as server:
             yield server, teacher

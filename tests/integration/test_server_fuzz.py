@@ -11,7 +11,7 @@ import socket
 import httpx
 import pytest
 
-from relayllm.serving.api.app import Limits
+from relayllm.serving.api.app import HttpLimits
 from tests.support.fakes_serving import scripted_decoder, serving
 
 COUNT = int(os.environ.get("RELAY_FUZZ_REQUESTS", "500"))
@@ -74,7 +74,7 @@ def attack(count: int, seed: int) -> tuple[list[int], int]:
     chance = random.Random(seed)
     statuses: list[int] = []
     warm = 0
-    with serving(scripted_decoder(), limits=Limits(body_bytes=1 << 18)) as server:
+    with serving(scripted_decoder(), limits=HttpLimits(body_bytes=1 << 18)) as server:
         for number in range(count):
             if number == count // 4:
                 warm = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -9,7 +9,7 @@ import mlflow.pyfunc
 import pytest
 from mlflow.pyfunc.scoring_server import invocations
 
-from relayllm.serving.models.loading import Found, load
+from relayllm.serving.models.loading import FoundModel, load
 from tests.integration.test_release import QUESTIONS, package, parts, place  # noqa: F401
 from tests.integration.test_server_fuzz import STRANGE
 from tests.support.fakes_serving import serving
@@ -20,7 +20,7 @@ SPLIT = {"columns": ["prompt"], "data": [[question] for question in QUESTIONS]}
 
 @pytest.fixture(scope="module")
 def server(package):  # noqa: F811
-    loaded = load(Found("relay-decoder", "1", package))
+    loaded = load(FoundModel("relay-decoder", "1", package))
     with serving(loaded.decoder, defaults=loaded.defaults) as running:
         yield running
 
@@ -69,7 +69,7 @@ def test_invocations_faults_are_named(server, body, word):
 
 
 def test_invocations_keep_to_a_keys_budget(package):  # noqa: F811
-    loaded = load(Found("relay-decoder", "1", package))
+    loaded = load(FoundModel("relay-decoder", "1", package))
     with serving(loaded.decoder, defaults=loaded.defaults, keys="ben:secret-b:3") as server:
         assert server.client.post("/invocations", json={"inputs": TABLE}).status_code == 401
         server.client.headers["authorization"] = "Bearer secret-b"

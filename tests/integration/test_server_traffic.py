@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from relayllm import RelayDecoder
-from relayllm.engines.openai.calls import Question
-from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.openai.calls import CallRequest
+from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.options import Options
-from relayllm.relay.teacher import RemoteSide
-from relayllm.serving.api.app import Limits
-from relayllm.serving.engine.prompts import Reader
+from relayllm.relay.teacher import RemoteTeacher
+from relayllm.serving.api.app import HttpLimits
+from relayllm.serving.engine.prompts import PromptEncoder
 from tests.support.fakes_serving import eventually, scripted_decoder, serving
 from tests.support.small_models import pair
 
@@ -152,7 +152,7 @@ def test_engine_that_keeps_failing_is_unhealthy():
 
 
 def test_large_body_is_413():
-    with serving(limits=Limits(body_bytes=1000)) as server:
+    with serving(limits=HttpLimits(body_bytes=1000)) as server:
         answer = server.chat(user="x" * 2000)
         assert answer.status_code == 413
         assert "larger" in answer.json()["error"]["message"]
@@ -162,7 +162,7 @@ def test_other_origins_get_no_cors_headers_unless_allowed():
     asked = {"origin": "https://elsewhere.example", "access-control-request-method": "POST"}
     with serving() as server:
         assert "access-control-allow-origin" not in server.client.options("/v1/models", headers=asked).headers
-    with serving(limits=Limits(origins=("https://elsewhere.example",))) as server:
+    with serving(limits=HttpLimits(origins=("https://elsewhere.example",))) as server:
         assert server.client.options("/v1/models", headers=asked).headers[
             "access-control-allow-origin"] == "https://elsewhere.example"
 
@@ -193,7 +193,7 @@ def test_new_champion_answers_new_requests_while_the_old_one_finishes():
         assert before.engine.join(2.0)
 
 
-class HeldReader(Reader):
+class HeldReader(PromptEncoder):
     """Reads when it is let, and says that it was asked."""
 
     def __init__(self, decoder):
@@ -245,7 +245,7 @@ def remote_threads():
 def remote_decoder(script):
     """A scripted student with a teacher at an address where nobody listens."""
     decoder = scripted_decoder(script)
-    decoder.teacher = RemoteSide(RemoteTeacher("http://127.0.0.1:9", decoder.tokenizer), Question)
+    decoder.teacher = RemoteTeacher(OpenAITeacher("http://127.0.0.1:9", decoder.tokenizer), CallRequest)
     return decoder
 
 

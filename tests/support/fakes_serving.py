@@ -21,14 +21,14 @@ from relayllm.engines.commands import command_tokens
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.problems.tiny_world.tokenizer import build_tokenizer
 from relayllm.relay.command import CALL, END_CALL
-from relayllm.relay.engine import Ask, Said
+from relayllm.relay.engine import StepInput, StepOutput
 from relayllm.relay.options import Options
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.app import Limits, create_app
+from relayllm.serving.api.app import HttpLimits, create_app
 from relayllm.serving.auth import Keys
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.router import Fleet, Size
+from relayllm.serving.models.router import Capacity, ModelRouter
 
 CALL_BIT = 1 << 10
 
@@ -67,15 +67,15 @@ class ScriptedEngine:
         """Rows it holds a cache for."""
         return len(self._at)
 
-    def say(self, asks: Sequence[Ask], *, entropy: bool = False) -> Said:
+    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
         self.gate.wait()
         time.sleep(self.seconds)
         error = self.fault()
         if error is not None:
             raise error
-        return Said([self._token(ask) for ask in asks], [-0.5] * len(asks), [1.0] * len(asks), self.seconds)
+        return StepOutput([self._token(ask) for ask in asks], [-0.5] * len(asks), [1.0] * len(asks), self.seconds)
 
-    def _token(self, ask: Ask) -> int:
+    def _token(self, ask: StepInput) -> int:
         at = self._at[ask.row]
         if not ask.inside and not ask.allowed & CALL_BIT:
             while self._commands and self._script[at] == self._commands.call:
@@ -120,13 +120,13 @@ class Running:
 
     url: str
     app: FastAPI
-    fleet: Fleet
+    fleet: ModelRouter
     decoder: RelayDecoder
     client: httpx.Client
     loop: asyncio.AbstractEventLoop
 
     def chat(self, **body: Any) -> httpx.Response:
-        """Ask one question."""
+        """StepInput one question."""
         return self.client.post("/v1/chat/completions", json={
             "messages": [{"role": "user", "content": "How many pens?"}], **body})
 
@@ -156,13 +156,13 @@ def eventually(check: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 @contextmanager
 def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int = 16, keys: str = "",
-            limits: Limits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
+            limits: HttpLimits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
             watchers: Sequence[Any] = (), name: str = "relay-decoder",
             defaults: Options | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
     metrics = Metrics(lambda: fleet.gauges())
-    fleet = Fleet(metrics, Size(slots, queue), share=share, watchers=watchers)
+    fleet = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers)
 
     loops: list[asyncio.AbstractEventLoop] = []
 
@@ -175,7 +175,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
         fleet.retire("candidate")
         fleet.retire("champion")
 
-    app = create_app(fleet, Keys.from_environment({"RELAY_API_KEYS": keys}), metrics, limits or Limits(),
+    app = create_app(fleet, Keys.from_environment({"RELAY_API_KEYS": keys}), metrics, limits or HttpLimits(),
                      examples=examples, start=start, stop=stop)
     listener = take_port("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))

@@ -9,12 +9,12 @@ import sys
 
 import pytest
 
-from relayllm.files import scratch_beside, write_json, written_whole
+from relayllm.files import atomic_write, scratch_beside, write_json
 
 
 def test_written_file_appears_when_it_is_whole(tmp_path):
     target = tmp_path / "deep" / "x.txt"
-    with written_whole(target) as part:
+    with atomic_write(target) as part:
         part.write_text("half")
         assert not target.exists()
     assert target.read_text() == "half"
@@ -22,7 +22,7 @@ def test_written_file_appears_when_it_is_whole(tmp_path):
 
 
 def fail_half_way(target, folder: bool) -> None:
-    with written_whole(target) as part:
+    with atomic_write(target) as part:
         if folder:
             part.mkdir()
         (part / "a" if folder else part).write_text("half")
@@ -42,7 +42,7 @@ def test_failed_writing_leaves_what_was_there_and_no_part(tmp_path, folder):
 def test_written_folder_replaces_the_one_before(tmp_path):
     target = tmp_path / "model"
     for name in ("old", "new"):
-        with written_whole(target) as part:
+        with atomic_write(target) as part:
             part.mkdir()
             (part / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["new"]
@@ -56,8 +56,8 @@ def test_json_is_the_same_bytes_for_the_same_value(tmp_path):
 
 def killed_while_writing(target) -> None:
     """A process that writes, and dies in the middle of it."""
-    code = ("import os, signal, sys; from pathlib import Path; from relayllm.files import written_whole\n"
-            "with written_whole(Path(sys.argv[1])) as part:\n"
+    code = ("import os, signal, sys; from pathlib import Path; from relayllm.files import atomic_write\n"
+            "with atomic_write(Path(sys.argv[1])) as part:\n"
             "    part.mkdir(); (part / 'half').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
     assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == -signal.SIGKILL
 
@@ -84,7 +84,7 @@ def test_parts_of_a_killed_writer_are_cleared_up_when_its_number_runs_again(tmp_
 
 
 def test_writing_leaves_the_parts_of_others_alone(tmp_path):
-    with written_whole(tmp_path / "x") as one:
+    with atomic_write(tmp_path / "x") as one:
         one.write_text("1")
         with scratch_beside(tmp_path / "x") as two:
             write_json(tmp_path / "xy", 1)

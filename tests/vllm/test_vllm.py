@@ -15,11 +15,11 @@ import pytest
 
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import Question
-from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.openai.calls import CallRequest
+from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import TeacherError
 from relayllm.relay.policy import Scripted
-from relayllm.relay.teacher import RemoteSide
+from relayllm.relay.teacher import RemoteTeacher
 from tests.support.small_models import make_model
 from tests.vllm.make_model import build_tokenizer
 from tests.vllm.make_model import main as write_model
@@ -75,8 +75,8 @@ def _wait_until_well(server: subprocess.Popen, url: str, log: Path) -> None:
 
 
 @pytest.fixture
-def teacher(url) -> Iterator[RemoteTeacher]:
-    remote = RemoteTeacher(url, build_tokenizer(), model="big", api_key=KEY)
+def teacher(url) -> Iterator[OpenAITeacher]:
+    remote = OpenAITeacher(url, build_tokenizer(), model="big", api_key=KEY)
     yield remote
     remote.close()
 
@@ -88,7 +88,7 @@ def model(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def finish(teacher: RemoteTeacher, question: Question):
+def finish(teacher: OpenAITeacher, question: CallRequest):
     answer, ids = teacher.ask(question), []
     while True:
         done = answer.done
@@ -112,7 +112,7 @@ def test_vllm_is_met_as_a_server_that_speaks_our_ids(teacher):
 
 def test_vllm_greedy_call_is_the_models_own_continuation(teacher, model):
     prompt = tuple(build_tokenizer().encode("Once there was"))
-    ids, answer = finish(teacher, Question(prompt, 12))
+    ids, answer = finish(teacher, CallRequest(prompt, 12))
     assert answer.error is None
     assert ids == greedy(model, prompt, 12)[:len(ids)]
     assert len(ids) == 12 or answer.finished
@@ -120,15 +120,15 @@ def test_vllm_greedy_call_is_the_models_own_continuation(teacher, model):
 
 def test_vllm_second_call_finds_the_first_in_its_cache(teacher):
     prompt = tuple(build_tokenizer().encode("a long beginning " * 12))
-    ids, _ = finish(teacher, Question(prompt, 4))
-    _, answer = finish(teacher, Question((*prompt, *ids), 4))
+    ids, _ = finish(teacher, CallRequest(prompt, 4))
+    _, answer = finish(teacher, CallRequest((*prompt, *ids), 4))
     assert answer.usage.prompt_tokens == len(prompt) + len(ids)
     assert answer.usage.cached_tokens > 0
 
 
 def test_vllm_same_seed_same_answer_other_seed_another(teacher):
     prompt = tuple(build_tokenizer().encode("Once"))
-    calls = [finish(teacher, Question(prompt, 12, temperature=2.0, seed=seed)) for seed in (1, 1, 2, 3, 4)]
+    calls = [finish(teacher, CallRequest(prompt, 12, temperature=2.0, seed=seed)) for seed in (1, 1, 2, 3, 4)]
     assert [answer.error for _, answer in calls] == [None] * 5
     said = [tuple(ids) for ids, _ in calls]
     assert said[0] == said[1]
@@ -136,14 +136,14 @@ def test_vllm_same_seed_same_answer_other_seed_another(teacher):
 
 
 def test_vllm_prompt_beyond_its_context_is_an_error_that_says_so(teacher):
-    _, answer = finish(teacher, Question(tuple([65] * 600), 4))
+    _, answer = finish(teacher, CallRequest(tuple([65] * 600), 4))
     assert "answered 400" in str(answer.error)
     assert "512" in str(answer.error)
 
 
 def test_vllm_key_and_model_are_checked(url):
     for options, fact in (({"api_key": "wrong"}, "RELAY_TEACHER_API_KEY"), ({"api_key": KEY, "model": "huge"}, "huge")):
-        remote = RemoteTeacher(url, build_tokenizer(), **options)
+        remote = OpenAITeacher(url, build_tokenizer(), **options)
         with pytest.raises(TeacherError, match=fact):
             remote.verify()
         remote.close()
@@ -151,9 +151,9 @@ def test_vllm_key_and_model_are_checked(url):
 
 def test_vllm_text_mode_delivers_the_same_text(url, model):
     tokenizer = build_tokenizer()
-    remote = RemoteTeacher(url, tokenizer, model="big", api_key=KEY, mode="text")
+    remote = OpenAITeacher(url, tokenizer, model="big", api_key=KEY, mode="text")
     prompt = tokenizer.encode("Once there was")
-    ids, answer = finish(remote, Question(tuple(prompt), 6))
+    ids, answer = finish(remote, CallRequest(tuple(prompt), 6))
     whole = tokenizer.decode(greedy(model, prompt, 6)).rstrip("�")
     assert answer.error is None
     assert whole.startswith(tokenizer.decode(ids))
@@ -165,7 +165,7 @@ def test_vllm_relay_answers_are_those_of_the_teacher_in_process(teacher, model):
     student = make_model("qwen3", tokenizer, seed=1)
     add_command_tokens(student, tokenizer)
     local = RelayDecoder.from_models(student, tokenizer, model, build_tokenizer())
-    remote = RelayDecoder(local.student, tokenizer, RemoteSide(teacher, Question), tokenizer)
+    remote = RelayDecoder(local.student, tokenizer, RemoteTeacher(teacher, CallRequest), tokenizer)
     here, there = (decoder.generate(PROMPTS, max_new_tokens=40, policy=SCRIPT) for decoder in (local, remote))
     assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
     assert [trace.authors for trace in there] == [trace.authors for trace in here]

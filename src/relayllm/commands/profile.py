@@ -6,7 +6,7 @@ import argparse
 
 from relayllm.config import load_params
 from relayllm.errors import ConfigError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.settings import settings
 
 
@@ -35,5 +35,5 @@ def write_profile(name: str) -> None:
     text = source.read_bytes()
     target = settings().root / "params.yaml"
     if not target.is_file() or target.read_bytes() != text:
-        with written_whole(target) as part:
+        with atomic_write(target) as part:
             part.write_bytes(text)

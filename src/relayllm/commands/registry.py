@@ -68,7 +68,7 @@ class _Promote:
         from relayllm.registry.comparison_text import to_text
 
         registry, version = _open(arguments, arguments.version)
-        verdict = release.examine(registry, version, release.policy())
+        verdict = release.evaluate_candidate(registry, version, release.policy())
         print(to_text(verdict.comparison, verdict.gates))
         if not verdict.passes and not arguments.force:
             raise RegistryError(f"version {version.number} stays as it is, {verdict.reason}; "

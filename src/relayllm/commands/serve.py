@@ -105,19 +105,19 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
 
 def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: Any) -> Any:
     """The application around a loaded model."""
-    from relayllm.serving.api.app import Limits, create_app
+    from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.engine.tracing import Tracer
     from relayllm.serving.metrics import Metrics
     from relayllm.serving.models.loading import find
-    from relayllm.serving.models.reload import Follower
-    from relayllm.serving.models.router import CHAMPION, Fleet, Size
+    from relayllm.serving.models.reload import AliasWatcher
+    from relayllm.serving.models.router import CHAMPION, Capacity, ModelRouter
     from relayllm.serving.page.examples import read_examples
 
     metrics = Metrics(lambda: fleet.gauges())
     tracer = Tracer(arguments.trace_share, place) if arguments.trace_share else None
-    size = Size(arguments.slots or loaded.slots or 32, arguments.queue)
-    fleet = Fleet(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
-    follower = Follower(fleet, metrics, followed(arguments), seconds=arguments.reload_seconds,
+    size = Capacity(arguments.slots or loaded.slots or 32, arguments.queue)
+    fleet = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
+    follower = AliasWatcher(fleet, metrics, followed(arguments), seconds=arguments.reload_seconds,
                         find=lambda source: find(source, place, _registry),
                         load=lambda found: load_bounded(arguments, found))
 
@@ -135,7 +135,7 @@ def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: 
         if tracer is not None:
             tracer.close()
 
-    limits = Limits(arguments.max_body_bytes, tuple(arguments.cors))
+    limits = HttpLimits(arguments.max_body_bytes, tuple(arguments.cors))
     return create_app(fleet, keys, metrics, limits, examples=read_examples(place.root / Path("data")),
                       start=start, stop=stop)
 

@@ -19,7 +19,7 @@ import yaml
 
 from relayllm.config import Params, load_params
 from relayllm.errors import StageError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.settings import settings
 
 PART = "no-filter"
@@ -78,7 +78,7 @@ def seeded(source: Path, target: Path, seed: int, *, filtered: bool = True) -> P
 
     data = values["ingest"]
     values = moved(values) | {"ingest": data}  # the benchmarks stay the same
-    with written_whole(target) as part:
+    with atomic_write(target) as part:
         part.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     return load_params(target)
 

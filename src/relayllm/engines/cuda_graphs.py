@@ -17,7 +17,7 @@ KEYS = 256
 """Keys are bucketed to multiples of this, four blocks of the cache: a capture costs more than reading masked keys."""
 
 
-class StaticSteps:
+class CudaGraphs:
     """One step per bucket, made when it is first needed; all of them again when the cache has moved."""
 
     def __init__(self, logits_of: Callable[[Pack], torch.Tensor], cache: SlotCache, device: torch.device) -> None:

@@ -13,10 +13,10 @@ from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.engine import Engine
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event, Request, Session
-from relayllm.relay.teacher import LocalTeacher, RemoteSide, Teacher
+from relayllm.relay.scheduler import Event, GenerationRequest, Session
+from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import Trace
-from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
+from relayllm.relay.vocabulary import SharedVocabulary, Vocabulary, TranslatedVocabulary
 from relayllm.settings import settings
 
 
@@ -85,12 +85,12 @@ class RelayDecoder:
 
     @classmethod
     def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
-        from relayllm.engines.openai.calls import Question
-        from relayllm.engines.openai.teacher import RemoteTeacher
+        from relayllm.engines.openai.calls import CallRequest
+        from relayllm.engines.openai.teacher import OpenAITeacher
 
         commands = command_tokens(tokenizer)
         forbidden = () if commands is None else (commands.call, commands.end)
-        side = RemoteSide(RemoteTeacher(url, tokenizer, forbidden_ids=forbidden), Question)
+        side = RemoteTeacher(OpenAITeacher(url, tokenizer, forbidden_ids=forbidden), CallRequest)
         return cls(engine, tokenizer, side, tokenizer, teacher_name=url, context_length=_context(student))
 
     def bound_context(self, tokens: int) -> None:
@@ -109,7 +109,7 @@ class RelayDecoder:
         """A prompt as the student reads it; see `engines.prompts`."""
         return encode_prompt(self.tokenizer, prompt)
 
-    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0) -> Request:
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0) -> GenerationRequest:
         """One completion to submit to a session.
 
         Raises:
@@ -127,7 +127,7 @@ class RelayDecoder:
             raise DataError(f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}, "
                             f"together more than the {self.context_length} the models can read: shorten the prompt or "
                             "ask for less")
-        return Request(tuple(ids), options, seed, row, sample, theirs)
+        return GenerationRequest(tuple(ids), options, seed, row, sample, theirs)
 
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
@@ -175,7 +175,7 @@ class RelayDecoder:
                 session.cancel(handle)
                 session.step()
 
-    def _reserve(self, requests: Sequence[Request], slots: int) -> None:
+    def _reserve(self, requests: Sequence[GenerationRequest], slots: int) -> None:
         """Caches at their final size at once: growing would copy."""
         if not requests:
             return

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from relayllm.config import HubModel
 from relayllm.errors import ModelError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
@@ -19,7 +19,7 @@ def fetch(model: HubModel, folder: Path) -> None:
     """
     from huggingface_hub import snapshot_download
 
-    with written_whole(folder) as part:
+    with atomic_write(folder) as part:
         try:
             snapshot_download(model.id, revision=model.revision, local_dir=part, allow_patterns=WANTED)
         except Exception as error:  # the hub's client raises a dozen kinds

@@ -12,10 +12,10 @@ import torch
 from relayllm.engines import attention
 from relayllm.engines.architecture import check_architecture
 from relayllm.engines.cache import SlotCache
-from relayllm.engines.cuda_graphs import StaticSteps
+from relayllm.engines.cuda_graphs import CudaGraphs
 from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
-from relayllm.relay.engine import Ask, Said
+from relayllm.relay.engine import StepInput, StepOutput
 
 READ_AT_ONCE = 1024
 """Tokens of one forward at most, except that one row is read whole: bounds its memory. Matrix products are as fast per
@@ -48,7 +48,7 @@ class LocalEngine:
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
         rows_of_logits = self._head.weight.shape[0]
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
-        self._static = StaticSteps(self._logits, self.cache, self._device) if static_steps else None
+        self._static = CudaGraphs(self._logits, self.cache, self._device) if static_steps else None
         self._slot: dict[int, int] = {}
         self._length: dict[int, int] = {}
         self._holder: list[int | None] = []
@@ -84,10 +84,10 @@ class LocalEngine:
         self.cache.reserve(rows, tokens)
 
     @torch.inference_mode()
-    def say(self, asks: Sequence[Ask], *, entropy: bool = False) -> Said:
+    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
         """Read what is fresh of every ask and say one token for each."""
         started = time.perf_counter()
-        said = Said([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [],
+        said = StepOutput([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [],
                     tops=[()] * len(asks) if any(ask.top for ask in asks) else [])
         twins = self._twins(asks)
         with self._own_attention():
@@ -102,7 +102,7 @@ class LocalEngine:
         said.seconds = time.perf_counter() - started
         return said
 
-    def _twins(self, asks: Sequence[Ask]) -> dict[int, list[int]]:
+    def _twins(self, asks: Sequence[StepInput]) -> dict[int, list[int]]:
         """Each ask that is read, and those that ask the same: fresh rows of one prompt are read once."""
         leaders: dict[Any, int] = {}
         twins: dict[int, list[int]] = {}
@@ -111,12 +111,12 @@ class LocalEngine:
             twins.setdefault(leader, []).append(index)
         return twins
 
-    def _copy(self, leader: Ask, twins: Sequence[Ask]) -> None:
+    def _copy(self, leader: StepInput, twins: Sequence[StepInput]) -> None:
         for ask in twins:
             self.cache.copy(self._slot[leader.row], self._slot[ask.row], len(leader.fresh))
             self._length[ask.row] = len(leader.fresh)
 
-    def _answer(self, indices: list[int], logits: torch.Tensor, asks: Sequence[Ask], said: Said,
+    def _answer(self, indices: list[int], logits: torch.Tensor, asks: Sequence[StepInput], said: StepOutput,
                 entropy: bool) -> None:
         tokens, logprobs, entropies, tops = self._sampler.sample(logits, [asks[i] for i in indices], entropy=entropy)
         for place, index in enumerate(indices):
@@ -126,7 +126,7 @@ class LocalEngine:
             if tops:
                 said.tops[index] = tops[place]
 
-    def _read(self, asks: Sequence[Ask]) -> torch.Tensor:
+    def _read(self, asks: Sequence[StepInput]) -> torch.Tensor:
         """What is fresh of all these rows, in one forward; logits (rows, V)."""
         self.cache.reserve(len(self._holder), max(self._length[ask.row] + len(ask.fresh) for ask in asks))
         self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
@@ -141,7 +141,7 @@ class LocalEngine:
             self._length[ask.row] += len(ask.fresh)
         return logits
 
-    def _step(self, asks: Sequence[Ask], static: StaticSteps) -> torch.Tensor:
+    def _step(self, asks: Sequence[StepInput], static: CudaGraphs) -> torch.Tensor:
         """One token of each row, in slot order; logits in the order of the asks."""
         order = sorted(asks, key=lambda ask: self._slot[ask.row])
         others = [0 if row is None else self._length[row] for row in self._holder[len(asks):]]
@@ -200,7 +200,7 @@ class LocalEngine:
             config._attn_implementation = before
 
 
-def _bounded(indices: list[int], asks: Sequence[Ask]) -> Iterator[list[int]]:
+def _bounded(indices: list[int], asks: Sequence[StepInput]) -> Iterator[list[int]]:
     """Few forwards, each of a bounded number of tokens: single tokens first, together."""
     group: list[int] = []
     size = 0

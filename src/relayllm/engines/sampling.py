@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 
 BITS = 12
 Top = tuple[tuple[int, float], ...]
@@ -27,7 +27,7 @@ class Sampler:
         self._banned = torch.tensor(sorted(banned), device=device) if banned else None
         self._shifts = torch.arange(BITS, device=device)
 
-    def sample(self, logits: torch.Tensor, asks: Sequence[Ask], *,
+    def sample(self, logits: torch.Tensor, asks: Sequence[StepInput], *,
                entropy: bool = False) -> tuple[list[int], list[float], list[float], list[Top]]:
         """Tokens, their log-probabilities before temperature and top-p, entropies and likeliest tokens, from logits
         (rows, V).
@@ -46,7 +46,7 @@ class Sampler:
                 _entropy(logits, norm) if entropy else [],
                 _likeliest(logits, norm, asks) if any(ask.top for ask in asks) else [])
 
-    def _mask(self, logits: torch.Tensor, asks: Sequence[Ask]) -> torch.Tensor:
+    def _mask(self, logits: torch.Tensor, asks: Sequence[StepInput]) -> torch.Tensor:
         if self._banned is not None:
             logits.index_fill_(1, self._banned, -torch.inf)
         if self._columns is None:
@@ -63,7 +63,7 @@ class Sampler:
             logits.masked_fill_(inside[:, None], -torch.inf)
         return logits.index_copy_(1, self._columns, special)
 
-    def _drawn(self, logits: torch.Tensor, likeliest: torch.Tensor, asks: Sequence[Ask]) -> torch.Tensor:
+    def _drawn(self, logits: torch.Tensor, likeliest: torch.Tensor, asks: Sequence[StepInput]) -> torch.Tensor:
         """One token per row by inversion of the distribution function: (rows, 1).
 
         Rounding can make a draw the whole sum (1 - 2^-53 is 1 here), and a sum made in parts can grow by a token
@@ -78,7 +78,7 @@ class Sampler:
         drawn = torch.searchsorted(summed, draws, right=True).clamp(max=logits.shape[1] - 1)
         return torch.where(weights.gather(1, drawn) > 0, drawn, likeliest)
 
-    def _column(self, asks: Sequence[Ask], name: str) -> torch.Tensor:
+    def _column(self, asks: Sequence[StepInput], name: str) -> torch.Tensor:
         values = [getattr(ask, name) for ask in asks]
         return torch.tensor(values, dtype=torch.float32, device=self._shifts.device)[:, None]  # (rows, 1)
 
@@ -91,7 +91,7 @@ def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(weights).scatter(1, order, kept)
 
 
-def _likeliest(logits: torch.Tensor, norm: torch.Tensor, asks: Sequence[Ask]) -> list[Top]:
+def _likeliest(logits: torch.Tensor, norm: torch.Tensor, asks: Sequence[StepInput]) -> list[Top]:
     """As many as each row asks for; what may not be said there is none of them."""
     most = min(max(ask.top for ask in asks), logits.shape[1])
     best, ids = logits.topk(most, dim=-1)  # (rows, most) each

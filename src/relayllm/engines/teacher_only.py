@@ -11,9 +11,9 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import Answer, Question
+from relayllm.engines.openai.calls import CallRequest, CallStream
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import TeacherError
 from relayllm.relay.detokenizer import trace_of
@@ -26,12 +26,12 @@ from relayllm.relay.trace import StopReason, Trace
 NEWS_SECONDS = 0.5
 
 
-class RemoteAlone:
+class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
     def __init__(self, url: str, tokenizer: Any, *, options: RemoteOptions | None = None) -> None:
         self.tokenizer = tokenizer
-        self._remote = RemoteTeacher(url, tokenizer, options=options)
+        self._remote = OpenAITeacher(url, tokenizer, options=options)
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
@@ -48,7 +48,7 @@ class RemoteAlone:
         rows = [Row(encode_prompt(self.tokenizer, prompt), None, chosen, self._commands,
                     key=key_of(seed, index, sample), seed=seed, index=index, sample=sample)
                 for index, prompt in enumerate(prompts) for sample in range(n)]
-        waiting, running, failed = deque(rows), dict[Row, Answer](), set[Row]()
+        waiting, running, failed = deque(rows), dict[Row, CallStream](), set[Row]()
         try:
             while waiting or running:
                 while waiting and len(running) < min(slots, self._remote.options.connections):
@@ -72,7 +72,7 @@ class RemoteAlone:
         """Let the connections go."""
         self._remote.close()
 
-    def _read(self, row: Row, answer: Answer) -> TeacherError | None:
+    def _read(self, row: Row, answer: CallStream) -> TeacherError | None:
         """Write a whole answer into its row, or say why it is none."""
         tokens = answer.take()
         if answer.error is not None:
@@ -86,9 +86,9 @@ class RemoteAlone:
         return None
 
 
-def _question(row: Row) -> Question:
+def _question(row: Row) -> CallRequest:
     options = row.options
-    return Question(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
+    return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
                     seed=key_of(row.key, TEACHER_SALT) >> 33)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.engines.teacher_only import RemoteAlone
+from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.errors import ConfigError
 from relayllm.evaluation.calibration import Calibration, Writer
 from relayllm.evaluation.methods import Cost, Method
@@ -45,7 +45,7 @@ class Models:
         """Who answers for a method: a decoder, or the server that stands in for the teacher."""
         url = settings().teacher_url
         if method.student == "teacher" and url:
-            return RemoteAlone(url, load_tokenizer(self.teacher))
+            return RemoteGenerator(url, load_tokenizer(self.teacher))
         return self.decoder(method)
 
     def decoder(self, method: Method) -> RelayDecoder:

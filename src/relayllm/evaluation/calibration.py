@@ -10,13 +10,13 @@ from typing import Any
 
 from relayllm.config import EvaluateConfig
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.teacher_only import RemoteAlone
+from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.evaluation.methods import Cost
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.relay.policy import Entropy
+from relayllm.relay.policy import EntropyThreshold
 
-Writer = RelayDecoder | RemoteAlone
+Writer = RelayDecoder | RemoteGenerator
 """Who answers for a method."""
 HALVINGS = 9
 """Of the interval in which a setting is sought."""
@@ -74,7 +74,7 @@ class Calibration:
         """The entropy, in nats, above which the router calls so that it spends the relay's call ratio."""
         @cache
         def spent(threshold: float) -> float:
-            return self._call_ratio(decoder, policy=Entropy(threshold=threshold, n=cost.mean_n))
+            return self._call_ratio(decoder, policy=EntropyThreshold(threshold=threshold, n=cost.mean_n))
 
         unsurest = math.log(len(decoder.tokenizer))
         threshold = bisect(spent, cost.call_ratio, cheap=unsurest, dear=0.0)

@@ -33,7 +33,7 @@ class Place:
     called: bool
 
 
-def continuations(decoder: RelayDecoder, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig,
+def counterfactuals(decoder: RelayDecoder, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig,
                   cost: Cost) -> list[dict[str, Any]]:
     """Two rows per place: as the policy went on, and the other way. Greedy, one continuation each."""
     rows: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from relayllm.config import JudgeConfig
-from relayllm.engines.openai.client import CompletionClient, Hiccup, Refusal
+from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import JudgeError
 from relayllm.evaluation.records import Record
@@ -91,11 +91,11 @@ class Judge:
         for attempt in range(1, attempts + 1):
             try:
                 return verdict(await client.chat(body))
-            except Refusal as refusal:
+            except PermanentError as refusal:
                 if refusal.about_request and not strict:
                     return None
                 raise JudgeError(f"{refusal} (model {self._config.model!r})") from refusal
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 if attempt == attempts:
                     raise JudgeError(f"the judge did not answer in {attempt} attempts: {hiccup}; see to the server, or "
                                      "set evaluate.judge to null") from hiccup

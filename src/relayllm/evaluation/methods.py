@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from relayllm.errors import ConfigError
-from relayllm.relay.policy import Entropy, FixedLength, RandomPosition
+from relayllm.relay.policy import EntropyThreshold, FixedLength, RandomPosition
 
 Student = Literal["base", "warmup", "teacher"] | str
-FIXED, DIAL, OTHER = r"fixed-(\d+)", r"dial-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
+FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", r"dial-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
         "random-query": Method("random-query", "base", simulated=True),
         "random-position": Method("random-position", "base", policy=lambda cost, _: RandomPosition(
             probability=position_probability(cost), n=cost.mean_n)),
-        "entropy": Method("entropy", "base", policy=lambda cost, threshold: Entropy(
+        "entropy": Method("entropy", "base", policy=lambda cost, threshold: EntropyThreshold(
             threshold=threshold, n=cost.mean_n)),
     }
     if name in fixed:
@@ -74,7 +74,7 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
     if found := re.fullmatch(FIXED, name):
         n = int(found[1])
         return Method(name, relay, policy=lambda *_: FixedLength(n=n))
-    if found := re.fullmatch(DIAL, name):
+    if found := re.fullmatch(CALL_RATIO, name):
         return Method(name, relay, dial=float(found[1]))
     if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
@@ -86,7 +86,7 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
 def is_trained(name: str) -> bool:
     """Whether a method's name is that of a GRPO run: a policy as it was trained, under no rule of ours."""
     rules = ("base", "teacher", "warmup", "teacher-free", "random-query", "random-position", "entropy",
-             FIXED, DIAL, OTHER)
+             FIXED, CALL_RATIO, OTHER)
     return not any(re.fullmatch(rule, name) for rule in rules)
 
 

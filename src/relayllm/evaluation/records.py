@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relayllm.errors import DataError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.grading import Grade
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Trace
@@ -120,7 +120,7 @@ def write_records(path: Path, rows: Iterable[Record], judged: Sequence[bool | No
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
     if judged is not None:
         table = table.append_column(pa.field(JUDGED, pa.bool_()), pa.array(judged, pa.bool_()))
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         pq.write_table(table, part, compression="zstd")
 
 

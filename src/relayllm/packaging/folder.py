@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from relayllm.errors import ConfigError, ModelError
-from relayllm.relay.bias_curve import Dial
+from relayllm.relay.bias_curve import BiasCurve
 from relayllm.settings import settings
 
-RECORD, OUTCOMES = "relay.json", "outcomes.json"
+RECORD, PROBLEM_SCORES = "relay.json", "outcomes.json"
 FORMAT = 1
-Outcome = tuple[float, float, float]
+ProblemScore = tuple[float, float, float]
 """One problem, averaged over its samples: share correct, teacher tokens, completion tokens."""
-Outcomes = Mapping[str, Mapping[str, Outcome]]
+ProblemScores = Mapping[str, Mapping[str, ProblemScore]]
 """benchmark -> problem id -> outcome: what two versions are compared on, problem by problem."""
 
 
@@ -84,10 +84,10 @@ class Package:
         return dict(self.record["decoding"])
 
     @property
-    def dial(self) -> Dial | None:
+    def dial(self) -> BiasCurve | None:
         """What other biases spend; None when nobody measured it."""
         found = self.record.get("dial")
-        return Dial.from_points(found["training"]) if found else None
+        return BiasCurve.from_points(found["training"]) if found else None
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -99,13 +99,13 @@ class Package:
         """The questions that packaged and in-process answers are compared on."""
         return tuple(ParityCase(**{**case, "token_ids": tuple(case["token_ids"])}) for case in self.record["parity"])
 
-    def outcomes(self) -> Outcomes:
+    def outcomes(self) -> ProblemScores:
         """What became of every problem of every benchmark."""
-        found = json.loads((self.folder / "artifacts" / OUTCOMES).read_text(encoding="utf-8"))
+        found = json.loads((self.folder / "artifacts" / PROBLEM_SCORES).read_text(encoding="utf-8"))
         return {bench: {key: tuple(row) for key, row in rows.items()} for bench, rows in found.items()}
 
 
-def bias_for(dial: Dial | None, call_ratio: float) -> float:
+def bias_for(dial: BiasCurve | None, call_ratio: float) -> float:
     """The bias on `<call>` for a wanted call ratio.
 
     Raises:

@@ -18,7 +18,7 @@ from relayllm.problems.prompting import messages
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ParityResult:
     """What the packaged version showed when it was asked just now."""
 
     same: int
@@ -63,7 +63,7 @@ def _prompt(row: Mapping[str, Any]) -> str:
     return str(messages(problem)[-1]["content"])
 
 
-def measure(folder: Path, timed: int) -> Measured:
+def measure(folder: Path, timed: int) -> ParityResult:
     """Load a package as MLflow does, compare its greedy answers with those in its record, and time the first `timed`.
 
     Raises:
@@ -78,7 +78,7 @@ def measure(folder: Path, timed: int) -> Measured:
     return ask(model, folder, timed)
 
 
-def ask(model: Any, folder: Path, timed: int) -> Measured:
+def ask(model: Any, folder: Path, timed: int) -> ParityResult:
     """Answer the parity questions as one batch, then the first `timed` of them one by one with a clock."""
     cases = open_package(folder).parity
     greedy = {"temperature": 0.0, "teacher_temperature": 0.0, "seed": 0}
@@ -90,4 +90,4 @@ def ask(model: Any, folder: Path, timed: int) -> Measured:
         started = time.perf_counter()
         model.predict([{"prompt": case.prompt}], params=greedy)
         seconds.append(time.perf_counter() - started)
-    return Measured(len(cases) - len(strays), len(cases), statistics.median(seconds), tuple(strays))
+    return ParityResult(len(cases) - len(strays), len(cases), statistics.median(seconds), tuple(strays))

@@ -19,8 +19,16 @@ import yaml
 import relayllm
 from relayllm.config import HubModel, PackageConfig, load_params
 from relayllm.errors import ConfigError
-from relayllm.files import scratch_beside, write_json, written_whole
-from relayllm.packaging.folder import FORMAT, OUTCOMES, RECORD, Outcome, ParityCase, TeacherSource, content_hash
+from relayllm.files import atomic_write, scratch_beside, write_json
+from relayllm.packaging.folder import (
+    FORMAT,
+    PROBLEM_SCORES,
+    RECORD,
+    ParityCase,
+    ProblemScore,
+    TeacherSource,
+    content_hash,
+)
 from relayllm.settings import Settings, settings
 
 NO_BIAS = 0.0
@@ -84,11 +92,11 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
     return TeacherSource("hub", model.id, model.revision)
 
 
-def read_outcomes(records: pd.DataFrame) -> dict[str, dict[str, Outcome]]:
+def problem_scores(records: pd.DataFrame) -> dict[str, dict[str, ProblemScore]]:
     """Per benchmark and problem, averaged over samples: share correct, teacher tokens, completion tokens."""
     columns = ["correct", "teacher_tokens", "completion_tokens"]
     problems = records.astype(dict.fromkeys(columns, float)).groupby(["benchmark", "problem_id"], sort=True)
-    found: dict[str, dict[str, Outcome]] = {}
+    found: dict[str, dict[str, ProblemScore]] = {}
     for row in problems[columns].mean().round(6).reset_index().to_dict("records"):
         outcome = (float(row["correct"]), float(row["teacher_tokens"]), float(row["completion_tokens"]))
         found.setdefault(str(row["benchmark"]), {})[str(row["problem_id"])] = outcome
@@ -123,7 +131,7 @@ def write_package(parts: Parts, folder: Path, place: Settings | None = None) -> 
     example = pd.DataFrame(json.loads((place.root / "mlflow/input_example.json").read_text(encoding="utf-8"))["inputs"])
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with ExitStack() as stack:
-        part = stack.enter_context(written_whole(folder))
+        part = stack.enter_context(atomic_write(folder))
         stage = stack.enter_context(scratch_beside(folder))
         artifacts, code = _staged(parts, stage / "artifacts"), _source(stage / "relayllm")
         mlflow.pyfunc.save_model(
@@ -136,12 +144,12 @@ def write_package(parts: Parts, folder: Path, place: Settings | None = None) -> 
 def _staged(parts: Parts, stage: Path) -> dict[str, str]:
     """The parts under the names they have in the package: MLflow takes the last part of each path."""
     write_json(stage / RECORD, parts.record)
-    write_json(stage / OUTCOMES, parts.outcomes)
+    write_json(stage / PROBLEM_SCORES, parts.outcomes)
     models = {"student": parts.student} | ({"teacher": parts.teacher} if parts.teacher else {})
     for name, source in models.items():
         shutil.copytree(source, stage / name, copy_function=_link)
     return {key: str(stage / name) for key, name in
-            {"record": RECORD, "outcomes": OUTCOMES, **{name: name for name in models}}.items()}
+            {"record": RECORD, "outcomes": PROBLEM_SCORES, **{name: name for name in models}}.items()}
 
 
 def _link(source: str, target: str) -> None:

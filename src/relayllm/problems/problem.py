@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import DataError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def read_problems(path: Path) -> list[Problem]:
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems as JSONL, whole or not at all, same bytes for same problems."""
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         with part.open("w", encoding="utf-8", newline="\n") as file:
             for problem in problems:
                 file.write(json.dumps(asdict(problem), ensure_ascii=False, sort_keys=True) + "\n")

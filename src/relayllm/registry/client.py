@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from relayllm.errors import ConfigError, NoSuchVersion, RegistryError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.packaging.folder import Package, content_hash, open_package
 from relayllm.registry.log_model import log_package, metric_entries, package_tags
 from relayllm.settings import Settings, settings
@@ -120,7 +120,7 @@ class Registry:
                 return Path(unquote(urlparse(place).path))
             from mlflow.artifacts import download_artifacts
 
-            with written_whole(kept) as part:
+            with atomic_write(kept) as part:
                 download_artifacts(artifact_uri=place, dst_path=str(part))
             return kept
 

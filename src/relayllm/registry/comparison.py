@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from relayllm.packaging.folder import Outcomes
-from relayllm.packaging.parity import Measured
+from relayllm.packaging.folder import ProblemScores
+from relayllm.packaging.parity import ParityResult
 from relayllm.registry.gates import ComparisonConfig, Gates
 
 AVERAGE = "average"
@@ -25,7 +25,7 @@ class Side:
     """How people call it: `7`, or `7 (champion)`."""
     metrics: Mapping[str, Any]
     """`average` and `benchmarks`, as a method of summary.json."""
-    outcomes: Outcomes
+    outcomes: ProblemScores
     data: str = ""
     """MD5 of the data set it was made from and scored on."""
     commit: str = ""
@@ -48,7 +48,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchmarkDelta:
     """One benchmark, or the average of all."""
 
     name: str
@@ -64,13 +64,13 @@ class Comparison:
 
     old: Side | None
     new: Side
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkDelta, ...]
     """One per benchmark, the average last."""
     paired: bool
     """The same problems on both sides: differences are taken problem by problem."""
 
     @property
-    def average(self) -> Row:
+    def average(self) -> BenchmarkDelta:
         """The row of the average over benchmarks."""
         return self.rows[-1]
 
@@ -85,7 +85,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class GateResult:
     """One condition for the champion alias, and what was found."""
 
     name: str
@@ -101,10 +101,10 @@ def compare(old: Side | None, new: Side, config: ComparisonConfig) -> Comparison
                                 for name in names)
     draws = {name: _draws(old.outcomes[name], new.outcomes[name], paired, config, number)
              for number, name in enumerate(names) if old and name in old.outcomes and name in new.outcomes}
-    rows = [Row(name, before.get(name), new.metrics["benchmarks"].get(name), _interval(draws.get(name), config))
+    rows = [BenchmarkDelta(name, before.get(name), new.metrics["benchmarks"].get(name), _interval(draws.get(name), config))
             for name in names]
     total = np.mean(list(draws.values()), axis=0) if draws else None
-    rows.append(Row(AVERAGE, old.metrics[AVERAGE] if old else None, new.metrics[AVERAGE], _interval(total, config)))
+    rows.append(BenchmarkDelta(AVERAGE, old.metrics[AVERAGE] if old else None, new.metrics[AVERAGE], _interval(total, config)))
     return Comparison(old, new, tuple(rows), paired)
 
 
@@ -137,36 +137,36 @@ def _interval(draws: np.ndarray | None, config: ComparisonConfig) -> Difference 
     return Difference(float(draws[0]), float(low), float(high))
 
 
-def judge(comparison: Comparison, measured: Measured, gates: Gates) -> tuple[Gate, ...]:
+def judge(comparison: Comparison, measured: ParityResult, gates: Gates) -> tuple[GateResult, ...]:
     """Whether the new version may become champion: every gate with what was found and what was asked."""
     return (_accuracy(comparison, gates), _call_ratio(comparison, gates), _parity(measured, gates),
             _latency(measured, gates))
 
 
-def _accuracy(comparison: Comparison, gates: Gates) -> Gate:
+def _accuracy(comparison: Comparison, gates: Gates) -> GateResult:
     allowed = -gates.accuracy.max_drop
     if comparison.old is None:
-        return Gate("accuracy", True, "no champion to compare with")
+        return GateResult("accuracy", True, "no champion to compare with")
     difference = comparison.average.difference
     if difference is None:
-        return Gate("accuracy", False, "no benchmark in common with the champion: promote by hand if that is meant")
-    return Gate("accuracy", difference.low >= allowed,
+        return GateResult("accuracy", False, "no benchmark in common with the champion: promote by hand if that is meant")
+    return GateResult("accuracy", difference.low >= allowed,
                 f"{difference} points against version {comparison.old.label}; it may reach {100 * allowed:+.1f}")
 
 
-def _call_ratio(comparison: Comparison, gates: Gates) -> Gate:
+def _call_ratio(comparison: Comparison, gates: Gates) -> GateResult:
     ratio, band = float(comparison.new.metrics[AVERAGE]["call_ratio"]), gates.call_ratio
-    return Gate("call_ratio", band.low <= ratio <= band.high,
+    return GateResult("call_ratio", band.low <= ratio <= band.high,
                 f"{100 * ratio:.1f} %; the band is {100 * band.low:.0f} to {100 * band.high:.0f} %")
 
 
-def _parity(measured: Measured, gates: Gates) -> Gate:
+def _parity(measured: ParityResult, gates: Gates) -> GateResult:
     needed = gates.parity.min_share * measured.asked
     strays = f"; not the same: {', '.join(measured.strays[:5])}" if measured.strays else ""
-    return Gate("parity", measured.asked > 0 and measured.same >= needed,
+    return GateResult("parity", measured.asked > 0 and measured.same >= needed,
                 f"{measured.same} of {measured.asked} answers as before packing, {needed:.0f} needed{strays}")
 
 
-def _latency(measured: Measured, gates: Gates) -> Gate:
+def _latency(measured: ParityResult, gates: Gates) -> GateResult:
     limit = gates.latency.max_seconds
-    return Gate("latency", measured.seconds <= limit, f"{measured.seconds:.2f} s per answer, at most {limit:g} s")
+    return GateResult("latency", measured.seconds <= limit, f"{measured.seconds:.2f} s per answer, at most {limit:g} s")

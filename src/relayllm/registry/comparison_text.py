@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from relayllm.registry.comparison import Comparison, Gate, Side
+from relayllm.registry.comparison import Comparison, GateResult, Side
 
 
-def to_text(comparison: Comparison, gates: Sequence[Gate] = ()) -> str:
+def to_text(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
     """For a terminal."""
     rows = table(comparison)
     widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
@@ -22,7 +22,7 @@ def to_text(comparison: Comparison, gates: Sequence[Gate] = ()) -> str:
     return "\n".join(lines)
 
 
-def to_markdown(comparison: Comparison, gates: Sequence[Gate] = ()) -> str:
+def to_markdown(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
     """For Prefect, MLflow and the version's description."""
     rows = table(comparison)
     lines = [f"## {_title(comparison)}", "", _line(rows[0]), _line(["---"] * len(rows[0]))]
@@ -34,7 +34,7 @@ def to_markdown(comparison: Comparison, gates: Sequence[Gate] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_json(comparison: Comparison, gates: Sequence[Gate] = ()) -> dict[str, Any]:
+def to_json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> dict[str, Any]:
     """For programs."""
     return {
         "old": comparison.old.label if comparison.old else None, "new": comparison.new.label,

@@ -16,10 +16,10 @@ import numpy as np
 
 from relayllm.errors import DataError, ServingError
 from relayllm.grading import grade
-from relayllm.packaging.folder import Outcomes
+from relayllm.packaging.folder import ProblemScores
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.prompting import messages
-from relayllm.registry.comparison import Gate, resampled
+from relayllm.registry.comparison import GateResult, resampled
 from relayllm.registry.gates import MonitorConfig
 
 CLIENTS = 4
@@ -81,7 +81,7 @@ def _observation(found: Mapping[str, Any], problem: Problem, benchmark: str) -> 
                        int(ledger["completion_tokens"]), bool(relay["degraded"]), str(relay.get("version", "")))
 
 
-def choose(data: Path, outcomes: Outcomes, count: int, seed: int) -> list[tuple[str, Problem]]:
+def choose(data: Path, outcomes: ProblemScores, count: int, seed: int) -> list[tuple[str, Problem]]:
     """Problems of every benchmark that the version was scored on, drawn by the seed.
 
     Raises:
@@ -104,7 +104,7 @@ def observe(endpoint: Endpoint, problems: Sequence[tuple[str, Problem]], max_tok
         return list(pool.map(lambda item: endpoint.ask(item[1], item[0], max_tokens), problems))
 
 
-def drift(seen: Sequence[Observation], outcomes: Outcomes, config: MonitorConfig) -> tuple[Gate, ...]:
+def drift(seen: Sequence[Observation], outcomes: ProblemScores, config: MonitorConfig) -> tuple[GateResult, ...]:
     """Accuracy and call ratio against the record of the same problems, and the share of degraded answers.
 
     Answers that lost their teacher count for the last only: they say how the teacher is, not the version. When they are
@@ -113,30 +113,30 @@ def drift(seen: Sequence[Observation], outcomes: Outcomes, config: MonitorConfig
     degraded, whole = _degraded(seen, config), [item for item in seen if not item.degraded]
     if not degraded.holds or not whole:
         unknown = f"not judged: {len(seen) - len(whole)} of {len(seen)} answers lost their teacher"
-        return (Gate("accuracy", True, unknown), Gate("call_ratio", True, unknown), degraded)
+        return (GateResult("accuracy", True, unknown), GateResult("call_ratio", True, unknown), degraded)
     recorded = np.array([outcomes[item.benchmark][item.problem_id] for item in whole])  # (answers, 3)
     return (_accuracy(whole, recorded, config), _call_ratio(whole, recorded, config), degraded)
 
 
-def _accuracy(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> Gate:
+def _accuracy(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> GateResult:
     """Drift is what the interval says beyond doubt: a slice is small."""
     change = np.array([float(item.correct) for item in seen]) - recorded[:, 0]
     draws = resampled(change, DRAWS, np.random.default_rng(0))
     low, high = np.quantile(draws, [(1 - config.confidence) / 2, (1 + config.confidence) / 2])
-    return Gate("accuracy", bool(high >= -config.max_drop),
+    return GateResult("accuracy", bool(high >= -config.max_drop),
                 f"{100 * change.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points against the record of the "
                 f"same {len(seen)} problems; the interval must reach {-100 * config.max_drop:.1f}")
 
 
-def _call_ratio(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> Gate:
+def _call_ratio(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> GateResult:
     now = sum(item.teacher_tokens for item in seen) / max(1, sum(item.completion_tokens for item in seen))
     before = float(recorded[:, 1].sum() / max(1.0, recorded[:, 2].sum()))
     limit = config.max_call_ratio_change
-    return Gate("call_ratio", abs(now - before) <= limit,
+    return GateResult("call_ratio", abs(now - before) <= limit,
                 f"{100 * now:.1f} %, recorded {100 * before:.1f} %; {100 * limit:.0f} points of change are allowed")
 
 
-def _degraded(seen: Sequence[Observation], config: MonitorConfig) -> Gate:
+def _degraded(seen: Sequence[Observation], config: MonitorConfig) -> GateResult:
     share = sum(item.degraded for item in seen) / len(seen)
-    return Gate("degraded", share <= config.max_degraded_share,
+    return GateResult("degraded", share <= config.max_degraded_share,
                 f"{100 * share:.0f} % of the answers lost their teacher; {100 * config.max_degraded_share:.0f} % may")

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayllm.packaging.folder import open_package
-from relayllm.packaging.parity import Measured, measure
+from relayllm.packaging.parity import ParityResult, measure
 from relayllm.registry.client import CHAMPION, Registry, Version
-from relayllm.registry.comparison import Comparison, Gate, Side, compare, judge
+from relayllm.registry.comparison import Comparison, GateResult, Side, compare, judge
 from relayllm.registry.comparison_text import to_json, to_markdown
 from relayllm.registry.gates import RegistryConfig, load_gates
 from relayllm.settings import Settings, settings
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ReleaseDecision:
     """One version beside the champion, and whether it may take over."""
 
     version: Version
     comparison: Comparison
-    gates: tuple[Gate, ...]
+    gates: tuple[GateResult, ...]
 
     @property
     def passes(self) -> bool:
@@ -40,7 +40,7 @@ def policy(place: Settings | None = None) -> RegistryConfig:
     return load_gates((place or settings()).root / "mlflow" / "registry.yaml")
 
 
-def side(registry: Registry, version: Version) -> Side:
+def comparison_side(registry: Registry, version: Version) -> Side:
     """A version as a comparison needs it."""
     package = open_package(registry.fetch(version))
     seconds = version.tags.get("seconds_per_answer")
@@ -51,16 +51,16 @@ def side(registry: Registry, version: Version) -> Side:
 
 def side_by_side(registry: Registry, old: Version | None, new: Version, config: RegistryConfig) -> Comparison:
     """Two registered versions, lined up."""
-    return compare(side(registry, old) if old else None, side(registry, new), config.comparison)
+    return compare(comparison_side(registry, old) if old else None, comparison_side(registry, new), config.comparison)
 
 
-def examine(registry: Registry, version: Version, config: RegistryConfig) -> Verdict:
+def evaluate_candidate(registry: Registry, version: Version, config: RegistryConfig) -> ReleaseDecision:
     """Measure a version, compare it with the champion, judge, and write all of it on the version."""
     measured = measure(registry.fetch(version), config.gates.latency.prompts)
-    return conclude(registry, version, config, measured)
+    return decide(registry, version, config, measured)
 
 
-def conclude(registry: Registry, version: Version, config: RegistryConfig, measured: Measured) -> Verdict:
+def decide(registry: Registry, version: Version, config: RegistryConfig, measured: ParityResult) -> ReleaseDecision:
     """Judge a version by what was measured, and write it on the version."""
     registry.note(version, tags={"seconds_per_answer": f"{measured.seconds:.4f}",
                                  "parity": f"{measured.same}/{measured.asked}"},
@@ -74,17 +74,17 @@ def conclude(registry: Registry, version: Version, config: RegistryConfig, measu
     registry.note(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
                   tags={f"gate.{gate.name}": f"{'holds' if gate.holds else 'fails'}: {gate.says}" for gate in gates})
     registry.describe(version, text)
-    return Verdict(version, comparison, gates)
+    return ReleaseDecision(version, comparison, gates)
 
 
-def _history(version: Version) -> tuple[Gate, ...]:
+def _history(version: Version) -> tuple[GateResult, ...]:
     """What was rolled back comes back by hand only."""
     if version.tags.get("status") != "rolled back":
         return ()
-    return (Gate("history", False, f"it was rolled back: {version.tags.get('rolled_back_because', '')}"),)
+    return (GateResult("history", False, f"it was rolled back: {version.tags.get('rolled_back_because', '')}"),)
 
 
-def settle_fate(registry: Registry, verdict: Verdict) -> Version:
+def promote_or_hold(registry: Registry, verdict: ReleaseDecision) -> Version:
     """Promote when every gate holds; else leave it candidate, with the reason as a tag."""
     if CHAMPION in verdict.version.aliases:
         return verdict.version

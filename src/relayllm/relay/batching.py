@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Gathering:
+class DynamicBatching:
     """Lets calls gather for a few steps, so that they share the teacher's forwards.
 
     A forward of one row of a large model costs nearly what one of 32 rows does: its weights are read once either way.
@@ -25,8 +25,8 @@ class Gathering:
         return not writing or waited >= self.steps or calling >= self.share * (calling + writing)
 
 
-GATHERING = Gathering()
+DYNAMIC_BATCHING = DynamicBatching()
 """Chosen by counting forwards: docs/decisions/0006-calls-gather.md."""
 
-AT_ONCE = Gathering(share=0.0, steps=0)
+NO_BATCHING = DynamicBatching(share=0.0, steps=0)
 """No call waits."""

@@ -9,7 +9,7 @@ from relayllm.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class BiasCurve:
     """Biases and the call ratio each gave on training problems, from the lowest bias to the highest."""
 
     biases: tuple[float, ...]
@@ -17,7 +17,7 @@ class Dial:
     """Never falling: a dip is chance, and counts as level."""
 
     @classmethod
-    def from_points(cls, points: Sequence[Mapping[str, float]]) -> Dial:
+    def from_points(cls, points: Sequence[Mapping[str, float]]) -> BiasCurve:
         """From `call_bias` and `call_ratio` of each point, in any order."""
         rising = 0.0
         ordered = sorted((float(point["call_bias"]), float(point["call_ratio"])) for point in points)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 @dataclass(slots=True)
-class Ask:
+class StepInput:
     """One row's part of a batch: read these tokens, then say one."""
 
     row: int
@@ -29,7 +29,7 @@ class Ask:
 
 
 @dataclass(slots=True)
-class Said:
+class StepOutput:
     """What a batch of asks was answered, in their order."""
 
     tokens: list[int]
@@ -64,6 +64,6 @@ class Engine(Protocol):
         """Make room for so many rows of so many tokens."""
         ...
 
-    def say(self, asks: Sequence[Ask], *, entropy: bool = False) -> Said:
+    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
         """Read and answer."""
         ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relayllm.errors import ConfigError
 
 if TYPE_CHECKING:
-    from relayllm.relay.policy import Policy
+    from relayllm.relay.policy import CallPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Options:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
-    policy: Policy | None = field(default=None, compare=False)
+    policy: CallPolicy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 
     def __post_init__(self) -> None:

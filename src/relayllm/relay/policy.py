@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from relayllm.relay.row import Row
 
 
-class Policy(Protocol):
+class CallPolicy(Protocol):
     """Asked at every position where the student holds the pen and is not inside a command."""
 
     @property
@@ -90,7 +90,7 @@ class RandomPosition(StudentPolicy):
 
 
 @dataclass(frozen=True)
-class Entropy(StudentPolicy):
+class EntropyThreshold(StudentPolicy):
     """Calls for n tokens where the student is unsure of its next token: needs no training."""
 
     threshold: float = 1.0

@@ -12,7 +12,7 @@ from enum import Enum
 
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
 from relayllm.relay.options import Options
-from relayllm.relay.policy import STUDENT, Policy
+from relayllm.relay.policy import STUDENT, CallPolicy
 from relayllm.relay.trace import Author, Call, Ledger, StopReason
 
 
@@ -40,7 +40,7 @@ class Row:
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
         self.seed, self.index, self.sample = seed, index, sample
-        self.policy: Policy = options.policy or STUDENT
+        self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT
         self.stop: StopReason | None = None

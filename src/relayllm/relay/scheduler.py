@@ -15,7 +15,7 @@ from typing import Any
 
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.detokenizer import Detokenizer, StopSearch, trace_of
-from relayllm.relay.engine import Ask, Engine
+from relayllm.relay.engine import Engine, StepInput
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import Delivery, Teacher
@@ -27,7 +27,7 @@ IDLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class GenerationRequest:
     """One completion to write."""
 
     prompt_ids: tuple[int, ...]
@@ -65,7 +65,7 @@ class Session:
                  commands: CommandTokens, slots: int) -> None:
         self._student, self._teacher, self._vocabulary = student, teacher, vocabulary
         self._tokenizer, self._commands, self._slots = tokenizer, commands, slots
-        self._waiting: deque[tuple[int, Request, Callable[[Event], None] | None]] = deque()
+        self._waiting: deque[tuple[int, GenerationRequest, Callable[[Event], None] | None]] = deque()
         self._rows: dict[int, _Running] = {}
         self._next_handle = 0
 
@@ -89,7 +89,7 @@ class Session:
         one = self._rows.get(handle)
         return None if one is None else one.row
 
-    def submit(self, request: Request, on_event: Callable[[Event], None] | None = None) -> int:
+    def submit(self, request: GenerationRequest, on_event: Callable[[Event], None] | None = None) -> int:
         """Queue a request; returns its handle."""
         self._next_handle += 1
         self._waiting.append((self._next_handle, request, on_event))
@@ -217,11 +217,11 @@ class Session:
         return done
 
 
-def _ask(one: _Running) -> Ask:
+def _ask(one: _Running) -> StepInput:
     row = one.row
     options = row.options
     inside = row.number is not None
-    return Ask(one.cache, row.take_fresh(), row.allowed(), inside, options.temperature, options.top_p,
+    return StepInput(one.cache, row.take_fresh(), row.allowed(), inside, options.temperature, options.top_p,
                options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0, options.top_logprobs)
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relayllm.errors import TeacherError
-from relayllm.relay.batching import GATHERING, Gathering
+from relayllm.relay.batching import DYNAMIC_BATCHING, DynamicBatching
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask, Engine
+from relayllm.relay.engine import Engine, StepInput
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Row
 
@@ -69,7 +69,7 @@ def draw_for(row: Row) -> float:
 class LocalTeacher:
     """A model in this process: calls gather, then every calling row gets a token per step, all in one batch."""
 
-    def __init__(self, engine: Engine, gathering: Gathering = GATHERING) -> None:
+    def __init__(self, engine: Engine, gathering: DynamicBatching = DYNAMIC_BATCHING) -> None:
         self.engine, self._gathering = engine, gathering
         self._handles: dict[int, int] = {}
         self._waited = 0
@@ -129,13 +129,13 @@ class LocalTeacher:
     def close(self) -> None:
         """A model in this process goes when nobody holds it."""
 
-    def _ask(self, row: Row) -> Ask:
+    def _ask(self, row: Row) -> StepInput:
         options = row.options
-        return Ask(self._handles[id(row)], row.teacher_fresh, ALL_DIGITS, False, options.teacher_temperature,
+        return StepInput(self._handles[id(row)], row.teacher_fresh, ALL_DIGITS, False, options.teacher_temperature,
                    options.top_p, 0.0, draw_for(row) if options.teacher_temperature else 0.0)
 
 
-class RemoteSide:
+class RemoteTeacher:
     """A server somewhere: one request per call, no row waits for another (see `engines.openai.teacher`)."""
 
     def __init__(self, remote: Any, question: Any) -> None:

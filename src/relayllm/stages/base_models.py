@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relayllm.config import BaseModelsConfig, HubModel, TinyModel
 from relayllm.errors import ConfigError
-from relayllm.files import write_json, written_whole
+from relayllm.files import atomic_write, write_json
 from relayllm.tracking.run import report_metrics
 
 LIST = "teachers.json"
@@ -22,7 +22,7 @@ def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, o
     if len(roles) < 2 + len(config.other_teachers):
         raise ConfigError("base_models.other_teachers names one 'student' or 'teacher': give it another name")
     with ExitStack() as stack:
-        part = stack.enter_context(written_whole(others))
+        part = stack.enter_context(atomic_write(others))
         part.mkdir()
         folders = {"student": student, "teacher": teacher, **{name: part / name for name in config.other_teachers}}
         _make(roles, folders)

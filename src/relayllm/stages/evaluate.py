@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from relayllm.config import EvaluateConfig, load_params
 from relayllm.errors import ConfigError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.settings import settings
 from relayllm.tracking.run import report_metrics
@@ -23,10 +23,10 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     """Answer the benchmarks with every method and grade the answers."""
     import pandas
 
-    from relayllm.evaluation.analysis.bias_curve import write_dial
+    from relayllm.evaluation.analysis.bias_curve import write_bias_curve
     from relayllm.evaluation.answering import Models, answer, cost_of, random_query
     from relayllm.evaluation.calibration import Calibration
-    from relayllm.evaluation.counterfactual import continuations
+    from relayllm.evaluation.counterfactual import counterfactuals
     from relayllm.evaluation.judging import Judge
     from relayllm.evaluation.methods import method
     from relayllm.evaluation.records import write_records
@@ -53,14 +53,14 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
         else:
             done[one.name] = answer(one, models, benchmarks, config, cost=cost, calibration=calibration)
     verdicts = _verdicts(judge, done)
-    with written_whole(records) as part:
+    with atomic_write(records) as part:
         for name in config.methods:
             write_records(part / f"{name}.parquet", done[name], verdicts.get(name))
         if calibration.dial:
-            write_dial(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
+            write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
                                             if one.dial is not None}, calibration.dial)
         if config.worth_problems and config.relay in done:
-            table = continuations(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
+            table = counterfactuals(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
                                   cost_of(done[config.relay]))
             (part / "worth").mkdir()
             pandas.DataFrame(table).to_parquet(part / "worth" / f"{config.relay}.parquet", index=False)

@@ -48,10 +48,10 @@ def _writer(teacher: Path) -> Any:
     """The teacher in this process, or the server that stands in for it; then its folder lends the tokenizer only."""
     from relayllm import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
-    from relayllm.engines.teacher_only import RemoteAlone
+    from relayllm.engines.teacher_only import RemoteGenerator
 
     url = settings().teacher_url
-    return RemoteAlone(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
+    return RemoteGenerator(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:

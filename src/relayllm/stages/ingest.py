@@ -10,7 +10,7 @@ from typing import Any
 
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError
-from relayllm.files import write_json, written_whole
+from relayllm.files import atomic_write, write_json
 from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS
 from relayllm.problems.problem import write_problems
 from relayllm.problems.sources.files import Files
@@ -37,7 +37,7 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> N
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
     training, dropped = without_overlap(config, training, benchmarks)
     _check(training, benchmarks)
-    with written_whole(data) as folder:
+    with atomic_write(data) as folder:
         entries = [_write(folder, f"benchmarks/{each.name}.jsonl", each) for each in benchmarks]
         manifest = {"train": _write(folder, "train.jsonl", training), "benchmarks": entries, "seed": config.seed,
                     "dropped_from_train": dropped}

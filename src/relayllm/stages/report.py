@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from relayllm.config import Params
 from relayllm.errors import DataError
-from relayllm.files import write_json, written_whole
+from relayllm.files import atomic_write, write_json
 from relayllm.settings import settings
 from relayllm.tracking.provenance import data_digest, git_commit
 from relayllm.tracking.run import current
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
     """Say what came out, in JSON, Markdown and HTML.
 
-    Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were worth
-    (`worth/*.parquet` in the records) where they are, and the seconds that stages and the steps of GRPO noted.
+    Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were call_value
+    (`call_value/*.parquet` in the records) where they are, and the seconds that stages and the steps of GRPO noted.
 
     Raises:
         DataError: records are missing or not what they must be.
     """
-    from relayllm.evaluation.analysis.bias_curve import read_dial
+    from relayllm.evaluation.analysis.bias_curve import read_bias_curve
     from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary, write_summary
     from relayllm.evaluation.records import read_records
 
@@ -37,11 +37,11 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     origin = Provenance(params.profile, params.seed, git_commit(place.root), data_digest(place.root),
                         _seconds(place.runs / "seconds"))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, dial=read_dial(records))
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, dial=read_bias_curve(records))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
-    with written_whole(report) as part:
+    with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
-        _pages(part, params.report.examples, summary, frame, histories, records / "worth", metrics_folder,
+        _pages(part, params.report.examples, summary, frame, histories, records / "call_value", metrics_folder,
                _steps(place.runs / "steps", params.grpo.runs))
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
@@ -67,15 +67,15 @@ def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.Da
 
 
 def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
-    """What calls were worth, for the methods whose calls were continued both ways."""
+    """What calls were call_value, for the methods whose calls were continued both ways."""
     import pandas as pd
 
-    from relayllm.evaluation.analysis.call_value import worth
+    from relayllm.evaluation.analysis.call_value import call_value
 
-    found = {path.stem: worth(pd.read_parquet(path), draws=summary["bootstrap"], seed=summary["seed"])
+    found = {path.stem: call_value(pd.read_parquet(path), draws=summary["bootstrap"], seed=summary["seed"])
              for path in sorted(folder.glob("*.parquet"))}
     if found:
-        write_json(report / "worth.json", found)
+        write_json(report / "call_value.json", found)
     return found
 
 

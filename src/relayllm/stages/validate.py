@@ -10,7 +10,7 @@ from typing import Any
 
 from relayllm.config import ValidateConfig
 from relayllm.errors import DataError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem, read_problems
 
 
@@ -24,7 +24,7 @@ def run(config: ValidateConfig, *, data: Path, report: Path) -> None:
     expected = {"train": manifest["train"]["rows"],
                 **{entry["name"]: entry["rows"] for entry in manifest["benchmarks"]}}
     outcomes, failure = [], None
-    with written_whole(report) as folder:
+    with atomic_write(report) as folder:
         folder.mkdir()
         try:
             outcomes = check_problems(config, training, benchmarks, expected, folder)

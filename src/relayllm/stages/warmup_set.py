@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from relayllm.config import WarmupSetConfig
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.problems.problem import read_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
@@ -39,7 +39,7 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
         rows.append(WarmupRow(chosen[index // config.samples].id, trace.prompt_ids, tuple(written), tuple(numbers)))
     table = pandas.DataFrame([asdict(row) for row in rows])
     check_warmup_set(table, commands)
-    with written_whole(warmup_set) as part:
+    with atomic_write(warmup_set) as part:
         table.to_parquet(part, index=False)
     numbers = [n for row in rows for n in row.commands]
     report_metrics(metrics, {"rows": len(rows), "commands": len(numbers), "mean_n": sum(numbers) / max(1, len(numbers)),

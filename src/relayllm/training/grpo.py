@@ -17,7 +17,7 @@ from relayllm.engines.commands import command_tokens
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import best_device, load_model, load_tokenizer
 from relayllm.errors import ConfigError, ModelError, TrainingError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.settings import settings
@@ -26,7 +26,7 @@ from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import content_of, key_of, open_folder
 from relayllm.training.grammar_mask import Grammar
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
-from relayllm.training.marking import Marker
+from relayllm.training.marking import CheckpointMarker
 from relayllm.training.rollouts import Rollouts, reward_of_relay
 from relayllm.training.watch import held_out, samples, step_numbers
 
@@ -66,7 +66,7 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     watcher = _Watcher(config, run, rollouts, decoders, kept, folder, checkpoint)
     trainer = _trainer(config, run, network, tokenizer, folder, rollouts,
                        Dataset.from_list([{"prompt": messages(problem)} for problem in learned]),
-                       [watcher, Marker(lambda: watcher.history)])
+                       [watcher, CheckpointMarker(lambda: watcher.history)])
     decoding = config.decoding
     trainer.grammar = Grammar(commands, len(tokenizer), decoding.max_new_tokens, run.max_calls,
                               decoding.max_call_tokens)
@@ -75,7 +75,7 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     if not watcher.finished:  # a trainer that resumes at its last step takes one more
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if is_main_process():
-        with written_whole(model) as part:
+        with atomic_write(model) as part:
             shutil.copytree(folder / "best", part)
     return watcher.result(), watcher.history
 
@@ -160,7 +160,7 @@ class _Watcher(TrainerCallback):
 
     def _keep(self, model: Any) -> None:
         if is_main_process():
-            with written_whole(self._folder / "best") as part:
+            with atomic_write(self._folder / "best") as part:
                 model.save_pretrained(part)
                 self.trainer.processing_class.save_pretrained(part)
 

@@ -13,7 +13,7 @@ from relayllm.training.checkpoints import mark_whole
 from relayllm.training.launching import is_main_process
 
 
-class Marker(TrainerCallback):
+class CheckpointMarker(TrainerCallback):
     """Marks each checkpoint once every process has written its part, with whatever belongs to that moment."""
 
     def __init__(self, content: Callable[[], Any] = lambda: None) -> None:

@@ -11,11 +11,11 @@ from relayllm.config import WarmupConfig
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ConfigError, TrainingError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
-from relayllm.training.marking import Marker
+from relayllm.training.marking import CheckpointMarker
 
 IGNORED = -100
 
@@ -40,7 +40,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     if config.zero_stage:
         drop_stale_locks()
     trainer = SFTTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
-                         processing_class=tokenizer, callbacks=[Marker()])
+                         processing_class=tokenizer, callbacks=[CheckpointMarker()])
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not losses or losses[-1] != losses[-1]:
@@ -50,7 +50,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     trainer.save_model(str(whole))  # on every process: ZeRO-3 gathers its shards here
     if is_main_process():
         tokenizer.save_pretrained(whole)
-        with written_whole(model) as part:
+        with atomic_write(model) as part:
             shutil.copytree(whole, part, ignore=shutil.ignore_patterns("*.bin"))
     return {"steps": float(trainer.state.global_step), "first_loss": losses[0], "last_loss": losses[-1],
             "rows": float(len(rows))}

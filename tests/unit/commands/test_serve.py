@@ -10,16 +10,16 @@ import pytest
 from relayllm.commands.serve import add_arguments, load_bounded
 from relayllm.errors import ConfigError
 from relayllm.relay.options import Options
-from relayllm.serving.models.loading import Found, Loaded
+from relayllm.serving.models.loading import FoundModel, LoadedModel
 from tests.support.fakes_serving import scripted_decoder
 
 
 def context_after(*options: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    found = Found("m", "1", Path())
+    found = FoundModel("m", "1", Path())
     loaded = load_bounded(parser.parse_args(options), found,
-                          load=lambda found, teacher: Loaded(found, scripted_decoder(context=512), Options()))
+                          load=lambda found, teacher: LoadedModel(found, scripted_decoder(context=512), Options()))
     return loaded.decoder.context_length
 
 

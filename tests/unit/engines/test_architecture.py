@@ -9,7 +9,7 @@ import transformers as hf
 from relayllm.engines.local import LocalEngine
 from relayllm.errors import ModelError
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 from tests.support.reference import best
 
 SHAPE = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -55,5 +55,5 @@ def test_model_whose_window_or_scale_is_not_in_use_is_decoded_rightly(kind, more
     row, view, fresh = engine.open(), [], list(range(2, 22))
     for _ in range(12):
         view += fresh
-        fresh = engine.say([Ask(row, fresh, ALL_DIGITS)]).tokens
+        fresh = engine.say([StepInput(row, fresh, ALL_DIGITS)]).tokens
         assert fresh == [best(model, view, ())]

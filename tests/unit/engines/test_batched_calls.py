@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
-from relayllm.relay.batching import AT_ONCE, Gathering
+from relayllm.relay.batching import NO_BATCHING, DynamicBatching
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import LocalTeacher
@@ -18,7 +18,7 @@ WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok."]
 CALLS = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([1, 2, 5])), max_size=3).map(sorted)
 
 
-def decoder_that_gathers(gathering: Gathering) -> RelayDecoder:
+def decoder_that_gathers(gathering: DynamicBatching) -> RelayDecoder:
     decoder = RelayDecoder.from_models(*pair())
     decoder.teacher = LocalTeacher(decoder.teacher.engine, gathering)
     return decoder
@@ -30,8 +30,8 @@ def test_tokens_do_not_depend_on_how_calls_gather(scripts, share, steps, tempera
     options = {"max_new_tokens": 28, "max_calls": 3, "temperature": temperature, "teacher_temperature": temperature,
                "seed": 5, "policy": Scripted(script=dict(enumerate(scripts)))}
     prompts = [" ".join(WORDS[:1 + index]) for index in range(len(scripts))]
-    at_once = decoder_that_gathers(AT_ONCE).generate(prompts, **options)
-    gathered = decoder_that_gathers(Gathering(share, steps)).generate(prompts, **options)
+    at_once = decoder_that_gathers(NO_BATCHING).generate(prompts, **options)
+    gathered = decoder_that_gathers(DynamicBatching(share, steps)).generate(prompts, **options)
     assert [trace.token_ids for trace in gathered] == [trace.token_ids for trace in at_once]
     assert [trace.authors for trace in gathered] == [trace.authors for trace in at_once]
 
@@ -52,18 +52,18 @@ def steps_until_the_teacher_writes(decoder: RelayDecoder, rows: int, length: int
 
 
 def test_row_that_runs_alone_is_not_delayed():
-    assert (steps_until_the_teacher_writes(decoder_that_gathers(Gathering(share=1.0, steps=50)), 1)
-            == steps_until_the_teacher_writes(decoder_that_gathers(AT_ONCE), 1))
+    assert (steps_until_the_teacher_writes(decoder_that_gathers(DynamicBatching(share=1.0, steps=50)), 1)
+            == steps_until_the_teacher_writes(decoder_that_gathers(NO_BATCHING), 1))
 
 
 @pytest.mark.parametrize("steps", [1, 8])
 def test_call_among_many_writers_waits_so_many_steps_at_most(steps):
-    at_once = steps_until_the_teacher_writes(decoder_that_gathers(AT_ONCE), 9)
-    assert steps_until_the_teacher_writes(decoder_that_gathers(Gathering(1.0, steps)), 9) == at_once + steps
+    at_once = steps_until_the_teacher_writes(decoder_that_gathers(NO_BATCHING), 9)
+    assert steps_until_the_teacher_writes(decoder_that_gathers(DynamicBatching(1.0, steps)), 9) == at_once + steps
 
 
 def test_events_of_a_row_come_in_order_while_calls_gather():
-    decoder = decoder_that_gathers(Gathering(share=1.0, steps=6))
+    decoder = decoder_that_gathers(DynamicBatching(share=1.0, steps=6))
     script = {0: [(2, 3), (9, 1)], 1: [(5, 2)], 2: []}
     session = decoder.session(3)
     events: dict[int, list] = {0: [], 1: [], 2: []}

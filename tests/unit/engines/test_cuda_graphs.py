@@ -11,7 +11,7 @@ from relayllm import RelayDecoder
 from relayllm.engines.cuda_graphs import rows_of
 from relayllm.engines.local import LocalEngine
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 from relayllm.relay.policy import Scripted
 from tests.support.small_models import pair
 
@@ -46,7 +46,7 @@ def test_static_steps_go_on_past_a_bucket_of_keys_and_a_cache_that_grows():
         fresh = [[5 + index % 50 for index in range(size)] for size in (250, 3, 100)]
         written = []
         for _ in range(20):
-            said = engine.say([Ask(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)])
+            said = engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)])
             fresh = [[token] for token in said.tokens]
             written.append((said.tokens, [round(value, 4) for value in said.logprobs]))
         assert [engine.length(row) for row in rows] == [269, 22, 119]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relayllm import RelayDecoder
 from relayllm.engines.local import LocalEngine
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from tests.support.reference import best, reference
@@ -25,7 +25,7 @@ def engine_of(*, static: bool = False) -> LocalEngine:
 
 
 def say(engine: LocalEngine, fresh: dict[int, list[int]]) -> dict[int, int]:
-    said = engine.say([Ask(row, ids, ALL_DIGITS) for row, ids in fresh.items()])
+    said = engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in fresh.items()])
     return dict(zip(fresh, said.tokens, strict=True))
 
 
@@ -97,7 +97,7 @@ def test_forwards_are_timed_while_somebody_measures():
     say(engine, {row: [5, 6, 7]})
     assert engine.forward_seconds == 0
     engine.measuring = True
-    said = engine.say([Ask(row, [8], ALL_DIGITS)])
+    said = engine.say([StepInput(row, [8], ALL_DIGITS)])
     measured = engine.forward_seconds
     assert 0 < measured < said.seconds
     engine.measuring = False

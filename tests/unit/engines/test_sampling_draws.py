@@ -5,7 +5,7 @@ import torch
 
 from relayllm.engines.sampling import Sampler
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 
 LOGITS = torch.tensor([[0.0, 1.0, 2.0, 0.5, 1.5]])
 LAST = 1 - 2**-53
@@ -14,7 +14,7 @@ LAST = 1 - 2**-53
 
 def drawn(draw: float, *, banned=(), top_p: float = 1.0, logits: torch.Tensor = LOGITS) -> int:
     sampler = Sampler(None, banned, torch.device("cpu"))
-    ask = Ask(1, [1], ALL_DIGITS, temperature=1.0, top_p=top_p, draw=draw)
+    ask = StepInput(1, [1], ALL_DIGITS, temperature=1.0, top_p=top_p, draw=draw)
     return sampler.sample(logits.clone(), [ask])[0][0]
 
 

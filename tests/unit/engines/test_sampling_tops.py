@@ -4,13 +4,13 @@ import torch
 
 from relayllm.engines.sampling import Sampler
 from relayllm.relay.command import ALL_DIGITS
-from relayllm.relay.engine import Ask
+from relayllm.relay.engine import StepInput
 
 LOGITS = torch.tensor([[1.0, 3.0, 2.0, 0.0], [0.0, 1.0, 4.0, 2.0]])
 
 
-def ask(top: int) -> Ask:
-    return Ask(1, [1], ALL_DIGITS, top=top)
+def ask(top: int) -> StepInput:
+    return StepInput(1, [1], ALL_DIGITS, top=top)
 
 
 def test_tops_are_as_many_as_each_row_asks_for_best_first():

@@ -6,7 +6,7 @@ import pytest
 
 from relayllm.errors import ConfigError
 from relayllm.evaluation.methods import Cost, method, position_probability
-from relayllm.relay.policy import Entropy, FixedLength, RandomPosition
+from relayllm.relay.policy import EntropyThreshold, FixedLength, RandomPosition
 
 RUNS = ["relay-difficulty", "relay-simple", "grpo"]
 COST = Cost(call_ratio=0.05, mean_n=3)
@@ -52,7 +52,7 @@ def test_fixed_length_serves_the_same_n():
 
 
 def test_rivals_are_given_the_relays_cost():
-    assert named("entropy").policy(COST, 1.25) == Entropy(threshold=1.25, n=3)
+    assert named("entropy").policy(COST, 1.25) == EntropyThreshold(threshold=1.25, n=3)
     rule = named("random-position").policy(COST, 0.0)
     assert isinstance(rule, RandomPosition)
     assert rule.n == 3

@@ -2,14 +2,14 @@
 
 import pandas as pd
 import pytest
-from tests.unit.serving.test_pyfunc import FakeDecoder
 
 from relayllm.config import Decoding, PackageConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import ParityCase, TeacherSource
 from relayllm.packaging.parity import parity_cases, same_as_evaluated
-from relayllm.packaging.write import package_record, pins, read_outcomes
+from relayllm.packaging.write import package_record, pins, problem_scores
 from tests.support.small_packages import DECODING, score
+from tests.unit.packaging.test_pyfunc import FakeDecoder
 
 
 def records(*rows):
@@ -23,7 +23,7 @@ ROWS = records(("pens", "p0", 0, True, 2, 40), ("pens", "p1", 0, False, 0, 20), 
 
 
 def test_read_outcomes_averages_samples():
-    found = read_outcomes(ROWS)
+    found = problem_scores(ROWS)
     assert found["boxes"]["b0"] == (0.5, 2.0, 20.0)
     assert list(found["pens"]) == ["p0", "p1", "p2"]
 

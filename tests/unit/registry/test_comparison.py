@@ -2,7 +2,7 @@
 
 import pytest
 
-from relayllm.packaging.parity import Measured
+from relayllm.packaging.parity import ParityResult
 from relayllm.registry.comparison import Comparison, Side, compare, judge
 from relayllm.registry.comparison_text import to_json, to_markdown, to_text
 from relayllm.registry.gates import ComparisonConfig, Gates
@@ -11,7 +11,7 @@ from tests.support.small_packages import outcomes, score
 CONFIG = ComparisonConfig(bootstrap=500, confidence=0.95, seed=0)
 GATES = Gates.model_validate({"accuracy": {"max_drop": 0.05}, "call_ratio": {"low": 0.01, "high": 0.3},
                               "parity": {"prompts": 4, "min_share": 1.0}, "latency": {"prompts": 1, "max_seconds": 2}})
-FINE = Measured(4, 4, 0.5)
+FINE = ParityResult(4, 4, 0.5)
 
 
 def version(label: str, right: int, *, call_ratio: float = 0.05, count: int = 10, **more) -> Side:
@@ -19,7 +19,7 @@ def version(label: str, right: int, *, call_ratio: float = 0.05, count: int = 10
     return Side(label, {"average": mean, "benchmarks": {"pens": mean, "boxes": mean}}, outcomes(right, count), **more)
 
 
-def gate(comparison: Comparison, name: str, measured: Measured = FINE):
+def gate(comparison: Comparison, name: str, measured: ParityResult = FINE):
     return next(gate for gate in judge(comparison, measured, GATES) if gate.name == name)
 
 
@@ -73,17 +73,17 @@ def test_call_ratio_gate_is_a_band(ratio, holds):
 
 
 def test_parity_gate_one_other_answer_fails_and_is_named():
-    found = gate(compare(None, version("1", 5), CONFIG), "parity", Measured(3, 4, 0.5, ("pens-2",)))
+    found = gate(compare(None, version("1", 5), CONFIG), "parity", ParityResult(3, 4, 0.5, ("pens-2",)))
     assert not found.holds
     assert "pens-2" in found.says
 
 
 def test_parity_gate_nothing_asked_fails():
-    assert not gate(compare(None, version("1", 5), CONFIG), "parity", Measured(0, 0, 0.5)).holds
+    assert not gate(compare(None, version("1", 5), CONFIG), "parity", ParityResult(0, 0, 0.5)).holds
 
 
 def test_latency_gate_slow_fails():
-    assert not gate(compare(None, version("1", 5), CONFIG), "latency", Measured(4, 4, 2.1)).holds
+    assert not gate(compare(None, version("1", 5), CONFIG), "latency", ParityResult(4, 4, 2.1)).holds
 
 
 def test_renderings_show_changed_params_and_failed_gates():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from relayllm.relay.batching import AT_ONCE, Gathering
+from relayllm.relay.batching import NO_BATCHING, DynamicBatching
 
-FEW_STEPS = Gathering(share=0.25, steps=8)
+FEW_STEPS = DynamicBatching(share=0.25, steps=8)
 
 
 @pytest.mark.parametrize(("calling", "writing", "waited", "serves"), [
@@ -24,4 +24,4 @@ def test_serves_when_enough_call_or_one_waited_or_nobody_writes(calling, writing
 
 
 def test_at_once_never_waits():
-    assert AT_ONCE.serves(calling=1, writing=1000, waited=0)
+    assert NO_BATCHING.serves(calling=1, writing=1000, waited=0)

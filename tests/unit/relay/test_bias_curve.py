@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayllm.errors import ConfigError
-from relayllm.relay.bias_curve import Dial
+from relayllm.relay.bias_curve import BiasCurve
 
 POINTS = [{"call_bias": 15.0, "call_ratio": 0.4}, {"call_bias": -15.0, "call_ratio": 0.0},
           {"call_bias": -10.0, "call_ratio": 0.02}, {"call_bias": -5.0, "call_ratio": 0.04},
           {"call_bias": 0.0, "call_ratio": 0.04}, {"call_bias": 7.5, "call_ratio": 0.039}]
-DIAL = Dial.from_points(POINTS)
+DIAL = BiasCurve.from_points(POINTS)
 
 
 @pytest.mark.parametrize(("wanted", "bias"), [(0.0, -15.0), (0.02, -10.0), (0.03, -7.5), (0.4, 15.0)])
@@ -31,7 +31,7 @@ def test_ratio_out_of_reach_raises_with_the_reach(wanted):
 
 
 def test_one_measured_point_reaches_itself():
-    one = Dial.from_points([{"call_bias": 0.0, "call_ratio": 0.04}])
+    one = BiasCurve.from_points([{"call_bias": 0.0, "call_ratio": 0.04}])
     assert one.bias_for(0.04) == 0.0
     with pytest.raises(ConfigError, match=r"call_ratio is 0\.05"):
         one.bias_for(0.05)
@@ -40,7 +40,7 @@ def test_one_measured_point_reaches_itself():
 @given(st.lists(st.tuples(st.floats(-30, 30), st.floats(0, 1)), min_size=2, unique_by=lambda point: point[0]),
        st.floats(0, 1), st.floats(0, 1))
 def test_more_is_never_asked_for_by_less_bias(pairs, one, other):
-    dial = Dial.from_points([{"call_bias": bias, "call_ratio": ratio} for bias, ratio in pairs])
+    dial = BiasCurve.from_points([{"call_bias": bias, "call_ratio": ratio} for bias, ratio in pairs])
     low, high = dial.call_ratios[0], dial.call_ratios[-1]
     less, more = sorted(min(high, low + share * (high - low)) for share in (one, other))
     assert dial.bias_for(less) <= dial.bias_for(more) + 1e-6

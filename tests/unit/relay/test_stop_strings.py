@@ -13,9 +13,9 @@ from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import Delivery
 from relayllm.relay.trace import StopReason, Trace
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.responses import Head
-from relayllm.serving.api.streaming import Chunks
-from relayllm.serving.engine.requests import Piece
+from relayllm.serving.api.responses import ResponseMeta
+from relayllm.serving.api.streaming import ChunkWriter
+from relayllm.serving.engine.requests import TokenDelta
 from tests.support.fakes_serving import ScriptedEngine, scripted_decoder, tokenizers
 
 STUDENT, TEACHER = tokenizers()
@@ -119,13 +119,13 @@ def test_stream_delivers_neither_the_stop_string_nor_what_is_behind_it(pieces, f
     decoder = decoder_with("They are 12. Next: none" + " 7" * 60, finished=finished)
     trace = answer(decoder, "Next:")
     words = SimpleNamespace(tokenizer=STUDENT, commands=decoder.commands)
-    head = Head.new("chat.completion", "model", "1", "champion")
-    chunks = Chunks(head, words, chat=True, usage=False, scored=False, stop=("Next:",))
+    head = ResponseMeta.new("chat.completion", "model", "1", "champion")
+    chunks = ChunkWriter(head, words, chat=True, usage=False, scored=False, stop=("Next:",))
     size = -(-len(trace.token_ids) // pieces)
     sent = []
     for start in range(0, len(trace.token_ids), size):
         run = slice(start, start + size)
-        sent += chunks.tokens(0, Piece(trace.token_ids[run], trace.authors[run], trace.logprobs[run], ()))
+        sent += chunks.tokens(0, TokenDelta(trace.token_ids[run], trace.authors[run], trace.logprobs[run], ()))
     sent += chunks.last(0, trace)
     events = [orjson.loads(chunk.removeprefix(b"data: ")) for chunk in sent]
     told = "".join(event["choices"][0]["delta"].get("content", "") for event in events)

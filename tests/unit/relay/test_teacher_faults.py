@@ -6,7 +6,7 @@ import pytest
 
 from relayllm import RelayDecoder
 from relayllm.errors import TeacherError
-from relayllm.relay.batching import AT_ONCE
+from relayllm.relay.batching import NO_BATCHING
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import LocalTeacher
@@ -95,7 +95,7 @@ def test_rows_that_did_not_call_are_served_as_if_nothing_had_failed(forward):
 
     student, tokenizer, teacher, theirs = pair()
     decoder = RelayDecoder.from_models(student, tokenizer, copy.deepcopy(teacher), theirs)
-    decoder.teacher = LocalTeacher(decoder.teacher.engine, AT_ONCE)
+    decoder.teacher = LocalTeacher(decoder.teacher.engine, NO_BATCHING)
     options = {"max_new_tokens": 30, "policy": Scripted(script={0: [(1, 4)], 1: [(14, 4), (22, 2)]})}
     prompts = ["There are pens", "There are 12 boxes"]
     well = decoder.generate(prompts, **options)

@@ -1,7 +1,7 @@
 """One call of the remote teacher: attempts, deadline, and the answer as it comes in.
 
-`Answer` is the mailbox between the event loop, which fills it, and the scheduler, which empties it. `IdSpeech` and
-`TextSpeech` say how tokens become a request and how the answer becomes tokens.
+`CallStream` is the mailbox between the event loop, which fills it, and the scheduler, which empties it. `IdCodec` and
+`TextCodec` say how tokens become a request and how the answer becomes tokens.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relayllm.engines.openai.breaker import CircuitBreaker
-from relayllm.engines.openai.client import CompletionClient, Hiccup, Piece, Refusal, Usage
-from relayllm.engines.openai.handshake import Acquaintance, Meeting
+from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk, TransientError, Usage
+from relayllm.engines.openai.handshake import Handshake, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import TeacherError
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CallRequest:
     """What one call asks: continue these tokens by at most n."""
 
     prompt_ids: tuple[int, ...]
@@ -32,7 +32,7 @@ class Question:
     seed: int = 0
 
 
-class Answer:
+class CallStream:
     """The tokens of one call as they arrive. `take` from any thread; read `done` before it, never after."""
 
     def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
@@ -71,7 +71,7 @@ class Answer:
         self._notify()
 
 
-class Speech(Protocol):
+class WireCodec(Protocol):
     """The tokens of one call on their way to a server and back."""
 
     finished: bool
@@ -81,7 +81,7 @@ class Speech(Protocol):
         """Prompt and length of the next attempt; an attempt takes up where it can."""
         ...
 
-    def read(self, piece: Piece) -> list[int]:
+    def read(self, piece: StreamChunk) -> list[int]:
         """The tokens that one piece of the stream completes."""
         ...
 
@@ -90,10 +90,10 @@ class Speech(Protocol):
         ...
 
 
-class IdSpeech:
+class IdCodec:
     """Ids both ways: teacher and student share a vocabulary. A cut answer is taken up where it broke off."""
 
-    def __init__(self, question: Question, stop_ids: frozenset[int], allowed: Callable[[int], bool]) -> None:
+    def __init__(self, question: CallRequest, stop_ids: frozenset[int], allowed: Callable[[int], bool]) -> None:
         self._question, self._stop, self._allowed = question, stop_ids, allowed
         self._received: list[int] = []
         self.finished = False
@@ -103,20 +103,20 @@ class IdSpeech:
         return {"prompt": [*self._question.prompt_ids, *self._received], "return_token_ids": True,
                 "max_tokens": self._question.n - len(self._received)}
 
-    def read(self, piece: Piece) -> list[int]:
+    def read(self, piece: StreamChunk) -> list[int]:
         """The ids of one piece, the end of text left out.
 
         Raises:
-            Refusal: no ids came, or one that no teacher may write.
+            PermanentError: no ids came, or one that no teacher may write.
         """
         if piece.text and not piece.token_ids:
-            raise Refusal("the teacher's server returns text without token ids: restart with RELAY_TEACHER_MODE=text")
+            raise PermanentError("the teacher's server returns text without token ids: restart with RELAY_TEACHER_MODE=text")
         ids = list(piece.token_ids or ())
         stopped = next((index for index, token in enumerate(ids) if token in self._stop), None)
         ids = ids[:stopped][:self._question.n - len(self._received)]
         wrong = next((token for token in ids if not self._allowed(token)), None)
         if wrong is not None:
-            raise Refusal(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to it: "
+            raise PermanentError(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to it: "
                           "they share no vocabulary")
         self.finished = self.finished or stopped is not None or piece.finish_reason == "stop"
         self._received += ids
@@ -127,10 +127,10 @@ class IdSpeech:
         return []
 
 
-class TextSpeech:
+class TextCodec:
     """Text both ways, for servers that know no ids: encoded once, when the answer is whole."""
 
-    def __init__(self, question: Question, decode: Callable[[Sequence[int]], str],
+    def __init__(self, question: CallRequest, decode: Callable[[Sequence[int]], str],
                  encode: Callable[[str], list[int]]) -> None:
         self._question, self._decode, self._encode = question, decode, encode
         self._text = ""
@@ -141,7 +141,7 @@ class TextSpeech:
         self._text = ""
         return {"prompt": self._decode(self._question.prompt_ids), "max_tokens": self._question.n}
 
-    def read(self, piece: Piece) -> list[int]:
+    def read(self, piece: StreamChunk) -> list[int]:
         """Collect."""
         self._text += piece.text
         self.finished = self.finished or piece.finish_reason == "stop"
@@ -158,12 +158,12 @@ class TextSpeech:
 class Caller:
     """Carries out calls against one server: bounded attempts with jitter, one deadline, the circuit breaker."""
 
-    def __init__(self, client: CompletionClient, meeting: Meeting, breaker: CircuitBreaker, options: RemoteOptions,
-                 speech: Callable[[Acquaintance, Question], Speech]) -> None:
+    def __init__(self, client: CompletionClient, meeting: Handshake, breaker: CircuitBreaker, options: RemoteOptions,
+                 speech: Callable[[ServerInfo, CallRequest], WireCodec]) -> None:
         self._client, self._meeting, self._breaker, self._options = client, meeting, breaker, options
         self._speech = speech
 
-    async def carry_out(self, question: Question, answer: Answer) -> None:
+    async def carry_out(self, question: CallRequest, answer: CallStream) -> None:
         """Fill the answer and close it."""
         limit = self._options.stall_seconds + question.n * self._options.token_seconds
         try:
@@ -172,9 +172,9 @@ class Caller:
         except TimeoutError:
             self._fail(answer, f"teacher at {self._client.url} did not write {question.n} tokens within {limit:g} s: "
                                "is it overloaded?")
-        except Hiccup as hiccup:
+        except TransientError as hiccup:
             self._fail(answer, f"{hiccup}; gave up after {self._options.attempts} attempts")
-        except Refusal as refusal:
+        except PermanentError as refusal:
             if refusal.about_request:
                 self._breaker.succeeded()  # the server is well: it read the request and answered
                 answer.close(error=TeacherError(str(refusal)))
@@ -185,11 +185,11 @@ class Caller:
             self._breaker.succeeded()
             answer.close(finished=finished)
 
-    def _fail(self, answer: Answer, fact: str) -> None:
+    def _fail(self, answer: CallStream, fact: str) -> None:
         self._breaker.failed()
         answer.close(error=TeacherError(fact))
 
-    async def _attempts(self, question: Question, answer: Answer) -> bool:
+    async def _attempts(self, question: CallRequest, answer: CallStream) -> bool:
         # Jitter comes from the row's seed: it spreads the rows, and a run stays repeatable.
         jitter, speech, attempt = random.Random(question.seed), None, 1
         while True:
@@ -198,13 +198,13 @@ class Caller:
                 speech = speech or self._speech(known, question)
                 await self._attempt(known.model, question, speech, answer)
                 return speech.finished
-            except Hiccup as hiccup:
+            except TransientError as hiccup:
                 if attempt >= self._options.attempts:
                     raise
                 await asyncio.sleep(self._options.pause_before(attempt, hiccup.after, jitter.random()))
                 attempt += 1
 
-    async def _attempt(self, model: str, question: Question, speech: Speech, answer: Answer) -> None:
+    async def _attempt(self, model: str, question: CallRequest, speech: WireCodec, answer: CallStream) -> None:
         asked = speech.request()
         if asked["max_tokens"] == 0:
             return  # cut after its last token

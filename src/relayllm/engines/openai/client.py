@@ -1,7 +1,7 @@
 """Talk to an OpenAI-compatible `/v1/completions` server: one streamed request, its answer piece by piece.
 
-Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `Hiccup`; what may not is a
-`Refusal`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
+Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `TransientError`; what may not is a
+`PermanentError`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOCKED = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class StreamChunk:
     """What one event of the stream adds."""
 
     token_ids: tuple[int, ...] | None
@@ -43,7 +43,7 @@ class Usage:
     cached_tokens: int
 
 
-class Hiccup(Exception):
+class TransientError(Exception):
     """The request failed in a way that may pass."""
 
     def __init__(self, fact: str, after: float = 0.0) -> None:
@@ -52,7 +52,7 @@ class Hiccup(Exception):
         """Seconds the server asked us to wait."""
 
 
-class Refusal(Exception):
+class PermanentError(Exception):
     """The server understood and said no: trying again would not help."""
 
     def __init__(self, fact: str, status: int = 0) -> None:
@@ -86,7 +86,7 @@ class CompletionClient:
         found = [row.get("id") if isinstance(row, dict) else None for row in (rows if isinstance(rows, list) else [])]
         names = [name for name in found if isinstance(name, str)]
         if not names or len(names) < len(found):
-            raise Hiccup(f"{self.url}/v1/models answered something that is not a list of models")
+            raise TransientError(f"{self.url}/v1/models answered something that is not a list of models")
         return names
 
     async def tokenize(self, model: str, text: str) -> list[int] | None:
@@ -94,19 +94,19 @@ class CompletionClient:
         try:
             answer = await self._send("POST", "/tokenize", {"model": model, "prompt": text,
                                                              "add_special_tokens": False})
-        except Refusal as refusal:
+        except PermanentError as refusal:
             if refusal.status in LOCKED:
                 raise
             return None
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
         return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else None
 
-    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[Piece | Usage]:
+    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[StreamChunk | Usage]:
         """Stream one completion. What breaks after its last token does not matter any more.
 
         Raises:
-            Hiccup: no connection, silence, a busy or broken server, a cut or unreadable stream.
-            Refusal: a status of 4xx that is not about being busy, or another model's answer.
+            TransientError: no connection, silence, a busy or broken server, a cut or unreadable stream.
+            PermanentError: a status of 4xx that is not about being busy, or another model's answer.
         """
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         finished = False
@@ -117,32 +117,32 @@ class CompletionClient:
                 # Read on after [DONE]: a connection is kept only when its answer was read to the end.
                 async for line in answer.aiter_lines():
                     for part in self._parts(line, body["model"]):
-                        finished = finished or (isinstance(part, Piece) and part.finish_reason is not None)
+                        finished = finished or (isinstance(part, StreamChunk) and part.finish_reason is not None)
                         yield part
         except httpx.HTTPError as error:
             if not finished:
                 raise self._hiccup(error) from error
         if not finished:
-            raise Hiccup(f"{self.url} ended its answer in the middle")
+            raise TransientError(f"{self.url} ended its answer in the middle")
 
     async def chat(self, body: dict[str, Any]) -> str:
         """The whole answer of a chat model to `messages`.
 
         Raises:
-            Hiccup, Refusal: as `complete` does.
+            TransientError, PermanentError: as `complete` does.
         """
         answer = await self._send("POST", "/v1/chat/completions", body)
         try:
             said = answer["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError) as error:
-            raise Hiccup(f"{self.url} answered without a message: {str(answer)[:200]}") from error
+            raise TransientError(f"{self.url} answered without a message: {str(answer)[:200]}") from error
         return said if isinstance(said, str) else ""
 
     async def close(self) -> None:
         """Let the connections go."""
         await self._http.aclose()
 
-    def _parts(self, line: str, model: str) -> list[Piece | Usage]:
+    def _parts(self, line: str, model: str) -> list[StreamChunk | Usage]:
         """One line of the stream, checked: a server that answers garbage must not reach a completion."""
         data = line[5:].strip() if line.startswith("data:") else ""
         if not data or data == "[DONE]":
@@ -150,16 +150,16 @@ class CompletionClient:
         try:
             event = json.loads(data)
         except ValueError as error:
-            raise Hiccup(f"{self.url} answered something that is not JSON: {data[:80]!r}") from error
+            raise TransientError(f"{self.url} answered something that is not JSON: {data[:80]!r}") from error
         if not isinstance(event, dict) or "error" in event:
-            raise Hiccup(f"{self.url} answered {data[:200]}")
+            raise TransientError(f"{self.url} answered {data[:200]}")
         if event.get("model") not in (None, model):
-            raise Refusal(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the right "
+            raise PermanentError(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the right "
                           "server or change the teacher's name")
         try:
             return [*map(_piece, event.get("choices") or []), *_usage(event.get("usage"))]
         except (TypeError, ValueError, AttributeError) as error:
-            raise Hiccup(f"{self.url} answered an event without sense: {data[:200]}") from error
+            raise TransientError(f"{self.url} answered an event without sense: {data[:200]}") from error
 
     async def _send(self, method: str, path: str, body: Any) -> Any:
         try:
@@ -172,24 +172,24 @@ class CompletionClient:
         try:
             return answer.json()
         except ValueError as error:
-            raise Hiccup(f"{self.url}{path} answered something that is not JSON") from error
+            raise TransientError(f"{self.url}{path} answered something that is not JSON") from error
 
-    def _hiccup(self, error: Exception) -> Hiccup:
+    def _hiccup(self, error: Exception) -> TransientError:
         if isinstance(error, httpx.ConnectTimeout):
-            return Hiccup(f"no connection to {self.url} within {self._options.connect_seconds:g} s")
+            return TransientError(f"no connection to {self.url} within {self._options.connect_seconds:g} s")
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
-            return Hiccup(f"no word from {self.url} for {self._options.stall_seconds:g} s")
-        return Hiccup(f"{self.url}: {str(error) or type(error).__name__}")
+            return TransientError(f"no word from {self.url} for {self._options.stall_seconds:g} s")
+        return TransientError(f"{self.url}: {str(error) or type(error).__name__}")
 
-    def _fault(self, answer: httpx.Response, content: bytes) -> Hiccup | Refusal:
+    def _fault(self, answer: httpx.Response, content: bytes) -> TransientError | PermanentError:
         """What a status other than 200 means."""
         status = answer.status_code
         fact = f"{self._role} at {self.url} answered {status}: {_message(content)}"
         if status in BUSY or status >= 500:
-            return Hiccup(fact, after=_seconds(answer.headers.get("retry-after")))
+            return TransientError(fact, after=_seconds(answer.headers.get("retry-after")))
         if status in LOCKED:
             fact += f"; put its API key into the environment variable {self._key_variable}"
-        return Refusal(fact, status)
+        return PermanentError(fact, status)
 
 
 def base_url(url: str) -> str:
@@ -210,7 +210,7 @@ def base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _piece(choice: dict[str, Any]) -> Piece:
+def _piece(choice: dict[str, Any]) -> StreamChunk:
     ids, text = choice.get("token_ids"), choice.get("text") or ""
     if not isinstance(text, str):
         raise ValueError("text must be text")
@@ -218,8 +218,8 @@ def _piece(choice: dict[str, Any]) -> Piece:
         raise ValueError("token_ids must be whole numbers")
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
-        raise Hiccup(f"the server gave up with finish_reason {reason!r}")
-    return Piece(None if ids is None else tuple(ids), text, reason)
+        raise TransientError(f"the server gave up with finish_reason {reason!r}")
+    return StreamChunk(None if ids is None else tuple(ids), text, reason)
 
 
 def _usage(usage: dict[str, Any] | None) -> list[Usage]:

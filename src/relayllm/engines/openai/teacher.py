@@ -15,9 +15,9 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
-from relayllm.engines.openai.calls import Answer, Caller, IdSpeech, Question, Speech, TextSpeech
-from relayllm.engines.openai.client import CompletionClient, Hiccup, Refusal
-from relayllm.engines.openai.handshake import MODEL_VARIABLE, Acquaintance, Meeting, Mode
+from relayllm.engines.openai.calls import Caller, CallRequest, CallStream, IdCodec, TextCodec, WireCodec
+from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
+from relayllm.engines.openai.handshake import MODEL_VARIABLE, Handshake, Mode, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import ConfigError, TeacherError
 from relayllm.relay.vocabulary import plain_ids
@@ -26,7 +26,7 @@ MODE_VARIABLE = "RELAY_TEACHER_MODE"
 TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
 
 
-class RemoteTeacher:
+class OpenAITeacher:
     """The teacher's side of a relay, spoken over HTTP.
 
     `tokenizer` is the one whose ids go in and out. In mode `auto` ids are used when the server cuts a probe text into
@@ -45,7 +45,7 @@ class RemoteTeacher:
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
-        self._meeting = Meeting(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
+        self._meeting = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
                                 lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
         self._caller = Caller(self._client, self._meeting, self.breaker, self.options, self._speech)
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
@@ -61,7 +61,7 @@ class RemoteTeacher:
         """Whether calls pass now; for metrics."""
         return self.breaker.state
 
-    def verify(self) -> Acquaintance:
+    def verify(self) -> ServerInfo:
         """Meet the server now rather than at the first call.
 
         Raises:
@@ -69,15 +69,15 @@ class RemoteTeacher:
         """
         try:
             return asyncio.run_coroutine_threadsafe(self._meeting.result(), self._loop).result()
-        except (Hiccup, Refusal) as error:
+        except (TransientError, PermanentError) as error:
             raise TeacherError(str(error)) from error
 
-    def ask(self, question: Question) -> Answer:
+    def ask(self, question: CallRequest) -> CallStream:
         """Start a call and return at once; the answer fills while the caller does other things.
 
         Never raises: a server that is down, or a circuit that is open, is an answer with an error.
         """
-        answer = Answer(self._news.set)
+        answer = CallStream(self._news.set)
         if not self._thread.is_alive():
             answer.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
         elif not self.breaker.admits():
@@ -106,10 +106,10 @@ class RemoteTeacher:
             self._thread.join()
             self._loop.close()
 
-    def _speech(self, known: Acquaintance, question: Question) -> Speech:
+    def _speech(self, known: ServerInfo, question: CallRequest) -> WireCodec:
         if known.speaks_ids:
-            return IdSpeech(question, self._stop, self._may_write)
-        return TextSpeech(question, self._decode, lambda text: plain_ids(self._tokenizer, text))
+            return IdCodec(question, self._stop, self._may_write)
+        return TextCodec(question, self._decode, lambda text: plain_ids(self._tokenizer, text))
 
     def _may_write(self, token: int) -> bool:
         return token < self._size and token not in self._forbidden
@@ -126,12 +126,12 @@ class RemoteTeacher:
         await self._client.close()
 
 
-def _cancel(answer: Answer, task: Future[None]) -> None:
+def _cancel(answer: CallStream, task: Future[None]) -> None:
     answer.close()
     task.cancel()
 
 
-def _close_anyhow(answer: Answer, done: Future[None]) -> None:
+def _close_anyhow(answer: CallStream, done: Future[None]) -> None:
     """A row waits for its answer whatever happened: the call was cancelled, or a bug ended it."""
     fault = None if done.cancelled() else done.exception()
     what = f"{type(fault).__name__}: {fault}" if fault else "the call was cancelled"

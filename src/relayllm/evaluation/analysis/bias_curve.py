@@ -16,18 +16,18 @@ FILE = "dial.json"
 CELLS = ("call_ratio", "call_ratio_ci", "accuracy", "accuracy_ci")
 
 
-def write_dial(folder: Path, relay: str, biases: Mapping[str, float], training: Mapping[float, float]) -> None:
+def write_bias_curve(folder: Path, relay: str, biases: Mapping[str, float], training: Mapping[float, float]) -> None:
     """Write what was found: `biases` by method, `training` from bias to call ratio."""
     write_json(folder / FILE, {
         "relay": relay, "biases": {name: number(bias) for name, bias in biases.items()},
         "training": [{"call_bias": number(bias), "call_ratio": number(training[bias])} for bias in sorted(training)]})
 
 
-def read_dial(folder: Path) -> dict[str, Any] | None:
+def read_bias_curve(folder: Path) -> dict[str, Any] | None:
     """What was found; None when no method of the dial was evaluated.
 
     Raises:
-        DataError: the file is not what `write_dial` wrote.
+        DataError: the file is not what `write_bias_curve` wrote.
     """
     path = folder / FILE
     if not path.is_file():

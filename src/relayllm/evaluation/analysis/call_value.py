@@ -1,4 +1,4 @@
-"""What a call was worth: the same prefix continued with help and without.
+"""What a call was call_value: the same prefix continued with help and without.
 
 A table of continuations has one row per continuation: `problem_id`, `place` (which prefix of that problem), `called`
 (the policy called there by itself), `help` (this continuation was given the teacher's tokens) and `correct`.
@@ -20,7 +20,7 @@ RIGHT = 0.5
 """A prefix leads to the right answer when at least this share of its continuations does."""
 
 
-def worth(continuations: pd.DataFrame, *, draws: int, seed: int) -> dict[str, Any]:
+def call_value(continuations: pd.DataFrame, *, draws: int, seed: int) -> dict[str, Any]:
     """Help gain of the calls that were made, how many were needless, and how many were missed.
 
     Raises:
@@ -55,7 +55,7 @@ def _share(pairs: pd.DataFrame, values: pd.Series, draws: int, seed: int) -> dic
         return None
     problems = sorted(pairs["problem_id"].unique())
     sums = values.astype(float).groupby(pairs["problem_id"]).agg(["sum", "size"]).loc[problems].to_numpy(dtype=float)
-    found = bootstrap({"worth": Answers([str(one) for one in problems], sums[:, None, :])}, draws=draws, seed=seed,
-                      benchmark="worth")["worth"]
+    found = bootstrap({"call_value": Answers([str(one) for one in problems], sums[:, None, :])}, draws=draws, seed=seed,
+                      benchmark="call_value")["call_value"]
     share: Estimate = found[0] / found[1]
     return {"value": number(share.value), "ci": difference(share)["ci"]} if np.isfinite(share.value) else None

@@ -28,7 +28,7 @@ EMPTY = 0.05
 """Share of calls that brought nothing, or followed another call at once."""
 
 
-def health(frame: pd.DataFrame, *, max_calls: int, max_call_tokens: int) -> dict[str, dict[str, Any]]:
+def reward_hacking(frame: pd.DataFrame, *, max_calls: int, max_call_tokens: int) -> dict[str, dict[str, Any]]:
     """Method -> what it spends and how, with `alarms` in words. Means over all its answers."""
     groups = {str(name): rows for name, rows in frame.groupby("method", sort=False)}
     base, free = groups.get(STUDENT), groups.get(FREE)

@@ -12,11 +12,11 @@ import pandas as pd
 
 from relayllm.evaluation.analysis.bias_curve import curve
 from relayllm.evaluation.analysis.comparisons import agreement, compare, gap, table
-from relayllm.evaluation.analysis.reward_hacking import health
+from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.scores import score
 from relayllm.evaluation.methods import is_trained
 from relayllm.evaluation.records import JUDGED
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
     and seed give the same summary.
     """
     scores = score(frame, draws=bootstrap, seed=origin.seed)
-    checks = health(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
+    checks = reward_hacking(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
     methods = table(scores)
     return {
         "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
@@ -56,7 +56,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
         "comparisons": compare(scores, relay),
         "dial": curve(methods, dial),
         "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
-        "health": {name: checks[name] for name in scores},
+        "reward_hacking": {name: checks[name] for name in scores},
         "bootstrap": bootstrap,
         "seconds": {name: round(float(value), 1) for name, value in sorted(origin.seconds.items())},
     }
@@ -64,11 +64,11 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
     """Write the summary; methods and benchmarks keep the order of the tables."""
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def all_alarms(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(method, alarm) of the policies as they were trained: what follows a rule of ours is as it is."""
-    return [(name, alarm) for name, checks in summary["health"].items()
+    return [(name, alarm) for name, checks in summary["reward_hacking"].items()
             if is_trained(name) for alarm in checks["alarms"]]

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from relayllm.evaluation.analysis.summary import all_alarms
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 
 CURVES = (("held_out_accuracy", "accuracy, held out, greedy"), ("held_out_call_ratio", "call ratio, held out"),
           ("callers", "share of roll-outs that call"), ("student_solvable", "roll-outs of student-solvable problems"),
@@ -31,7 +31,7 @@ def write_results(folder: Path, results: Path) -> None:
     if histories:
         _draw(histories, picture)
         text += ["", f"![learning curves](images/{picture.name})", ""]
-    with written_whole(results) as part:
+    with atomic_write(results) as part:
         part.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
 
 
@@ -112,6 +112,6 @@ def _draw(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], pict
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(histories),
                   frameon=False)
     picture.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(picture) as part:
+    with atomic_write(picture) as part:
         figure.savefig(part, format="png", dpi=110)
     pyplot.close(figure)

@@ -19,7 +19,7 @@ from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.routes import api, watch
 from relayllm.serving.auth import Keys
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.router import Fleet
+from relayllm.serving.models.router import ModelRouter
 from relayllm.serving.page.routes import pages
 
 Lifecycle = Callable[[], Awaitable[None]]
@@ -28,7 +28,7 @@ BEARER = HTTPBearer(auto_error=False, description="One of the server's RELAY_API
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HttpLimits:
     """What the server reads, and from whom."""
 
     body_bytes: int = 1 << 20
@@ -40,7 +40,7 @@ async def _nothing() -> None:
     pass
 
 
-def create_app(fleet: Fleet, keys: Keys, metrics: Metrics, limits: Limits, *, examples: Sequence[Any] = (),
+def create_app(fleet: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *, examples: Sequence[Any] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
     """Everything behind one address. `start` and `stop` run with the event loop."""
 

@@ -14,14 +14,14 @@ from relayllm.relay.options import Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs, Plan, begun
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
-from relayllm.serving.api.responses import Head, Scores, relay_field, usage
-from relayllm.serving.api.streaming import DONE, SILENCE_SECONDS, Chunks
+from relayllm.serving.api.responses import PromptLogprobs, ResponseMeta, relay_field, usage
+from relayllm.serving.api.streaming import DONE, SILENCE_SECONDS, ChunkWriter
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.prompts import ReadPrompt
-from relayllm.serving.engine.requests import News
+from relayllm.serving.engine.prompts import EncodedPrompt
+from relayllm.serving.engine.requests import RequestOutput
 from relayllm.serving.engine.scoring import score
 from relayllm.serving.errors import bad_request
-from relayllm.serving.models.router import Served, is_degraded
+from relayllm.serving.models.router import Deployment, is_degraded
 
 NO_CONTEXT = 32768
 """Tokens of prompt and completion when no model says how many it reads."""
@@ -48,7 +48,7 @@ class Answering:
         kind = "chat.completion" if isinstance(body, ChatRequest) else "text_completion"
         if body.stream and isinstance(body, ChatRequest):
             kind += ".chunk"
-        job = Job(served, key, Head.new(kind, served.name, served.version, served.alias), prompts)
+        job = Job(served, key, ResponseMeta.new(kind, served.name, served.version, served.alias), prompts)
         if body.limit != 0:
             plans = [Plan(prompt, options, 0, sample) for prompt in prompts
                      for options in [options_for(body, served, prompt)] for sample in range(body.samples)]
@@ -61,7 +61,7 @@ class Answering:
 
     async def chunks(self, job: Job, body: AnyRequest) -> AsyncIterator[bytes]:
         """A request's answer as server-sent events; what comes together is yielded together."""
-        told = Chunks(job.head, job.served.words, chat=isinstance(body, ChatRequest), usage=body.with_usage,
+        told = ChunkWriter(job.head, job.served.words, chat=isinstance(body, ChatRequest), usage=body.with_usage,
                       scored=body.wants_logprobs, stop=body.stops)
         yield b"".join(self._beginnings(job, body, told))
         done: dict[int, Trace] = {}
@@ -76,7 +76,7 @@ class Answering:
         traces = [done[index] for index in range(len(done))]
         yield (told.usage(usage(traces, body.samples)) if body.with_usage else b"") + DONE
 
-    def _beginnings(self, job: Job, body: AnyRequest, told: Chunks) -> Iterator[bytes]:
+    def _beginnings(self, job: Job, body: AnyRequest, told: ChunkWriter) -> Iterator[bytes]:
         """What stands before the first token: the role, or the echoed prompt."""
         for order in job.orders:
             prompt = job.prompts[order.index // body.samples]
@@ -84,7 +84,7 @@ class Answering:
             if isinstance(body, ChatRequest) or echo:
                 yield told.first(order.index, echo)
 
-    def _continued(self, job: Job, told: Chunks, news: News, done: dict[int, Trace]) -> Iterator[bytes]:
+    def _continued(self, job: Job, told: ChunkWriter, news: RequestOutput, done: dict[int, Trace]) -> Iterator[bytes]:
         """The chunks of one piece of news; the completion that ends last brings the summary."""
         index = news.order.index
         if news.piece is not None:
@@ -95,7 +95,7 @@ class Answering:
             yield from told.last(index, news.trace, summary(job, [done[place] for place in sorted(done)])
                                  if whole else None)
 
-    async def scores(self, job: Job) -> list[Scores]:
+    async def scores(self, job: Job) -> list[PromptLogprobs]:
         """Log-probabilities of the prompts' own tokens; none when the request does not ask for them."""
         return [await asyncio.wrap_future(future) for future in job.asides]
 
@@ -106,7 +106,7 @@ def summary(job: Job, traces: Sequence[Trace]) -> Json:
     return relay_field(traces, degraded, job.head)
 
 
-async def read_prompts(body: AnyRequest, served: Served) -> list[ReadPrompt]:
+async def read_prompts(body: AnyRequest, served: Deployment) -> list[EncodedPrompt]:
     """The prompts of a request as token ids."""
     if isinstance(body, ChatRequest):
         return [await served.reader.chat([message.plain for message in body.messages])]
@@ -114,7 +114,7 @@ async def read_prompts(body: AnyRequest, served: Served) -> list[ReadPrompt]:
             for prompt in body.prompts]
 
 
-def options_for(body: AnyRequest, served: Served, prompt: ReadPrompt) -> Options:
+def options_for(body: AnyRequest, served: Deployment, prompt: EncodedPrompt) -> Options:
     """The decoder's options for one prompt of a request.
 
     Raises:

@@ -22,14 +22,14 @@ from relayllm.relay.trace import Trace
 from relayllm.serving.api.completions import NO_CONTEXT
 from relayllm.serving.api.jobs import Job, Jobs, Plan, begun
 from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.api.responses import Head, Json
+from relayllm.serving.api.responses import Json, ResponseMeta
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
 from relayllm.serving.api.streaming import DONE, SILENCE_SECONDS, EventStream, sse, unless_gone
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.prompts import ReadPrompt
-from relayllm.serving.engine.requests import Piece
+from relayllm.serving.engine.prompts import EncodedPrompt
+from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.errors import bad_request, error_body
-from relayllm.serving.models.router import Served
+from relayllm.serving.models.router import Deployment
 
 FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 
@@ -54,7 +54,7 @@ class Invocation(BaseModel):
 
     @property
     def streamed(self) -> bool:
-        """Asked for in either place."""
+        """Invocations for in either place."""
         return self.stream or (self.params or {}).get("stream") is True
 
     @property
@@ -65,7 +65,7 @@ class Invocation(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Invocations:
     """A body as the pyfunc would have read it."""
 
     prompts: list[str]
@@ -113,12 +113,12 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
     except ConfigError as error:
         raise bad_request(str(error), "params") from error
     plans = [Plan(prompt, _fitting(chosen, served, prompt), row) for row, prompt in enumerate(prompts)]
-    job = Job(served, key, Head.new("invocation", served.name, served.version, served.alias), prompts)
+    job = Job(served, key, ResponseMeta.new("invocation", served.name, served.version, served.alias), prompts)
     jobs.order(job, plans, seed, RelayOptions(teacher=chosen.teacher_enabled), streamed=body.streamed)
     return job
 
 
-def read(body: Invocation, defaults: Options) -> Asked:
+def read(body: Invocation, defaults: Options) -> Invocations:
     """A body through MLflow's reading and the model's signature.
 
     Raises:
@@ -153,13 +153,13 @@ class _Reading:
     def __init__(self, decoding: dict[str, Any]) -> None:
         self._decoding = decoding
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Asked:
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Invocations:
         from relayllm.packaging.pyfunc import read_params, read_prompts
 
-        return Asked(read_prompts(model_input), read_params(params, self._decoding))
+        return Invocations(read_prompts(model_input), read_params(params, self._decoding))
 
 
-def _fitting(options: Options, served: Served, prompt: ReadPrompt) -> Options:
+def _fitting(options: Options, served: Deployment, prompt: EncodedPrompt) -> Options:
     """Like the pyfunc: an answer that might not fit is refused, not cut."""
     context = served.decoder.context_length or NO_CONTEXT
     length = max(len(prompt.ids), len(prompt.teacher_ids or ()))
@@ -199,7 +199,7 @@ async def _events(job: Job) -> AsyncIterator[bytes]:
                 return
 
 
-def _lines(piece: Piece, text: Detokenizer, position: int) -> Iterator[bytes]:
+def _lines(piece: TokenDelta, text: Detokenizer, position: int) -> Iterator[bytes]:
     from relayllm.packaging.pyfunc import event_row
 
     for place, (token, author) in enumerate(zip(piece.ids, piece.authors, strict=True)):

@@ -9,23 +9,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Request
+from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.api.responses import Head
+from relayllm.serving.api.responses import ResponseMeta
 from relayllm.serving.auth import Allowance, Key, Keys
-from relayllm.serving.engine.prompts import ReadPrompt
-from relayllm.serving.engine.requests import Broken, Busy, Inbox, Order, Replaced
+from relayllm.serving.engine.prompts import EncodedPrompt
+from relayllm.serving.engine.requests import (
+    EngineDeadError,
+    EngineRequest,
+    ModelReplaced,
+    QueueFull,
+    RequestOutputCollector,
+)
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.router import Fleet, Served
+from relayllm.serving.models.router import Deployment, ModelRouter
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """One completion to write. Row and sample are what its random numbers hang on, besides the seed."""
 
-    prompt: ReadPrompt
+    prompt: EncodedPrompt
     options: Options
     row: int = 0
     sample: int = 0
@@ -35,12 +41,12 @@ class Plan:
 class Job:
     """One HTTP request while it is answered."""
 
-    served: Served
+    served: Deployment
     key: Key
-    head: Head
-    prompts: list[ReadPrompt]
-    inbox: Inbox = field(default_factory=Inbox)
-    orders: list[Order] = field(default_factory=list)
+    head: ResponseMeta
+    prompts: list[EncodedPrompt]
+    inbox: RequestOutputCollector = field(default_factory=RequestOutputCollector)
+    orders: list[EngineRequest] = field(default_factory=list)
     asides: list[Future[Any]] = field(default_factory=list)
     """What is asked of the models besides completions."""
     closed: bool = False
@@ -54,17 +60,17 @@ async def begun(begin: Callable[[], Awaitable[Job]]) -> Job:
     """
     try:
         return await begin()
-    except Replaced:
+    except ModelReplaced:
         try:
             return await begin()
-        except Replaced as error:
+        except ModelReplaced as error:
             raise unavailable(str(error)) from error
 
 
 class Jobs:
     """Takes jobs in, and lets them go again."""
 
-    def __init__(self, fleet: Fleet, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, fleet: ModelRouter, keys: Keys, metrics: Metrics) -> None:
         self.fleet, self._keys, self._metrics = fleet, keys, metrics
 
     def order(self, job: Job, plans: Sequence[Plan], seed: int, asked: RelayOptions, *, streamed: bool) -> None:
@@ -72,13 +78,13 @@ class Jobs:
 
         Raises:
             ApiError: the queue is full, or the engine has ended.
-            Replaced: the model has been replaced since it was picked.
+            ModelReplaced: the model has been replaced since it was picked.
         """
         allowances = self._allowances(job.key, len(plans), asked)
         for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
             options = plan.options if allowance is None else replace(plan.options, policy=allowance)
-            request = Request(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
-            job.orders.append(Order(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
+            request = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
+            job.orders.append(EngineRequest(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
         with self._ended_unless_taken(job):
             job.served.engine.submit(job.orders)
 
@@ -87,7 +93,7 @@ class Jobs:
 
         Raises:
             ApiError: the engine has ended.
-            Replaced: the model has been replaced since it was picked.
+            ModelReplaced: the model has been replaced since it was picked.
         """
         with self._ended_unless_taken(job):
             job.asides += [job.served.engine.aside(one) for one in work]
@@ -122,15 +128,15 @@ class Jobs:
     def _ended_unless_taken(self, job: Job) -> Iterator[None]:
         try:
             yield
-        except Busy as error:
+        except QueueFull as error:
             self.end(job)
             self._metrics.refused.labels("busy").inc()
             raise ApiError(429, f"{error}: come back in a moment", code="rate_limit_exceeded",
                            headers={"Retry-After": str(job.served.engine.retry_after)}) from error
-        except Replaced:
+        except ModelReplaced:
             self.end(job)
             raise
-        except Broken as error:
+        except EngineDeadError as error:
             self.end(job)
             raise unavailable(str(error)) from error
 

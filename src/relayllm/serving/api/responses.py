@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from relayllm.relay.trace import Ledger, StopReason, Trace
-from relayllm.serving.engine.requests import Piece, Top
+from relayllm.serving.engine.requests import TokenDelta, Top
 
 Json = dict[str, Any]
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
@@ -20,7 +20,7 @@ HALF = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ResponseMeta:
     """What all chunks of one answer begin with."""
 
     kind: str
@@ -32,7 +32,7 @@ class Head:
     alias: str
 
     @classmethod
-    def new(cls, kind: str, model: str, version: str, alias: str) -> Head:
+    def new(cls, kind: str, model: str, version: str, alias: str) -> ResponseMeta:
         """With an id of its own."""
         prefix = "chatcmpl" if kind.startswith("chat") else "cmpl"
         return cls(kind, f"{prefix}-{uuid.uuid4().hex}", model, int(time.time()), version, alias)
@@ -55,7 +55,7 @@ def usage(traces: Sequence[Trace], samples: int) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
-def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], head: Head) -> Json:
+def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], head: ResponseMeta) -> Json:
     """Call ratio, calls, ledger, spans and `degraded`, over all choices; `choice` says whose a call or a span is."""
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
@@ -90,7 +90,7 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
             for token in token_ids]
 
 
-def chat_logprobs(tokenizer: Any, piece: Piece) -> Json:
+def chat_logprobs(tokenizer: Any, piece: TokenDelta) -> Json:
     """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
     rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
              "author": author.value}
@@ -123,7 +123,7 @@ def _letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
-def _likely(tokenizer: Any, piece: Piece | Scores) -> list[list[tuple[str, float]]]:
+def _likely(tokenizer: Any, piece: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
     """The likeliest tokens as texts, one list per token."""
     if not piece.tops:
         return [[] for _ in piece.ids]
@@ -132,7 +132,7 @@ def _likely(tokenizer: Any, piece: Piece | Scores) -> list[list[tuple[str, float
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class PromptLogprobs:
     """Log-probabilities of a prompt's own tokens: the first has none."""
 
     ids: tuple[int, ...]
@@ -141,10 +141,10 @@ class Scores:
     """The likeliest tokens at each place, best first."""
 
 
-NOTHING = Piece((), (), (), ())
+NOTHING = TokenDelta((), (), (), ())
 
 
-def text_logprobs(tokenizer: Any, piece: Piece, prompt: Scores | None = None, at: int = 0) -> Json:
+def text_logprobs(tokenizer: Any, piece: TokenDelta, prompt: PromptLogprobs | None = None, at: int = 0) -> Json:
     """The format of /v1/completions, of the echoed prompt and of completion tokens that begin at character `at`.
 
     As OpenAI does, the written token is among the likeliest, even when it is none of them.

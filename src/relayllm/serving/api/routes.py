@@ -14,10 +14,10 @@ from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionReq
 from relayllm.serving.api.responses import NOTHING, Json, chat_logprobs, finish_reason, text_logprobs, usage
 from relayllm.serving.api.streaming import EventStream, unless_gone
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.requests import Broken, Piece
+from relayllm.serving.engine.requests import EngineDeadError, TokenDelta
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.router import Fleet
+from relayllm.serving.models.router import ModelRouter
 
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
@@ -67,7 +67,7 @@ def api(jobs: Jobs) -> APIRouter:
     return router
 
 
-def watch(fleet: Fleet, metrics: Metrics) -> APIRouter:
+def watch(fleet: ModelRouter, metrics: Metrics) -> APIRouter:
     """Health, readiness and metrics."""
     router = APIRouter()
 
@@ -119,7 +119,7 @@ async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
 
 
 def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.served.words.tokenizer, Piece.of_trace(trace)) if body.wants_logprobs else None
+    logprobs = chat_logprobs(job.served.words.tokenizer, TokenDelta.of_trace(trace)) if body.wants_logprobs else None
     return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
             "logprobs": logprobs, "finish_reason": finish_reason(trace)}
 
@@ -127,21 +127,21 @@ def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
 async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
     try:
         scores = await answering.scores(job)
-    except Broken as error:
+    except EngineDeadError as error:
         raise unavailable(str(error)) from error
     choices: list[Json] = []
     for index in range(len(job.prompts) * body.samples):
         place = index // body.samples
         trace = traces[index] if traces else None
         text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.served.words.tokenizer, Piece.of_trace(trace) if trace else NOTHING,
+        logprobs = text_logprobs(job.served.words.tokenizer, TokenDelta.of_trace(trace) if trace else NOTHING,
                                  scores[place] if scores else None) if body.wants_logprobs else None
         choices.append({"index": index, "text": text, "logprobs": logprobs,
                         "finish_reason": finish_reason(trace) if trace else "length"})
     return choices
 
 
-def _models(fleet: Fleet) -> list[Json]:
+def _models(fleet: ModelRouter) -> list[Json]:
     if fleet.champion is None:
         return []
     rows = [(fleet.champion.name, fleet.champion)]

@@ -16,9 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.trace import Author, Trace
-from relayllm.serving.api.responses import Head, Json, chat_logprobs, finish_reason, text_logprobs
-from relayllm.serving.engine.prompts import Words
-from relayllm.serving.engine.requests import Piece
+from relayllm.serving.api.responses import Json, ResponseMeta, chat_logprobs, finish_reason, text_logprobs
+from relayllm.serving.engine.prompts import ResponseTokenizer
+from relayllm.serving.engine.requests import TokenDelta
 
 SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that no proxy takes the connection for dead."""
@@ -31,7 +31,7 @@ def sse(value: Json) -> bytes:
 
 
 @dataclass
-class Told:
+class ChoiceState:
     """What a stream has said of one choice."""
 
     text: Detokenizer
@@ -42,25 +42,25 @@ class Told:
     """Where the next token begins, as `text_offset` counts: in the texts of all tokens."""
 
 
-class Chunks:
+class ChunkWriter:
     """Makes the chunks of one answer; knows per choice what was told so far. Text is made here, not by the engine."""
 
-    def __init__(self, head: Head, words: Words, *, chat: bool, usage: bool, scored: bool,
+    def __init__(self, head: ResponseMeta, words: ResponseTokenizer, *, chat: bool, usage: bool, scored: bool,
                  stop: Sequence[str] = ()) -> None:
         self._head, self._words, self._chat, self._scored, self._stop = head, words, chat, scored, stop
         self._more: Json = {"usage": None} if usage else {}
-        self._choices: dict[int, Told] = {}
+        self._choices: dict[int, ChoiceState] = {}
 
     def first(self, choice: int, echo: str = "") -> bytes:
         """The role, or the echoed prompt."""
         return self._chunk(choice, echo, None, first=True)
 
-    def tokens(self, choice: int, piece: Piece) -> Iterator[bytes]:
+    def tokens(self, choice: int, piece: TokenDelta) -> Iterator[bytes]:
         """A chunk for each run of one author, and one for each call that begins."""
         told, start = self._told(choice), 0
         for author, group in groupby(piece.authors):
             stop = start + len(list(group))
-            run = Piece(piece.ids[start:stop], piece.authors[start:stop], piece.logprobs[start:stop],
+            run = TokenDelta(piece.ids[start:stop], piece.authors[start:stop], piece.logprobs[start:stop],
                         piece.tops[start:stop])
             start = stop
             if author is Author.COMMAND:
@@ -82,12 +82,12 @@ class Chunks:
         """The chunk that `stream_options.include_usage` asks for: it has no choices."""
         return sse(self._head.json(choices=[], usage=usage))
 
-    def _told(self, choice: int) -> Told:
+    def _told(self, choice: int) -> ChoiceState:
         if choice not in self._choices:
-            self._choices[choice] = Told(Detokenizer(self._words.tokenizer, self._words.commands, self._stop))
+            self._choices[choice] = ChoiceState(Detokenizer(self._words.tokenizer, self._words.commands, self._stop))
         return self._choices[choice]
 
-    def _commands(self, choice: int, told: Told, run: Piece) -> Iterator[bytes]:
+    def _commands(self, choice: int, told: ChoiceState, run: TokenDelta) -> Iterator[bytes]:
         """Commands come token by token: tell them when they are whole, their log-probabilities at once."""
         if self._scored:
             yield self._chunk(choice, "", None, logprobs=self._logprobs(told, run))
@@ -100,7 +100,7 @@ class Chunks:
                                                            "tokens": len(told.command)})
                 told.command = []
 
-    def _logprobs(self, told: Told, run: Piece) -> Json | None:
+    def _logprobs(self, told: ChoiceState, run: TokenDelta) -> Json | None:
         if not self._scored:
             return None
         if self._chat:

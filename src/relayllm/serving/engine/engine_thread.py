@@ -15,32 +15,39 @@ from typing import Any
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.trace import Trace
-from relayllm.serving.engine.requests import Broken, Busy, News, Order, Piece, Replaced
+from relayllm.serving.engine.requests import (
+    EngineDeadError,
+    EngineRequest,
+    ModelReplaced,
+    QueueFull,
+    RequestOutput,
+    TokenDelta,
+)
 
 LOG = logging.getLogger("relayllm.serving")
-NEWS_SECONDS = 0.02
+FLUSH_SECONDS = 0.02
 """Streams are told at most so often: to wake the event loop for every token would slow a fast model down."""
 FAILURES = 3
 """Steps that fail in a row before the engine gives up."""
 
 
-class Engine:
+class EngineThread:
     """Runs a session in a thread of its own. Every public method may be called from any thread."""
 
     def __init__(self, open_session: Callable[[], Session], *, slots: int, queue: int, name: str = "engine",
-                 on_finished: Callable[[Order, Trace], None] = lambda order, trace: None,
+                 on_finished: Callable[[EngineRequest, Trace], None] = lambda order, trace: None,
                  on_ended: Callable[[], None] = lambda: None) -> None:
         self._open_session, self.slots, self.queue = open_session, slots, queue
         self._on_finished, self._on_ended = on_finished, on_ended
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Condition()
-        self._fresh: deque[Order] = deque()
-        self._gone: deque[Order] = deque()
+        self._fresh: deque[EngineRequest] = deque()
+        self._gone: deque[EngineRequest] = deque()
         self._asides: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._orders: dict[int, Order] = {}
-        self._unplaced: deque[Order] = deque()
+        self._orders: dict[int, EngineRequest] = {}
+        self._unplaced: deque[EngineRequest] = deque()
         """Those without a slot, in the order in which they get one."""
-        self._cancelled: dict[int, Order] = {}
+        self._cancelled: dict[int, EngineRequest] = {}
         self._pending = 0
         self._failures = 0
         self._closing = False
@@ -79,24 +86,24 @@ class Engine:
         """Seconds until there is room, roughly: the queue's length by the pace of late."""
         return max(1, min(60, round(self._mean_seconds * (1 + self.waiting / self.slots))))
 
-    def submit(self, orders: Iterable[Order]) -> None:
+    def submit(self, orders: Iterable[EngineRequest]) -> None:
         """Queue all of these orders or none.
 
         Raises:
-            Busy: the queue is full.
-            Broken: the engine has ended.
-            Replaced: it ends, for another model.
+            QueueFull: the queue is full.
+            EngineDeadError: the engine has ended.
+            ModelReplaced: it ends, for another model.
         """
         new = list(orders)
         with self._lock:
             self._refuse_when_ended()
             if self._pending and self._pending + len(new) > self.slots + self.queue:
-                raise Busy(f"{self._pending} completions are being written or waiting, and the queue ends there")
+                raise QueueFull(f"{self._pending} completions are being written or waiting, and the queue ends there")
             self._pending += len(new)
             self._fresh.extend(new)
             self._lock.notify()
 
-    def cancel(self, orders: Iterable[Order]) -> None:
+    def cancel(self, orders: Iterable[EngineRequest]) -> None:
         """Nobody waits for these any more: free their slots."""
         with self._lock:
             self._gone.extend(orders)
@@ -106,8 +113,8 @@ class Engine:
         """Do something else with the models, between two steps.
 
         Raises:
-            Broken: the engine has ended.
-            Replaced: it ends, for another model.
+            EngineDeadError: the engine has ended.
+            ModelReplaced: it ends, for another model.
         """
         future: Future[Any] = Future()
         with self._lock:
@@ -129,9 +136,9 @@ class Engine:
 
     def _refuse_when_ended(self) -> None:
         if self._broken is not None:
-            raise Broken(str(self._broken))
+            raise EngineDeadError(str(self._broken))
         if self._closing:
-            raise Replaced
+            raise ModelReplaced
 
     def _run(self) -> None:
         try:
@@ -182,13 +189,13 @@ class Engine:
         self._failures = 0
         return finished
 
-    def _take_in(self, session: Session) -> list[News]:
+    def _take_in(self, session: Session) -> list[RequestOutput]:
         if not self._fresh and not self._gone:
             return []
         with self._lock:
             fresh, self._fresh = self._fresh, deque()
             gone, self._gone = self._gone, deque()
-        news: list[News] = []
+        news: list[RequestOutput] = []
         for order in fresh:
             try:
                 order.handle = session.submit(order.request)
@@ -203,9 +210,9 @@ class Engine:
                 self._leave()
         return news
 
-    def _place(self, session: Session) -> list[News]:
+    def _place(self, session: Session) -> list[RequestOutput]:
         """Get hold of the rows of those that have a slot now; streams hear of their first token at once."""
-        news: list[News] = []
+        news: list[RequestOutput] = []
         while self._unplaced:
             order = self._unplaced[0]
             assert order.handle is not None
@@ -231,13 +238,13 @@ class Engine:
             except Exception as error:
                 future.set_exception(error)
 
-    def _end(self, order: Order, trace: Trace) -> News:
+    def _end(self, order: EngineRequest, trace: Trace) -> RequestOutput:
         self._count(order, trace)
         self._mean_seconds += 0.1 * (order.ended - order.created - self._mean_seconds)
         self._leave()
-        return News(order, Piece.of_trace(trace, order.told) if order.streamed else None, trace)
+        return RequestOutput(order, TokenDelta.of_trace(trace, order.told) if order.streamed else None, trace)
 
-    def _count(self, order: Order, trace: Trace) -> None:
+    def _count(self, order: EngineRequest, trace: Trace) -> None:
         order.ended = time.monotonic()
         if order.streamed:
             order.first = order.first or order.ended
@@ -248,16 +255,16 @@ class Engine:
         except Exception:
             LOG.exception("counting an answer failed")
 
-    def _fail(self, order: Order, error: Exception) -> News:
+    def _fail(self, order: EngineRequest, error: Exception) -> RequestOutput:
         order.ended = time.monotonic()
         self._leave()
-        return News(order, error=Broken(f"{type(error).__name__}: {error}"))
+        return RequestOutput(order, error=EngineDeadError(f"{type(error).__name__}: {error}"))
 
     def _leave(self) -> None:
         with self._lock:
             self._pending -= 1
 
-    def _start_over(self, session: Session, error: Exception) -> tuple[Session, list[News]]:
+    def _start_over(self, session: Session, error: Exception) -> tuple[Session, list[RequestOutput]]:
         """A step failed: its rows are lost, the next ones get a new session."""
         LOG.exception("a step of the decoder failed; %d completions are lost", len(self._orders))
         self._failures += 1
@@ -280,14 +287,14 @@ class Engine:
             asides, self._asides = list(self._asides), deque()
         for _, future in asides:
             if future.set_running_or_notify_cancel():
-                future.set_exception(Broken(str(error)))
+                future.set_exception(EngineDeadError(str(error)))
         self._tell([self._fail(order, error) for order in (*fresh, *self._orders.values())])
         self._orders = {}
 
-    def _tell(self, news: list[News]) -> None:
+    def _tell(self, news: list[RequestOutput]) -> None:
         """Hand out what happened; streams wait a little after their first token, so that many travel in one go."""
         now = time.monotonic()
-        due = now - self._told >= NEWS_SECONDS
+        due = now - self._told >= FLUSH_SECONDS
         if due:
             self._told = now
             news += [_told(order, order.row) for order in self._orders.values()
@@ -299,20 +306,20 @@ class Engine:
             self._loop.call_soon_threadsafe(_hand_out, news)
 
 
-def _told(order: Order, row: Row) -> News:
+def _told(order: EngineRequest, row: Row) -> RequestOutput:
     """A stream's news: what was written since it last heard."""
-    piece = Piece.of_row(row, order.told)
+    piece = TokenDelta.of_row(row, order.told)
     order.told = len(row.ids)
-    return News(order, piece)
+    return RequestOutput(order, piece)
 
 
-def _hand_out(news: list[News]) -> None:
+def _hand_out(news: list[RequestOutput]) -> None:
     for item in news:
         item.order.inbox.put(item)
 
 
 def engine_of(decoder: Any, *, slots: int, queue: int, name: str = "engine",
-              on_finished: Callable[[Order, Trace], None] = lambda order, trace: None) -> Engine:
+              on_finished: Callable[[EngineRequest, Trace], None] = lambda order, trace: None) -> EngineThread:
     """The engine of a `RelayDecoder`; it ends the decoder's teacher, too."""
-    return Engine(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished,
+    return EngineThread(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished,
                   on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())

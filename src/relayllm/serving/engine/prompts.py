@@ -13,7 +13,7 @@ from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.engine.requests import Replaced
+from relayllm.serving.engine.requests import ModelReplaced
 from relayllm.serving.errors import bad_request
 
 SHORT = 4000
@@ -21,7 +21,7 @@ SHORT = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class ReadPrompt:
+class EncodedPrompt:
     """A prompt in the student's vocabulary, and in the teacher's where that is another."""
 
     ids: tuple[int, ...]
@@ -31,19 +31,19 @@ class ReadPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ResponseTokenizer:
     """What the event loop reads tokens with."""
 
     tokenizer: Any
     commands: CommandTokens
 
     @classmethod
-    def of(cls, decoder: Any) -> Words:
+    def of(cls, decoder: Any) -> ResponseTokenizer:
         """With a tokenizer of its own: one is not safe in two threads, and the engine uses the decoder's."""
         return cls(copy.deepcopy(decoder.tokenizer), decoder.commands)
 
 
-class Reader:
+class PromptEncoder:
     """Encodes prompts with tokenizers of its own: a tokenizer is not safe in two threads, and the engine uses its."""
 
     def __init__(self, decoder: Any) -> None:
@@ -56,16 +56,16 @@ class Reader:
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
-    async def chat(self, messages: Sequence[dict[str, str]]) -> ReadPrompt:
+    async def chat(self, messages: Sequence[dict[str, str]]) -> EncodedPrompt:
         """A conversation, through the chat template."""
         return await self._run(sum(len(message["content"]) for message in messages),
                                lambda: self._read(lambda tokenizer: encode_prompt(tokenizer, messages), ""))
 
-    async def text(self, text: str) -> ReadPrompt:
+    async def text(self, text: str) -> EncodedPrompt:
         """Text as it is: no template, and nothing in it is a special token."""
         return await self._run(len(text), lambda: self._read(lambda tokenizer: plain_ids(tokenizer, text), text))
 
-    async def ids(self, ids: Sequence[int]) -> ReadPrompt:
+    async def ids(self, ids: Sequence[int]) -> EncodedPrompt:
         """Token ids as they are."""
         if max(ids) >= self._size:
             raise bad_request(f"token id {max(ids)} is none of the {self._size} that the student knows", "prompt")
@@ -73,14 +73,14 @@ class Reader:
             raise bad_request("the prompt holds a command token: only the student writes those", "prompt")
         if self._teacher is not None:
             raise bad_request("token ids cannot be told to a teacher with another tokenizer: send text", "prompt")
-        return await self._run(len(ids), lambda: ReadPrompt(tuple(ids), None, str(self._student.decode(list(ids)))))
+        return await self._run(len(ids), lambda: EncodedPrompt(tuple(ids), None, str(self._student.decode(list(ids)))))
 
     def close(self) -> None:
         """Read what there is, then end the thread."""
         self._closed = True
         self._thread.shutdown(wait=False)
 
-    def _read(self, encode: Callable[[Any], list[int]], text: str) -> ReadPrompt:
+    def _read(self, encode: Callable[[Any], list[int]], text: str) -> EncodedPrompt:
         try:
             ids = encode(self._student)
             theirs = None if self._teacher is None else tuple(encode(self._teacher))
@@ -90,11 +90,11 @@ class Reader:
             raise bad_request(f"this prompt cannot be encoded: {type(error).__name__}: {error}"[:300]) from error
         if not ids:
             raise bad_request("the prompt is empty: there is nothing to continue", "prompt")
-        return ReadPrompt(tuple(ids), theirs, text)
+        return EncodedPrompt(tuple(ids), theirs, text)
 
-    async def _run(self, size: int, work: Callable[[], ReadPrompt]) -> ReadPrompt:
+    async def _run(self, size: int, work: Callable[[], EncodedPrompt]) -> EncodedPrompt:
         if self._closed:
-            raise Replaced
+            raise ModelReplaced
         if size < SHORT and not self._busy:
             return work()
         self._busy += 1

@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from relayllm.relay.row import Row
-from relayllm.relay.scheduler import Request
+from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.auth import Allowance
 
 Top = tuple[tuple[int, float], ...]
 
 
-class Busy(Exception):
+class QueueFull(Exception):
     """The queue is full."""
 
 
-class Broken(Exception):
+class EngineDeadError(Exception):
     """The engine failed on this order, or does not run any more."""
 
 
-class Replaced(Broken):
+class ModelReplaced(EngineDeadError):
     """The engine takes no more orders because its model is being replaced; another one may."""
 
     def __init__(self) -> None:
@@ -31,11 +31,11 @@ class Replaced(Broken):
 
 
 @dataclass(eq=False)
-class Order:
+class EngineRequest:
     """One completion that an HTTP request waits for."""
 
-    request: Request
-    inbox: Inbox
+    request: GenerationRequest
+    inbox: RequestOutputCollector
     index: int = 0
     streamed: bool = False
     timed: bool = False
@@ -69,7 +69,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TokenDelta:
     """Tokens that a stream has not heard of yet, one entry per token in each."""
 
     ids: Sequence[int]
@@ -79,40 +79,40 @@ class Piece:
     """Empty unless the request asks for the likeliest tokens."""
 
     @classmethod
-    def of_row(cls, row: Row, start: int) -> Piece:
+    def of_row(cls, row: Row, start: int) -> TokenDelta:
         """What a running completion has from `start` on."""
         return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
 
     @classmethod
-    def of_trace(cls, trace: Trace, start: int = 0) -> Piece:
+    def of_trace(cls, trace: Trace, start: int = 0) -> TokenDelta:
         """What a finished completion has from `start` on."""
         return cls(trace.token_ids[start:], trace.authors[start:], trace.logprobs[start:], trace.tops[start:])
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class RequestOutput:
     """What happened to an order: more tokens, its end, or its failure."""
 
-    order: Order
-    piece: Piece | None = None
+    order: EngineRequest
+    piece: TokenDelta | None = None
     trace: Trace | None = None
     error: Exception | None = None
 
 
-class Inbox:
+class RequestOutputCollector:
     """Where the orders of one HTTP request report to; for the event loop alone."""
 
     def __init__(self) -> None:
-        self._news: list[News] = []
+        self._news: list[RequestOutput] = []
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, news: News) -> None:
+    def put(self, news: RequestOutput) -> None:
         """Add news."""
         self._news.append(news)
         if self._waiter is not None:
             _wake(self._waiter)
 
-    async def take(self, seconds: float | None = None) -> list[News]:
+    async def take(self, seconds: float | None = None) -> list[RequestOutput]:
         """All the news there are; waits for some, and after so many seconds returns none.
 
         `asyncio.wait_for` makes a task for every wait; a timer is a tenth of that.

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relayllm.serving.api.responses import Scores
+from relayllm.serving.api.responses import PromptLogprobs
 from relayllm.serving.engine.requests import Top
 
 AT_ONCE = 256
 """Positions whose logits are held at once: a row of logits is as wide as the vocabulary."""
 
 
-def score(decoder: Any, token_ids: Sequence[int], top: int) -> Scores:
+def score(decoder: Any, token_ids: Sequence[int], top: int) -> PromptLogprobs:
     """Score a prompt in one forward of the student, commands left out. Runs between two steps of the engine."""
     import torch
 
@@ -32,4 +32,4 @@ def score(decoder: Any, token_ids: Sequence[int], top: int) -> Scores:
             logprobs += scores.gather(1, targets)[:, 0].tolist()
             best, which = scores.topk(max(1, top), dim=-1)  # (positions, top); lm-eval asks which one is the best
             tops += [tuple(zip(*row, strict=True)) for row in zip(which.tolist(), best.tolist(), strict=True)]
-    return Scores(tuple(token_ids), tuple(logprobs), tuple(tops))
+    return PromptLogprobs(tuple(token_ids), tuple(logprobs), tuple(tops))

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from relayllm.relay.trace import Author, Trace
-from relayllm.serving.engine.requests import Order
+from relayllm.serving.engine.requests import EngineRequest
 from relayllm.settings import Settings
 
 LOG = logging.getLogger("relayllm.serving")
@@ -33,7 +33,7 @@ class Tracer:
         self._thread = threading.Thread(target=self._run, name="tracer", daemon=True)
         self._thread.start()
 
-    def __call__(self, served: Any, order: Order, trace: Trace, degraded: bool) -> None:
+    def __call__(self, served: Any, order: EngineRequest, trace: Trace, degraded: bool) -> None:
         """Take an answer, or leave it."""
         if self._chance() >= self._share:
             return
@@ -57,7 +57,7 @@ class Tracer:
         _flush()
 
 
-def segments_with_times(order: Order, trace: Trace) -> list[dict[str, Any]]:
+def segments_with_times(order: EngineRequest, trace: Trace) -> list[dict[str, Any]]:
     """The segments of an answer with begin and end, in seconds of the order's clock."""
     begins = [order.created, *(at for at, _ in order.marks[1:])]
     ends = [*begins[1:], order.ended]
@@ -71,7 +71,7 @@ def segments_with_times(order: Order, trace: Trace) -> list[dict[str, Any]]:
     return rows
 
 
-def write_trace(place: Settings, name: str, version: str, alias: str, order: Order, trace: Trace, degraded: bool,
+def write_trace(place: Settings, name: str, version: str, alias: str, order: EngineRequest, trace: Trace, degraded: bool,
                 offset: float) -> None:
     """One MLflow trace."""
     import mlflow

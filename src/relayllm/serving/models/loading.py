@@ -16,7 +16,7 @@ import yaml
 from relayllm.errors import ModelError, NoSuchVersion, RegistryError, RelayError
 from relayllm.files import write_json
 from relayllm.packaging.folder import RECORD, open_package
-from relayllm.relay.bias_curve import Dial
+from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.settings import Settings
 
@@ -29,7 +29,7 @@ Load = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundModel:
     """A model that can be loaded."""
 
     name: str
@@ -38,17 +38,17 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedModel:
     """A model in memory, and how it decodes when a request does not say."""
 
-    found: Found
+    found: FoundModel
     decoder: Any
     defaults: Options
     slots: int | None = None
-    dial: Dial | None = None
+    dial: BiasCurve | None = None
 
 
-def find(source: str, place: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> Found:
+def find(source: str, place: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
     """Where a model lies. A version that was served before is found even when the registry is down.
 
     Raises:
@@ -61,7 +61,7 @@ def find(source: str, place: Settings, registry: Callable[[], Any], patience: fl
         if not folder.is_dir():
             raise ModelError(f"there is no model at {folder}: give a folder, or a registered version such as "
                              "models:/relay-decoder@champion (`make pipeline` promotes one)")
-        return Found(_name_of(folder), folder.resolve().name, folder)
+        return FoundModel(_name_of(folder), folder.resolve().name, folder)
     note = place.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:
         found = _in_time(lambda: _resolved(source, registry()), place, patience)
@@ -74,7 +74,7 @@ def find(source: str, place: Settings, registry: Callable[[], Any], patience: fl
     return found
 
 
-def load(found: Found, teacher: str | None = None, *, make: Load | None = None) -> Loaded:
+def load(found: FoundModel, teacher: str | None = None, *, make: Load | None = None) -> LoadedModel:
     """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
 
     Raises:
@@ -82,7 +82,7 @@ def load(found: Found, teacher: str | None = None, *, make: Load | None = None) 
     """
     make = make or _decoder
     if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
-        return Loaded(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options())
+        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options())
     package = open_package(found.folder)
     check_signature(found.folder)
     source = package.teacher
@@ -90,7 +90,7 @@ def load(found: Found, teacher: str | None = None, *, make: Load | None = None) 
     revision = source.revision if source.kind == "hub" and address == source.id else ""
     decoder = make(package.student, address, teacher_revision=revision or None)
     slots = int(package.decoding.get("slots") or 0) or None
-    return Loaded(found, decoder, defaults_of(package.decoding), slots, package.dial)
+    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.dial)
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:
@@ -119,14 +119,14 @@ def check_signature(folder: Path) -> None:
                          "wrote")
 
 
-def _resolved(source: str, registry: Any) -> Found:
+def _resolved(source: str, registry: Any) -> FoundModel:
     version = registry.resolve(source)
-    return Found(version.name, str(version.number), registry.fetch(version))
+    return FoundModel(version.name, str(version.number), registry.fetch(version))
 
 
-def _in_time(work: Callable[[], Found], place: Settings, patience: float) -> Found:
+def _in_time(work: Callable[[], FoundModel], place: Settings, patience: float) -> FoundModel:
     """Ask in a thread: MLflow tries for minutes to reach a store that is down, and a server should start."""
-    future: Future[Found] = Future()
+    future: Future[FoundModel] = Future()
 
     def run() -> None:
         try:
@@ -147,10 +147,10 @@ def _in_time(work: Callable[[], Found], place: Settings, patience: float) -> Fou
                             f"{str(error)[:200]}") from error
 
 
-def _last_good(source: str, note: Path, error: RegistryError) -> Found:
+def _last_good(source: str, note: Path, error: RegistryError) -> FoundModel:
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
-        found = Found(known["name"], known["version"], Path(known["folder"]))
+        found = FoundModel(known["name"], known["version"], Path(known["folder"]))
     except (OSError, ValueError, KeyError):
         raise error from None
     if not found.folder.is_dir():

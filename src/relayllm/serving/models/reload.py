@@ -10,21 +10,21 @@ from typing import Any
 
 from relayllm.errors import NoSuchVersion, RelayError
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.loading import Found, Loaded
-from relayllm.serving.models.router import CANDIDATE, CHAMPION, Fleet
+from relayllm.serving.models.loading import FoundModel, LoadedModel
+from relayllm.serving.models.router import CANDIDATE, CHAMPION, ModelRouter
 
 LOG = logging.getLogger("relayllm.serving")
 
 
-class Follower:
+class AliasWatcher:
     """Looks at the aliases every few seconds. What cannot be found or loaded leaves the served model as it is.
 
     An alias that the registry has no more ends the candidate. The champion answers on, marked as withdrawn: an alias
     that is deleted by mistake must not take the service down, and who wants silence stops the server.
     """
 
-    def __init__(self, fleet: Fleet, metrics: Metrics, sources: dict[str, str], *, seconds: float,
-                 find: Callable[[str], Found], load: Callable[[Found], Loaded]) -> None:
+    def __init__(self, fleet: ModelRouter, metrics: Metrics, sources: dict[str, str], *, seconds: float,
+                 find: Callable[[str], FoundModel], load: Callable[[FoundModel], LoadedModel]) -> None:
         self._fleet, self._metrics, self._sources, self._seconds = fleet, metrics, sources, seconds
         self._find, self._load = find, load
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="follower")

@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from relayllm.relay.bias_curve import Dial
+from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.trace import Trace
-from relayllm.serving.engine.engine_thread import Engine, engine_of
-from relayllm.serving.engine.prompts import Reader, Words
-from relayllm.serving.engine.requests import Order
+from relayllm.serving.engine.engine_thread import EngineThread, engine_of
+from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
+from relayllm.serving.engine.requests import EngineRequest
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
 
 CHAMPION, CANDIDATE = "champion", "candidate"
-Watcher = Callable[["Served", Order, Trace, bool], None]
+AnswerWatcher = Callable[["Deployment", EngineRequest, Trace, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class Capacity:
     """How much is decoded side by side, and how much may wait."""
 
     slots: int
@@ -30,19 +30,19 @@ class Size:
 
 
 @dataclass(eq=False)
-class Served:
+class Deployment:
     """One version of the model, at work."""
 
     name: str
     version: str
     alias: str
     decoder: Any
-    engine: Engine
-    reader: Reader
-    words: Words
+    engine: EngineThread
+    reader: PromptEncoder
+    words: ResponseTokenizer
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
-    dial: Dial | None = None
+    dial: BiasCurve | None = None
     withdrawn: bool = False
     """The registry answers, and its alias is nobody's now."""
 
@@ -52,28 +52,28 @@ class Served:
         self.reader.close()
 
 
-def is_degraded(order: Order, trace: Trace) -> bool:
+def is_degraded(order: EngineRequest, trace: Trace) -> bool:
     """The teacher failed, or the key's budget ended before the answer did."""
     return trace.degraded or (order.allowance is not None and order.allowance.short)
 
 
-class Fleet:
+class ModelRouter:
     """Chooses who answers; counts what was answered."""
 
-    def __init__(self, metrics: Metrics, size: Size, *, share: float = 0.0, watchers: Iterable[Watcher] = (),
+    def __init__(self, metrics: Metrics, size: Capacity, *, share: float = 0.0, watchers: Iterable[AnswerWatcher] = (),
                  chance: Callable[[], float] = random.random) -> None:
         self.metrics, self.size, self.share = metrics, size, share
         self._watchers, self._chance = tuple(watchers), chance
-        self.champion: Served | None = None
-        self.candidate: Served | None = None
+        self.champion: Deployment | None = None
+        self.candidate: Deployment | None = None
         self.draining = False
 
     def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
-            dial: Dial | None = None) -> Served:
+            dial: BiasCurve | None = None) -> Deployment:
         """Put a model to work under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda order, trace: self._finished(served, order, trace))
-        served = Served(name, version, alias, decoder, engine, Reader(decoder), Words.of(decoder), defaults, dial=dial)
+        served = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder), ResponseTokenizer.of(decoder), defaults, dial=dial)
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, served)
@@ -88,7 +88,7 @@ class Fleet:
         if before is not None:
             before.close()
 
-    def pick(self, model: str | None) -> Served:
+    def pick(self, model: str | None) -> Deployment:
         """Who answers a request for this model.
 
         Raises:
@@ -107,7 +107,7 @@ class Fleet:
         return chosen if chosen is not None and chosen.engine.alive else self.champion
 
     @property
-    def models(self) -> list[Served]:
+    def models(self) -> list[Deployment]:
         """Those at work."""
         return [served for served in (self.champion, self.candidate) if served is not None]
 
@@ -130,7 +130,7 @@ class Fleet:
             yield "relay_slots", "Slots", which, served.engine.slots
             yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(served.decoder)
 
-    def _finished(self, served: Served, order: Order, trace: Trace) -> None:
+    def _finished(self, served: Deployment, order: EngineRequest, trace: Trace) -> None:
         degraded = is_degraded(order, trace)
         self.metrics.count(trace, served.version, served.alias, first=order.first and order.first - order.created,
                            total=order.ended - order.created, degraded=degraded)

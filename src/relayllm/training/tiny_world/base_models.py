@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relayllm.config import TinyModel
 from relayllm.errors import TrainingError
-from relayllm.files import written_whole
+from relayllm.files import atomic_write
 
 
 def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
@@ -49,7 +49,7 @@ def _train_one(role: str, config: TinyModel, folder: Path) -> None:
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
     model = train(config, tokenizer, lambda line: print(f"{role}: {line}", flush=True))
-    with written_whole(folder) as part:
+    with atomic_write(folder) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
     print(f"{role}: {model.num_parameters():,} parameters in {folder}", file=sys.stderr)

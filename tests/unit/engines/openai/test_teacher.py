@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import Answer, Question
+from relayllm.engines.openai.calls import CallRequest, CallStream
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.openai.teacher import RemoteTeacher
+from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import ConfigError, TeacherError
 from tests.support.fake_teacher import FakeTeacher, Fault
 
@@ -54,8 +54,8 @@ def writes(text: str, prompt: str = "Q: ", end: bool = False):
 WRITE = writes(TEXT)
 
 
-def question(n: int = 8, prompt: str = "Q: ", **options) -> Question:
-    return Question(tuple(prompt.encode()), n, **options)
+def question(n: int = 8, prompt: str = "Q: ", **options) -> CallRequest:
+    return CallRequest(tuple(prompt.encode()), n, **options)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def serve():
         teacher_options["model"] = teacher_options.pop("expected", None)
         server = FakeTeacher(ByteTokenizer(), write, **more)
         server.__enter__()
-        teacher = RemoteTeacher(server.url, tokenizer or ByteTokenizer(), options=options,
+        teacher = OpenAITeacher(server.url, tokenizer or ByteTokenizer(), options=options,
                                 forbidden_ids=forbidden_ids, **teacher_options)
         opened.append((server, teacher))
         return server, teacher
@@ -79,7 +79,7 @@ def serve():
         server.__exit__()
 
 
-def finish(teacher: RemoteTeacher, answer: Answer, seconds: float = 5.0) -> str:
+def finish(teacher: OpenAITeacher, answer: CallStream, seconds: float = 5.0) -> str:
     """Wait for the end of a call; what it brought, as text."""
     ids, until = [], time.monotonic() + seconds
     while True:
@@ -266,7 +266,7 @@ def test_ask_what_came_before_the_error_stands(serve):
 
 
 def test_ask_nobody_listens_is_an_error():
-    teacher = RemoteTeacher("http://127.0.0.1:9", ByteTokenizer(), options=QUICK)
+    teacher = OpenAITeacher("http://127.0.0.1:9", ByteTokenizer(), options=QUICK)
     answer = teacher.ask(question())
     assert finish(teacher, answer) == ""
     assert "http://127.0.0.1:9" in str(answer.error)
@@ -392,7 +392,7 @@ def test_circuit_half_open_lets_one_call_find_out_that_the_server_is_back(serve)
 
 
 def test_circuit_many_calls_to_a_dead_server_fail_together():
-    teacher = RemoteTeacher("http://10.255.255.1:9", ByteTokenizer(), options=RemoteOptions(
+    teacher = OpenAITeacher("http://10.255.255.1:9", ByteTokenizer(), options=RemoteOptions(
         connect_seconds=0.3, attempts=1, stall_seconds=0.3))
     started = time.monotonic()
     answers = [teacher.ask(question()) for _ in range(32)]
@@ -416,13 +416,13 @@ def test_options_come_from_the_environment(monkeypatch):
 def test_options_no_positive_number_is_an_error_that_names_the_variable(monkeypatch, name, value):
     monkeypatch.setenv(f"RELAY_TEACHER_{name}", value)
     with pytest.raises(ConfigError, match=f"RELAY_TEACHER_{name} is '{value}'"):
-        RemoteTeacher("http://127.0.0.1:9", ByteTokenizer()).close()
+        OpenAITeacher("http://127.0.0.1:9", ByteTokenizer()).close()
 
 
 @pytest.mark.parametrize("given", ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/",
                                    "http://h:1/v1/completions"])
 def test_url_with_or_without_its_route_is_the_same(given):
-    teacher = RemoteTeacher(given, ByteTokenizer())
+    teacher = OpenAITeacher(given, ByteTokenizer())
     assert teacher.url == "http://h:1"
     teacher.close()
 
@@ -430,4 +430,4 @@ def test_url_with_or_without_its_route_is_the_same(given):
 @pytest.mark.parametrize("given", ["localhost:8000", "ftp://h", "http://", "http://[", ""])
 def test_url_that_is_none_is_an_error_that_says_so(given):
     with pytest.raises(ConfigError, match="is not the address of a server"):
-        RemoteTeacher(given, ByteTokenizer())
+        OpenAITeacher(given, ByteTokenizer())

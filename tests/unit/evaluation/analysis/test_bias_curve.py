@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayllm.errors import DataError
-from relayllm.evaluation.analysis.bias_curve import FILE, curve, read_dial, write_dial
+from relayllm.evaluation.analysis.bias_curve import FILE, curve, read_bias_curve, write_bias_curve
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.plots import pareto
@@ -16,8 +16,8 @@ from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
-    write_dial(folder, "relay-difficulty", {"dial-2x": 12.5, "dial-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
-    return read_dial(folder)
+    write_bias_curve(folder, "relay-difficulty", {"dial-2x": 12.5, "dial-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
+    return read_bias_curve(folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,11 @@ def test_pareto_joins_the_points_of_the_dial(summary):
 
 
 def test_without_a_dial_there_is_no_curve(tmp_path):
-    assert read_dial(tmp_path) is None
+    assert read_bias_curve(tmp_path) is None
     assert curve({}, None) is None
 
 
 def test_damaged_file_is_named(tmp_path):
     (tmp_path / FILE).write_text("{}")
     with pytest.raises(DataError, match=r"dial\.json.*dvc repro"):
-        read_dial(tmp_path)
+        read_bias_curve(tmp_path)

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
-from relayllm.evaluation.analysis.call_value import COLUMNS, worth
+from relayllm.evaluation.analysis.call_value import COLUMNS, call_value
 
 
 def place(problem, called, without, helped, number=0):
@@ -15,7 +15,7 @@ def table(*places):
     return pd.DataFrame([row for rows in places for row in rows], columns=list(COLUMNS))
 
 
-FOUND = worth(table(
+FOUND = call_value(table(
     place("needed", True, 0, 4), place("needless", True, 4, 4), place("in vain", True, 0, 0),
     place("needed too", True, 1, 3), place("missed", False, 0, 4), place("rightly silent", False, 4, 4)),
     draws=200, seed=0)
@@ -38,13 +38,13 @@ def test_missed_calls_are_a_share_of_the_places_without_one():
 
 
 def test_prefix_that_was_continued_one_way_only_does_not_count():
-    assert worth(table(place("a", True, 0, 4)[:4]), draws=10, seed=0)["calls"] == 0
+    assert call_value(table(place("a", True, 0, 4)[:4]), draws=10, seed=0)["calls"] == 0
 
 
 def test_without_calls_there_is_no_gain():
-    assert worth(table(place("a", False, 0, 4)), draws=10, seed=0)["help_gain"] is None
+    assert call_value(table(place("a", False, 0, 4)), draws=10, seed=0)["help_gain"] is None
 
 
 def test_table_without_a_column_is_refused():
     with pytest.raises(DataError, match="lacks correct"):
-        worth(table(place("a", True, 0, 4)).drop(columns="correct"), draws=10, seed=0)
+        call_value(table(place("a", True, 0, 4)).drop(columns="correct"), draws=10, seed=0)

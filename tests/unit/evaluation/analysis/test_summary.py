@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-from relayllm.evaluation.analysis.reward_hacking import health
+from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.summary import Limits, Provenance, all_alarms, build_summary, write_summary
 from tests.unit.evaluation.make_records import BENCHMARKS, Plan, make_frame, make_records
 
@@ -104,19 +104,19 @@ def cheat(plan, **changes):
     frame = pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in rows])
     for column, value in changes.items():
         frame.loc[frame["method"] != "base", column] = value
-    return health(frame, max_calls=1, max_call_tokens=99)["relay-difficulty"]
+    return reward_hacking(frame, max_calls=1, max_call_tokens=99)["relay-difficulty"]
 
 
 def test_health_of_a_good_relay_raises_no_alarm(whole):
     assert all_alarms(whole) == []
-    assert whole["health"]["relay-difficulty"]["mean_n"] == 3
-    assert whole["health"]["relay-difficulty"]["solved_alone"] > 0.8
+    assert whole["reward_hacking"]["relay-difficulty"]["mean_n"] == 3
+    assert whole["reward_hacking"]["relay-difficulty"]["solved_alone"] > 0.8
 
 
 def test_alarms_are_told_of_trained_policies_whatever_their_name_and_not_of_rules(whole):
     names = ("base", "no-bonus", "relay-simple", "fixed-8", "dial-0.5x", "entropy", "other-teacher-x", "teacher-free")
-    health = {name: {"alarms": ["!"]} for name in names}
-    assert all_alarms({**whole, "health": health}) == [("no-bonus", "!"), ("relay-simple", "!")]
+    reward_hacking = {name: {"alarms": ["!"]} for name in names}
+    assert all_alarms({**whole, "reward_hacking": reward_hacking}) == [("no-bonus", "!"), ("relay-simple", "!")]
 
 
 def test_longer_answers_raise_the_alarm():

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from relayllm.evaluation.analysis.call_value import worth
+from relayllm.evaluation.analysis.call_value import call_value
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import ALONE, HELPED, IN_VAIN, choose
@@ -43,7 +43,7 @@ def page(frame, summary, drawn):
 
 
 def material(frame, svgs):
-    found = worth(continuations(place("a", True, 0, 4), place("b", False, 0, 4)), draws=10, seed=0)
+    found = call_value(continuations(place("a", True, 0, 4), place("b", False, 0, 4)), draws=10, seed=0)
     return Material(svgs, choose(frame, "relay-difficulty", 6), {"filter": {"kept": 580, "of": {"all": 600}}},
                     {"relay-difficulty": found})
 
@@ -71,7 +71,7 @@ def test_page_needs_nothing_beside_it(page):
 
 def test_page_says_what_was_measured(page, summary):
     assert f"{100 * summary['gap_recovered']['value']:.0f}\u00a0% of the gap" in page
-    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was worth",
+    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was call_value",
                  "random-query router, exact"):
         assert word in page
 

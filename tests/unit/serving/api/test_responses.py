@@ -7,7 +7,7 @@ import pytest
 from relayllm.relay.trace import Author
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.api.responses import chat_logprobs
-from relayllm.serving.engine.requests import Piece
+from relayllm.serving.engine.requests import TokenDelta
 from tests.support.fakes_serving import tokenizers
 
 
@@ -23,7 +23,7 @@ class OtherTokenizer:
 
 def entries(tokenizer, ids):
     tops = tuple(((token, -0.5),) for token in ids)
-    return chat_logprobs(tokenizer, Piece(ids, [Author.STUDENT] * len(ids), [-0.5] * len(ids), tops))["content"]
+    return chat_logprobs(tokenizer, TokenDelta(ids, [Author.STUDENT] * len(ids), [-0.5] * len(ids), tops))["content"]
 
 
 @pytest.mark.parametrize("text", ["\N{GRINNING FACE}", "3 pens \N{GRINNING FACE}, \N{EURO SIGN}5", "\ufffd", "words"])

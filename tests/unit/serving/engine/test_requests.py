@@ -3,17 +3,17 @@
 import asyncio
 
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Request
-from relayllm.serving.engine.requests import Inbox, News, Order
+from relayllm.relay.scheduler import GenerationRequest
+from relayllm.serving.engine.requests import EngineRequest, RequestOutput, RequestOutputCollector
 
 
 def news(inbox):
-    return News(Order(Request((1,), Options()), inbox))
+    return RequestOutput(EngineRequest(GenerationRequest((1,), Options()), inbox))
 
 
 def test_inbox_gives_all_there_is_at_once():
     async def run():
-        inbox = Inbox()
+        inbox = RequestOutputCollector()
         sent = [news(inbox), news(inbox)]
         for item in sent:
             inbox.put(item)
@@ -25,7 +25,7 @@ def test_inbox_gives_all_there_is_at_once():
 
 def test_inbox_wakes_who_waits():
     async def run():
-        inbox = Inbox()
+        inbox = RequestOutputCollector()
         sent = news(inbox)
         waiting = asyncio.ensure_future(inbox.take(30))
         await asyncio.sleep(0)

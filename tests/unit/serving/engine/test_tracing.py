@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from relayllm.relay.options import Options
-from relayllm.serving.engine.requests import Inbox, Order
+from relayllm.serving.engine.requests import EngineRequest, RequestOutputCollector
 from relayllm.serving.engine.tracing import Tracer, segments_with_times
 from relayllm.settings import settings
 from tests.support.fakes_serving import eventually, scripted_decoder
@@ -18,7 +18,7 @@ from tests.support.fakes_serving import eventually, scripted_decoder
 def finished():
     decoder = scripted_decoder()
     session = decoder.session(1)
-    order = Order(decoder.request("x", Options(max_new_tokens=60)), Inbox())
+    order = EngineRequest(decoder.request("x", Options(max_new_tokens=60)), RequestOutputCollector())
     handle = session.submit(order.request)
     done = []
     while session.busy:

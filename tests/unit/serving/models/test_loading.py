@@ -11,7 +11,7 @@ import pytest
 
 from relayllm.errors import ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.client import Version
-from relayllm.serving.models.loading import Found, find, load
+from relayllm.serving.models.loading import FoundModel, find, load
 from relayllm.settings import settings
 from tests.support.small_packages import hollow_package
 
@@ -57,7 +57,7 @@ def no_registry():
 
 
 def test_find_folder_takes_its_registered_name(package, place):
-    assert find(str(package), place, no_registry) == Found("relay-decoder", "package", package)
+    assert find(str(package), place, no_registry) == FoundModel("relay-decoder", "package", package)
 
 
 def test_find_missing_folder_says_what_to_give(tmp_path, place):
@@ -70,7 +70,7 @@ def test_find_with_the_registry_down_serves_the_last_good_copy(package, place):
     uri = "models:/relay-decoder@champion"
     found = find(uri, place, lambda: registry)
     registry.up = False
-    assert find(uri, place, lambda: registry) == found == Found("relay-decoder", "3", package)
+    assert find(uri, place, lambda: registry) == found == FoundModel("relay-decoder", "3", package)
 
 
 def test_find_alias_that_was_withdrawn_is_gone_and_forgotten(package, place):
@@ -107,14 +107,14 @@ def test_find_with_the_registry_down_and_no_copy_is_the_registrys_error(package,
 
 
 def test_load_package_takes_its_own_decoding_and_teacher(package):
-    loaded = load(Found("relay-decoder", "1", package), make=made)
+    loaded = load(FoundModel("relay-decoder", "1", package), make=made)
     assert loaded.decoder == (package / "artifacts/student", str(package / "artifacts/teacher"))
     assert (loaded.defaults.max_new_tokens, loaded.defaults.max_call_tokens, loaded.slots) == (24, 9, 8)
 
 
 @pytest.mark.parametrize(("given", "used"), [("none", None), ("http://x:1", "http://x:1")])
 def test_load_other_teacher_stands_in(package, given, used):
-    assert load(Found("relay-decoder", "1", package), given, make=made).decoder[1] == used
+    assert load(FoundModel("relay-decoder", "1", package), given, make=made).decoder[1] == used
 
 
 @pytest.mark.parametrize(("damage", "said"), [
@@ -129,4 +129,4 @@ def test_load_other_teacher_stands_in(package, given, used):
 def test_load_damaged_package_says_what_and_what_to_do(package, damage, said):
     damage(package)
     with pytest.raises(ModelError, match=said):
-        load(Found("relay-decoder", "1", package), make=made)
+        load(FoundModel("relay-decoder", "1", package), make=made)

@@ -12,9 +12,9 @@ from relayllm.errors import ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.client import Version
 from relayllm.relay.options import Options
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.loading import Loaded, find
-from relayllm.serving.models.reload import Follower
-from relayllm.serving.models.router import Fleet, Size
+from relayllm.serving.models.loading import LoadedModel, find
+from relayllm.serving.models.reload import AliasWatcher
+from relayllm.serving.models.router import Capacity, ModelRouter
 from relayllm.settings import settings
 from tests.support.fakes_serving import scripted_decoder
 
@@ -44,15 +44,15 @@ def follow(tmp_path):
     registry, place = FakeRegistry(tmp_path), replace(settings(), root=tmp_path)
 
     async def run(rounds, broken, note):
-        fleet = Fleet(Metrics(), Size(2, 2), share=1.0)
+        fleet = ModelRouter(Metrics(), Capacity(2, 2), share=1.0)
         fleet.add("m", "1", "champion", scripted_decoder(), Options(), asyncio.get_running_loop())
 
         def load(found):
             if found.version in broken:
                 raise ModelError("damaged")
-            return Loaded(found, scripted_decoder(), Options())
+            return LoadedModel(found, scripted_decoder(), Options())
 
-        follower = Follower(fleet, fleet.metrics, SOURCES, seconds=60, load=load,
+        follower = AliasWatcher(fleet, fleet.metrics, SOURCES, seconds=60, load=load,
                             find=lambda source: find(source, place, lambda: registry))
         seen = []
         for champion, candidate in rounds:

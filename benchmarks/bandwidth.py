@@ -64,7 +64,7 @@ def cache_read(model: Any, rows: int, keys: int) -> int:
 def _take_turns(model: Any, size: Size, words: int) -> dict[str, list[Took]]:
     """Steps of an engine of each kind, one after the other."""
     prompt = [random.Random(0).randrange(FIRST_WORD, words) for _ in range(sum(size.prompt) // 2)]
-    engines = {name: LocalEngine(model, name=name, ends=(), static_steps=name == "static")
+    engines = {name: LocalEngine(model, name=name, ends=(), cuda_graphs=name == "static")
                for name in ("ordinary", "static")}
     rows, tokens = {}, {}
     for name, engine in engines.items():
@@ -82,4 +82,4 @@ def _take_turns(model: Any, size: Size, words: int) -> dict[str, list[Took]]:
 
 
 def _step(engine: LocalEngine, rows: Sequence[int], fresh: Sequence[list[int]]) -> list[int]:
-    return engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)]).tokens
+    return engine.step([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)]).tokens

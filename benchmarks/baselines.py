@@ -61,8 +61,8 @@ def _student_turn(engine: Engine, rows: list[_Row]) -> None:
     fresh = {id(row): (engine.open(), list(row.student)) for row in rows if not row.wants_call()}
     writing = [row for row in rows if id(row) in fresh]
     while writing:
-        said = engine.say([StepInput(*fresh[id(row)], ALL_DIGITS) for row in writing])
-        for row, token in zip(writing, said.tokens, strict=True):
+        output = engine.step([StepInput(*fresh[id(row)], ALL_DIGITS) for row in writing])
+        for row, token in zip(writing, output.tokens, strict=True):
             handle = fresh[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]
             row.left -= 1
@@ -76,8 +76,8 @@ def _teacher_turn(engine: Engine, rows: list[_Row]) -> None:
     fresh = {id(row): (engine.open(), list(row.teacher)) for row in rows}
     serving = {id(row): row.calls.pop(0)[1] for row in rows}
     while rows:
-        said = engine.say([StepInput(*fresh[id(row)], ALL_DIGITS) for row in rows])
-        for row, token in zip(rows, said.tokens, strict=True):
+        output = engine.step([StepInput(*fresh[id(row)], ALL_DIGITS) for row in rows])
+        for row, token in zip(rows, output.tokens, strict=True):
             handle = fresh[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]
             row.left -= 1

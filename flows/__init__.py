@@ -1,6 +1,6 @@
 """What changes the world, and when."""
 
-from relayllm.settings import quiet, settings
+from relayllm.settings import current_settings, quiet
 
 quiet()  # Prefect reads its settings when it is imported, and makes the last folder of PREFECT_HOME only
-settings().store.mkdir(parents=True, exist_ok=True)
+current_settings().store.mkdir(parents=True, exist_ok=True)

@@ -11,21 +11,21 @@ from flows import dvc_stages
 from flows.processes import run
 from relayllm.config import load_params
 from relayllm.files import write_json
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 
 def ingest(say: Callable[[str], None]) -> bool:
     """Write `data/` when the params ask for other data than lies there, and pin it; True when it did."""
     if not ingest_needed():
         return False
-    run(["relay", "ingest", "--data", "data"], settings().root, "relay ingest", say)
-    dvc_stages.pin_data(settings().root, say)
+    run(["relay", "ingest", "--data", "data"], current_settings().root, "relay ingest", say)
+    dvc_stages.pin_data(current_settings().root, say)
     write_json(_note(), {"key": _ingest_key()})
     return True
 
 
 def _note() -> Path:
-    return settings().runs / "ingest.json"
+    return current_settings().runs / "ingest.json"
 
 
 def ingest_needed() -> bool:
@@ -36,7 +36,7 @@ def ingest_needed() -> bool:
 
 def _ingest_key() -> str:
     """Changes with the section of params.yaml, with the code that makes problems, with the pin."""
-    root = settings().root
+    root = current_settings().root
     parts = [load_params(root / "params.yaml").ingest.model_dump_json(), str((root / "data").is_dir())]
     parts += [path.read_text() for path in sorted((root / "src/relayllm/problems").rglob("*.py"))]
     parts += [(root / "data.dvc").read_text() if (root / "data.dvc").is_file() else ""]

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 from flows import dvc_stages  # noqa: E402
 from flows.data_set import ingest, ingest_needed  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
-from relayllm.settings import quiet, settings  # noqa: E402
+from relayllm.settings import current_settings, quiet  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,28 +43,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def _idle(no_release: bool) -> bool:
     """Whether nothing is to do: then Prefect and MLflow need not even start."""
-    if ingest_needed() or dvc_stages.read_plan(settings().root).changed:
+    if ingest_needed() or dvc_stages.read_plan(current_settings().root).changed:
         return False
     return no_release or _released()
 
 
 def _released() -> bool:
-    note = settings().runs / "release.json"
-    return note.is_file() and json.loads(note.read_text()).get("dvc_lock") == dvc_stages.lock_hash(settings().root)
+    note = current_settings().runs / "release.json"
+    return note.is_file() and json.loads(note.read_text()).get("dvc_lock") == dvc_stages.lock_hash(current_settings().root)
 
 
 def _start(no_release: bool) -> None:
     from flows.pipeline_flow import pipeline
     from flows.release_flow import release
 
-    pipeline(str(settings().root))
+    pipeline(str(current_settings().root))
     if not no_release:
         release()
 
 
 def _show(seconds: float) -> None:
     """The table, and where to look next."""
-    root = settings().root
+    root = current_settings().root
     summary = root / "artifacts/report/summary.json"
     if not summary.is_file():
         return
@@ -78,7 +78,7 @@ def _show(seconds: float) -> None:
 
 def _verdict() -> str:
     """What the last release decided."""
-    note = settings().runs / "release.json"
+    note = current_settings().runs / "release.json"
     if not note.is_file():
         return ""
     last = json.loads(note.read_text())

@@ -20,17 +20,18 @@ from prefect.states import Completed, Failed, State
 
 from relayllm.errors import RegistryError, ServingError
 from relayllm.packaging.folder import open_package
-from relayllm.registry import monitoring, release
+from relayllm.registry import monitoring
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison import GateResult
-from relayllm.settings import quiet, settings
+from relayllm.registry.gates import load_gates
+from relayllm.settings import current_settings, quiet
 
 
 @task(retries=1, retry_delay_seconds=5, tags=["monitor"], cache_policy=NO_CACHE)
 def ask(url: str, version: Version, count: int, seed: int) -> list[monitoring.Observation]:
     """Ask the endpoint a slice of every benchmark; what another version answered (a canary) is left out."""
     package = open_package(Registry().fetch(version))
-    problems = monitoring.choose(settings().root / "data", package.outcomes(), count, seed)
+    problems = monitoring.choose(current_settings().root / "data", package.outcomes(), count, seed)
     endpoint = monitoring.Endpoint(url, os.environ.get("RELAY_API_KEY", ""))
     seen = monitoring.observe(endpoint, problems, int(package.decoding["max_new_tokens"]))
     ours = [item for item in seen if item.version in ("", str(version.number))]
@@ -45,11 +46,11 @@ def ask(url: str, version: Version, count: int, seed: int) -> list[monitoring.Ob
 def judge(version: Version, seen: list[monitoring.Observation]) -> tuple[GateResult, ...]:
     """Hold what was seen to the version's record, and write it on the version."""
     outcomes = open_package(Registry().fetch(version)).outcomes()
-    found = monitoring.drift(seen, outcomes, release.policy().monitor)
-    create_table_artifact([{"watched": gate.name, "fine": gate.holds, "found": gate.says} for gate in found],
+    found = monitoring.drift(seen, outcomes, load_gates().monitor)
+    create_table_artifact([{"watched": gate.name, "fine": gate.passed, "found": gate.detail} for gate in found],
                           key="monitor", description=f"version {version.number} against its own record")
     Registry().note(version, tags={"monitored": datetime.now(UTC).isoformat(timespec="seconds"),
-                                   **{f"monitor.{gate.name}": gate.says for gate in found}})
+                                   **{f"monitor.{gate.name}": gate.detail for gate in found}})
     return found
 
 
@@ -74,7 +75,7 @@ def monitor(url: str | None = None, name: str = "relay-decoder", problems: int |
     """
     quiet()
     address = url or os.environ.get("RELAY_SERVER_URL") or "http://127.0.0.1:8000"
-    setting = release.policy().monitor
+    setting = load_gates().monitor
     version = Registry().champion(name)
     if version is None:
         raise RegistryError(f"{name} has no {CHAMPION}: `make pipeline` or `relay promote` makes one")
@@ -86,7 +87,7 @@ def monitor(url: str | None = None, name: str = "relay-decoder", problems: int |
 def conclude(version: Version, found: Sequence[GateResult], act: str,
              give_back: Callable[[Version, str], Version | None]) -> State[Any]:
     """The state the run ends in; gives the alias back when that is the setting."""
-    faults = "; ".join(f"{gate.name}: {gate.says}" for gate in found if not gate.holds)
+    faults = "; ".join(f"{gate.name}: {gate.detail}" for gate in found if not gate.passed)
     if not faults:
         return Completed(message=f"version {version.number} answers as recorded")
     if act == "warn":
@@ -101,6 +102,6 @@ def conclude(version: Version, found: Sequence[GateResult], act: str,
 
 def why_not_back(version: Version, found: Sequence[GateResult]) -> str:
     """Why the alias stays although a gate fails; empty when it may go back."""
-    if {gate.name for gate in found if not gate.holds} == {"degraded"}:
+    if {gate.name for gate in found if not gate.passed} == {"degraded"}:
         return "answers lost their teacher, and the version before would ask the same one; see relay_teacher_up"
     return "" if version.tags.get("replaces") else "there is no version before"

@@ -27,7 +27,7 @@ from flows import dvc_stages
 from flows.data_set import ingest
 from flows.processes import ended_together
 from flows.tracking_page import run_page
-from relayllm.settings import quiet, settings
+from relayllm.settings import current_settings, quiet
 
 WORKERS = int(os.environ.get("RELAY_FLOW_WORKERS", "2"))
 """Stages that need nothing from each other run side by side, this many at a time."""
@@ -57,16 +57,16 @@ def stage_task(root: str, name: str) -> State[Any]:
 def pipeline(root: str = ".") -> None:
     """Run what has changed, in the order of DVC's graph."""
     quiet()
-    place = Path(root).resolve() if root != "." else settings().root
+    settings = Path(root).resolve() if root != "." else current_settings().root
     with ended_together():
         ingest_task()
-        _run(place)
-    _publish(place)
+        _run(settings)
+    _publish(settings)
 
 
-def _run(place: Path) -> None:
+def _run(settings: Path) -> None:
     """Submit every stage behind those it needs, and wait."""
-    plan = dvc_stages.read_plan(place)
+    plan = dvc_stages.read_plan(settings)
     logger = get_run_logger()
     logger.info("%d stages, to run: %s", len(plan.stages), ", ".join(sorted(plan.changed)) or "none")
     progress = create_progress_artifact(progress=0.0, key="stages", description="stages done")
@@ -74,7 +74,7 @@ def _run(place: Path) -> None:
     for stage in plan.stages:
         run = stage_task.with_options(name=stage.name, task_run_name=stage.name, retries=stage.retries,
                                       retry_delay_seconds=2, tags=list(stage.tags))
-        futures[stage.name] = run.submit(str(place), stage.name,
+        futures[stage.name] = run.submit(str(settings), stage.name,
                                          wait_for=[futures[name] for name in stage.needs])
     _finish(futures, progress)
 

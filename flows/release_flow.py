@@ -20,7 +20,8 @@ from relayllm.packaging.smoke_test import check
 from relayllm.registry import release as steps
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison_text import table, to_markdown
-from relayllm.settings import quiet, settings
+from relayllm.registry.gates import load_gates
+from relayllm.settings import current_settings, quiet
 from relayllm.tracking.run import settle
 
 
@@ -40,23 +41,23 @@ def register(package: Path) -> Version:
 
 
 @task(tags=["release"], cache_policy=NO_CACHE)
-def compare(version: Version) -> steps.Verdict:
+def compare(version: Version) -> steps.ReleaseDecision:
     """Ask the version, line it up with the champion, judge; what came of it is an artifact and on the version."""
-    verdict = steps.evaluate_candidate(Registry(), version, steps.policy())
+    decision = steps.evaluate_candidate(Registry(), version, load_gates())
     rows: list[dict[str, Any]] = [{name or "benchmark": cell for name, cell in row.items()}
-                                  for row in table(verdict.comparison)]
+                                  for row in table(decision.comparison)]
     create_table_artifact(rows, key="comparison", description="candidate against champion")
-    create_table_artifact([{"gate": gate.name, "holds": gate.holds, "found": gate.says} for gate in verdict.gates],
+    create_table_artifact([{"gate": gate.name, "holds": gate.passed, "found": gate.detail} for gate in decision.gates],
                           key="gates", description="what the champion alias asks for: mlflow/registry.yaml")
-    create_markdown_artifact(to_markdown(verdict.comparison, verdict.gates), key="comparison-text")
-    return verdict
+    create_markdown_artifact(to_markdown(decision.comparison, decision.gates), key="comparison-text")
+    return decision
 
 
 @task(tags=["release"], cache_policy=NO_CACHE)
-def promote(verdict: steps.Verdict) -> Version:
+def promote(decision: steps.ReleaseDecision) -> Version:
     """Move the champion alias if every gate holds; else the version stays candidate."""
-    version = steps.promote_or_hold(Registry(), verdict)
-    said = "is champion" if CHAMPION in version.aliases else f"stays candidate, {verdict.reason}"
+    version = steps.promote_or_hold(Registry(), decision)
+    said = "is champion" if CHAMPION in version.aliases else f"stays candidate, {decision.reason}"
     get_run_logger().info("version %s %s", version.number, said)
     return version
 
@@ -77,15 +78,15 @@ def check_served(version: Version) -> None:
 def release(package: str = "artifacts/package") -> dict[str, Any]:
     """Register, compare, promote, check."""
     quiet()
-    version = register(settings().root / package)
+    version = register(current_settings().root / package)
     was_champion = CHAMPION in version.aliases
-    verdict = compare(version)
-    version = promote(verdict)
+    decision = compare(version)
+    version = promote(decision)
     if CHAMPION in version.aliases:
         _check_or_undo(version, undo=not was_champion)
-    note = {"dvc_lock": lock_hash(settings().root), "name": version.name, "version": version.number,
-            "champion": CHAMPION in version.aliases, "reason": verdict.reason}
-    write_json(settings().runs / "release.json", note)
+    note = {"dvc_lock": lock_hash(current_settings().root), "name": version.name, "version": version.number,
+            "champion": CHAMPION in version.aliases, "reason": decision.reason}
+    write_json(current_settings().runs / "release.json", note)
     return note
 
 

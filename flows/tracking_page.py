@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 if TYPE_CHECKING:
     from relayllm.registry.client import Version
@@ -16,7 +16,7 @@ LOCAL = "http://127.0.0.1:5000"
 
 def base() -> str:
     """RELAY_MLFLOW_PAGE when it is set, the tracking server when there is one, else where `make ui` serves."""
-    tracking = settings().tracking_uri
+    tracking = current_settings().tracking_uri
     return (os.environ.get("RELAY_MLFLOW_PAGE") or (tracking if tracking.startswith("http") else LOCAL)).rstrip("/")
 
 

@@ -15,20 +15,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from flows.processes import end_group, end_with_parent  # noqa: E402
-from relayllm.settings import quiet, settings  # noqa: E402
+from relayllm.settings import current_settings, quiet  # noqa: E402
 
 
 def main() -> int:
     """Start both servers, print their addresses, end them together."""
     quiet()
-    place = settings()
+    settings = current_settings()
     prefect, tracking = _port(4200), _port(5000)
     prefect_url, mlflow_url = f"http://127.0.0.1:{prefect}", f"http://127.0.0.1:{tracking}"
     os.environ["PREFECT_UI_API_URL"] = f"{prefect_url}/api"
     servers = [
         _server(["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(prefect), "--no-services"]),
         _server(["mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking), "--workers", "1",
-                 "--backend-store-uri", place.tracking_uri, "--default-artifact-root", place.artifact_root or "."]),
+                 "--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root or "."]),
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _server(words: list[str]) -> subprocess.Popen[bytes]:
-    log = settings().runs / f"{words[0]}-server.log"
+    log = current_settings().runs / f"{words[0]}-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     words[0] = str(Path(sys.executable).parent / words[0])
     with log.open("wb") as file:

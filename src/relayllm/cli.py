@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import RelayError
-from relayllm.settings import quiet, settings
+from relayllm.settings import current_settings, quiet
 
 STAGES = Path(__file__).parent / "stages"
 
@@ -91,7 +91,7 @@ def _first_line(path: Path) -> str:
 def _stage_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     module = importlib.import_module(f"relayllm.stages.{name}")
     types = typing.get_type_hints(module.run)
-    parser.add_argument("--params", type=Path, default=settings().params, help="default: params.yaml")
+    parser.add_argument("--params", type=Path, default=current_settings().params, help="default: params.yaml")
     options = [option for option in inspect.signature(module.run).parameters.values()
                if option.kind is inspect.Parameter.KEYWORD_ONLY]
     for option in options:

@@ -190,7 +190,7 @@ class EvaluateConfig(Section):
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
     """Training problems on which the entropy router's threshold and the dial's biases are set."""
-    worth_problems: Annotated[int, Field(ge=0)]
+    call_value_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding
     """Greedy benchmarks use temperature 0; avg@k benchmarks this temperature."""

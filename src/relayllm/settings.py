@@ -46,7 +46,7 @@ class Settings:
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
     judge_url: str | None
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
-    static_steps: bool
+    cuda_graphs: bool
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
     @property
@@ -60,7 +60,7 @@ class Settings:
         return (self.store / "mlartifacts").as_uri() if self.tracking_uri.startswith("sqlite") else None
 
 
-def settings() -> Settings:
+def current_settings() -> Settings:
     """Read the environment."""
     root = Path(os.environ.get("RELAY_ROOT", ".")).resolve()
     tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/.store/mlflow.db"
@@ -73,7 +73,7 @@ def settings() -> Settings:
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
-        static_steps=os.environ.get("RELAY_STATIC_STEPS", "0") == "1",
+        cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
 
 
@@ -81,5 +81,5 @@ def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
     for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(settings().store / "prefect"))
+    os.environ.setdefault("PREFECT_HOME", str(current_settings().store / "prefect"))
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")

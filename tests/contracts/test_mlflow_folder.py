@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from relayllm.registry.gates import load_gates
+from relayllm.registry.gates import read_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,7 +18,7 @@ def test_mlflow_folder_does_not_shadow_the_library():
 
 
 def test_registry_yaml_fits_its_type():
-    assert load_gates(ROOT / "mlflow/registry.yaml").gates.parity.min_share == 1.0
+    assert read_gates(ROOT / "mlflow/registry.yaml").gates.parity.min_share == 1.0
 
 
 def test_input_example_has_prompts_and_known_params():

@@ -34,7 +34,7 @@ def test_graphs_write_the_tokens_of_ordinary_steps(slots):
     work = draw(6, prompt=(10, 280), length=(24, 40), calls=3, n=2, words=models.SMALL.words)
     plain = models.make_decoder(replace(models.SMALL, device="cuda"))
     graphs = RelayDecoder.from_models(plain.student.model, plain.tokenizer, plain.teacher.engine.model,
-                                      plain.teacher_tokenizer, static_steps=True)
+                                      plain.teacher_tokenizer, cuda_graphs=True)
     graphs.student.ends = graphs.teacher.engine.ends = frozenset()
     told = [[trace.token_ids for trace in relay(decoder, work, slots=slots)] for decoder in (plain, graphs)]
     assert told[0] == told[1]
@@ -44,10 +44,10 @@ def test_forward_seconds_hold_what_the_device_does_and_not_only_its_launches():
     """The head's kernels are queued behind a tenth of a second or so of nothing: to queue them takes no time."""
     engine = models.make_decoder(replace(models.SMALL, device="cuda")).student
     row, busy = engine.open(), 200_000_000
-    engine.say([StepInput(row, [5, 6, 7], ALL_DIGITS)])
+    engine.step([StepInput(row, [5, 6, 7], ALL_DIGITS)])
     engine.model.get_output_embeddings().register_forward_pre_hook(lambda *_: torch.cuda._sleep(busy))
     engine.measuring = True
-    engine.say([StepInput(row, [8], ALL_DIGITS)])
+    engine.step([StepInput(row, [8], ALL_DIGITS)])
     assert engine.forward_seconds > 0.05
 
 

@@ -17,14 +17,14 @@ from relayllm.packaging.smoke_test import check
 from relayllm.packaging.write import Parts, write_package
 from relayllm.registry import release
 from relayllm.registry.client import Registry
-from relayllm.registry.gates import load_gates
-from relayllm.settings import settings
+from relayllm.registry.gates import read_gates
+from relayllm.settings import current_settings
 from tests.support.small_models import pair
 from tests.support.small_packages import DECODING, outcomes, record
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = ["A farm has 18 boxes with 23 pens each.", "How many pens?", "There are 4 boxes. Then 3 more come."]
-CONFIG = load_gates(ROOT / "mlflow/registry.yaml")
+CONFIG = read_gates(ROOT / "mlflow/registry.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, root / name)
     store = f"sqlite:///{root}/mlflow.db"
-    return replace(settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
+    return replace(current_settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ def test_samples_of_one_prompt_are_asked_for_with_seeds_of_their_own(remote, ser
 def test_no_more_than_the_slots_are_under_way(remote, server):
     server.token_seconds = 0.01
     remote.generate(PROMPTS, n=4, slots=2, max_new_tokens=4)
-    assert server.connections <= 3  # two, and the one of the first meeting
+    assert server.connections <= 3  # two, and the one of the first handshake
 
 
 def test_answer_that_failed_once_is_asked_for_again(remote, server):

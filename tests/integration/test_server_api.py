@@ -34,7 +34,7 @@ def test_chat_answers_with_text_usage_and_relay(server):
     assert answer["relay"]["call_ratio"] == 4 / answer["usage"]["completion_tokens"]
     assert [call["requested"] for call in answer["relay"]["calls"]] == [2, 2]
     assert answer["relay"]["degraded"] is False
-    teacher = [TEXT[span["start"]:span["end"]] for span in answer["relay"]["spans"] if span["author"] == "teacher"]
+    teacher = [TEXT[span["start"]:span["end"]] for span in answer["relay"]["segments"] if span["author"] == "teacher"]
     assert teacher == ["12", "12"]
 
 
@@ -119,7 +119,7 @@ def test_relay_max_calls_caps_the_calls(server):
 
 def test_relay_call_ratio_is_refused_without_a_measured_dial_and_out_of_its_reach(server):
     assert "without a measured dial" in server.chat(relay={"call_ratio": 0.02}).json()["error"]["message"]
-    server.fleet.champion.dial = BiasCurve((-8.0, 0.0), (0.0, 0.04))
+    server.model_router.champion.dial = BiasCurve((-8.0, 0.0), (0.0, 0.04))
     assert server.chat(relay={"call_ratio": 0.02}).status_code == 200
     refused = server.chat(relay={"call_ratio": 0.5})
     assert (refused.status_code, "0.0000 to 0.0400" in refused.json()["error"]["message"]) == (400, True)

@@ -56,7 +56,7 @@ def test_full_queue_is_429_with_retry_after():
     with serving(decoder, slots=1, queue=1) as server, ThreadPoolExecutor(2) as pool:
         decoder.student.gate.clear()
         held = [pool.submit(server.chat, max_tokens=3) for _ in range(2)]
-        assert eventually(lambda: server.fleet.champion.engine.pending == 2)
+        assert eventually(lambda: server.model_router.champion.engine.pending == 2)
         refused = server.chat(max_tokens=3)
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) >= 1
@@ -96,7 +96,7 @@ def side_by_side(server, decoder, count, **body):
     decoder.student.gate.clear()
     with ThreadPoolExecutor(count) as pool:
         asked = [pool.submit(server.chat, **body) for _ in range(count)]
-        assert eventually(lambda: server.fleet.champion.engine.pending == count)
+        assert eventually(lambda: server.model_router.champion.engine.pending == count)
         decoder.student.gate.set()
         return [one.result().json()["relay"] for one in asked]
 
@@ -170,9 +170,9 @@ def test_other_origins_get_no_cors_headers_unless_allowed():
 def test_candidate_gets_its_share_and_is_tagged():
     turns = iter([0.1, 0.9, 0.1, 0.9])
     seen = []
-    with serving(share=0.5, watchers=[lambda served, order, trace, degraded: seen.append(served.alias)]) as server:
-        server.fleet._chance = lambda: next(turns)
-        server.fleet.add("relay-decoder", "2", "candidate", scripted_decoder(("No. ",)), server.fleet.champion.defaults,
+    with serving(share=0.5, watchers=[lambda deployment, request, trace, degraded: seen.append(deployment.alias)]) as server:
+        server.model_router._chance = lambda: next(turns)
+        server.model_router.add("relay-decoder", "2", "candidate", scripted_decoder(("No. ",)), server.model_router.champion.defaults,
                          server.loop)
         answers = [server.chat().json() for _ in range(4)]
         assert [answer["relay"]["alias"] for answer in answers] == ["candidate", "champion"] * 2
@@ -184,10 +184,10 @@ def test_candidate_gets_its_share_and_is_tagged():
 def test_new_champion_answers_new_requests_while_the_old_one_finishes():
     old = scripted_decoder(LONG, seconds=0.01)
     with serving(old) as server, ThreadPoolExecutor(1) as pool:
-        before = server.fleet.champion
+        before = server.model_router.champion
         running = pool.submit(server.chat, max_tokens=60)
         assert eventually(lambda: before.engine.pending == 1)
-        server.fleet.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",)), before.defaults, server.loop)
+        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",)), before.defaults, server.loop)
         assert server.chat().json()["relay"]["version"] == "2"
         assert running.result().json()["relay"]["version"] == "1"
         assert before.engine.join(2.0)
@@ -215,11 +215,11 @@ LATE = "word " * 1000
     ("/invocations", {"inputs": [{"prompt": LATE}, {"prompt": "word"}]})])
 def test_request_whose_model_is_replaced_while_its_prompt_is_read_is_answered_by_the_new_one(path, body):
     with serving(scripted_decoder(context=20_000)) as server, ThreadPoolExecutor(1) as pool:
-        before = server.fleet.champion
-        before.reader = held = HeldReader(server.decoder)
+        before = server.model_router.champion
+        before.prompt_encoder = held = HeldReader(server.decoder)
         asked = pool.submit(server.client.post, path, json=body)
         assert held.asked.wait(10)
-        server.fleet.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",), context=20_000),
+        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",), context=20_000),
                          before.defaults, server.loop)
         held.gate.set()
         answer = asked.result()
@@ -230,10 +230,10 @@ def test_request_whose_model_is_replaced_while_its_prompt_is_read_is_answered_by
 def test_echo_of_a_model_that_is_replaced_while_it_writes_is_scored():
     models = pair()
     with serving(RelayDecoder.from_models(*models)) as server, ThreadPoolExecutor(1) as pool:
-        before = server.fleet.champion
+        before = server.model_router.champion
         asked = pool.submit(server.complete, prompt=[10, 11, 12], echo=True, logprobs=1, max_tokens=60, stop="zzzzzz")
         assert eventually(lambda: before.engine.pending == 1)
-        server.fleet.add("relay-decoder", "2", "champion", scripted_decoder(), before.defaults, server.loop)
+        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(), before.defaults, server.loop)
         answer = asked.result()
         assert (answer.status_code, answer.json()["relay"]["version"]) == (200, "1")
 
@@ -252,11 +252,11 @@ def remote_decoder(script):
 def test_replaced_model_takes_its_remote_teacher_along_when_it_has_finished():
     old = remote_decoder(LONG)
     with serving(old) as server, ThreadPoolExecutor(1) as pool:
-        before = server.fleet.champion
+        before = server.model_router.champion
         old.student.gate.clear()
         running = pool.submit(server.chat, max_tokens=8)
         assert eventually(lambda: before.engine.pending == 1)
-        server.fleet.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults, server.loop)
+        server.model_router.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults, server.loop)
         assert len(remote_threads()) == 2
         old.student.gate.set()
         assert running.result().status_code == 200

@@ -58,8 +58,8 @@ def test_report_is_one_page_that_needs_no_network(place: Path):
 def test_registry_shows_version_metrics_data_set_and_alias(place: Path):
     code = """
 import json, mlflow
-from relayllm.settings import settings
-client = mlflow.MlflowClient(settings().tracking_uri, settings().registry_uri)
+from relayllm.settings import current_settings
+client = mlflow.MlflowClient(current_settings().tracking_uri, current_settings().registry_uri)
 model = client.get_registered_model("relay-decoder")
 version = client.get_model_version("relay-decoder", model.aliases["champion"])
 runs = client.search_runs([client.get_experiment_by_name("relayllm").experiment_id], max_results=100)

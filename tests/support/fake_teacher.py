@@ -91,7 +91,7 @@ class FakeTeacher:
 
     @property
     def asked(self) -> list[dict[str, Any]]:
-        """Completions asked for by rows: the client's one-token trial at the first meeting left out."""
+        """Completions asked for by rows: the client's one-token trial at the first handshake left out."""
         return [body for body in self.bodies if not self.is_trial(body)]
 
     def is_trial(self, body: dict[str, Any]) -> bool:

@@ -120,7 +120,7 @@ class Running:
 
     url: str
     app: FastAPI
-    fleet: ModelRouter
+    model_router: ModelRouter
     decoder: RelayDecoder
     client: httpx.Client
     loop: asyncio.AbstractEventLoop
@@ -136,7 +136,7 @@ class Running:
 
     def idle(self, seconds: float = 5.0) -> bool:
         """Wait until nothing is in work; whether that came."""
-        return eventually(lambda: self.fleet.champion.engine.pending == 0, seconds)
+        return eventually(lambda: self.model_router.champion.engine.pending == 0, seconds)
 
     def metric(self, line: str) -> float:
         """The sum of the samples whose line begins so."""
@@ -161,21 +161,21 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
             defaults: Options | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
-    metrics = Metrics(lambda: fleet.gauges())
-    fleet = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers)
+    metrics = Metrics(lambda: model_router.gauges())
+    model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers)
 
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def start() -> None:
         loops.append(asyncio.get_running_loop())
-        fleet.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
+        model_router.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
                   asyncio.get_running_loop())
 
     async def stop() -> None:
-        fleet.retire("candidate")
-        fleet.retire("champion")
+        model_router.retire("candidate")
+        model_router.retire("champion")
 
-    app = create_app(fleet, Keys.from_environment({"RELAY_API_KEYS": keys}), metrics, limits or HttpLimits(),
+    app = create_app(model_router, Keys.from_environment({"RELAY_API_KEYS": keys}), metrics, limits or HttpLimits(),
                      examples=examples, start=start, stop=stop)
     listener = take_port("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
@@ -185,7 +185,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
     try:
         with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
             assert eventually(lambda: server.started)
-            yield Running(url, app, fleet, decoder, client, loops[0])
+            yield Running(url, app, model_router, decoder, client, loops[0])
     finally:
         server.should_exit = True
         thread.join(10)

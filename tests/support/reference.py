@@ -29,7 +29,7 @@ def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_pr
               max_call_tokens, script=None, student_ends=(), teacher_ends=()):
     """Completion ids and authors ('s', 'c', 't')."""
     commands, shared = command_tokens(tokenizer), teacher_tokenizer is tokenizer
-    ids, authors, view, untold, calls, number = [], "", list(teacher_prompt), [], 0, None
+    ids, authors, view, unsent, calls, number = [], "", list(teacher_prompt), [], 0, None
     while len(ids) < max_new_tokens:
         left, n = max_new_tokens - len(ids), 0
         may = may_call(left, max_calls - calls)
@@ -49,7 +49,7 @@ def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_pr
             inside = number is not None or token == commands.call
             ids, authors = [*ids, token], authors + ("c" if inside else "s")
             if not inside:
-                untold.append(token)
+                unsent.append(token)
                 if token in student_ends:
                     break
                 continue
@@ -60,8 +60,8 @@ def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_pr
             if not n:
                 continue
         calls, said = calls + 1, []
-        text, waiting = (None, []) if shared else told_now(tokenizer, untold)
-        view, untold = view + (untold if shared else plain_ids(teacher_tokenizer, text)), waiting
+        text, waiting = (None, []) if shared else told_now(tokenizer, unsent)
+        view, unsent = view + (unsent if shared else plain_ids(teacher_tokenizer, text)), waiting
         room = max_new_tokens - len(ids)
         while len(said) < min(n, room) and not (said and said[-1] in teacher_ends):
             token = best(teacher, view, {commands.call, commands.end} if shared else ())

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch, tmp_path):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RELAY_EXPERIMENT", "RELAY_TEACHER_URL",
-                 "RELAY_STATIC_STEPS", "RELAY_PARAMS", "RELAY_RUNS"):
+                 "RELAY_CUDA_GRAPHS", "RELAY_PARAMS", "RELAY_RUNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
 
 
 def test_without_servers_everything_is_in_the_project(tmp_path):
-    place = settings()
-    assert place.tracking_uri == place.registry_uri == f"sqlite:///{tmp_path}/.store/mlflow.db"
-    assert place.artifact_root == (tmp_path / ".store/mlartifacts").as_uri()
-    assert place.teacher_url is None
-    assert (place.runs, place.store) == (tmp_path / "runs", tmp_path / ".store")
+    settings = current_settings()
+    assert settings.tracking_uri == settings.registry_uri == f"sqlite:///{tmp_path}/.store/mlflow.db"
+    assert settings.artifact_root == (tmp_path / ".store/mlartifacts").as_uri()
+    assert settings.teacher_url is None
+    assert (settings.runs, settings.store) == (tmp_path / "runs", tmp_path / ".store")
 
 
 def test_a_tracking_server_keeps_its_own_artifacts(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    place = settings()
-    assert place.registry_uri == "http://mlflow:5000"
-    assert place.artifact_root is None
+    settings = current_settings()
+    assert settings.registry_uri == "http://mlflow:5000"
+    assert settings.artifact_root is None
 
 
 def test_empty_variables_count_as_unset(monkeypatch):
     monkeypatch.setenv("RELAY_TEACHER_URL", "")
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "")
-    assert settings().teacher_url is None
-    assert settings().registry_uri == settings().tracking_uri
+    assert current_settings().teacher_url is None
+    assert current_settings().registry_uri == current_settings().tracking_uri
 
 
 def test_static_steps_are_off_until_the_environment_says_so(monkeypatch):
-    assert not settings().static_steps
-    monkeypatch.setenv("RELAY_STATIC_STEPS", "1")
-    assert settings().static_steps
+    assert not current_settings().cuda_graphs
+    monkeypatch.setenv("RELAY_CUDA_GRAPHS", "1")
+    assert current_settings().cuda_graphs

@@ -88,13 +88,13 @@ def model(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def finish(teacher: OpenAITeacher, question: CallRequest):
-    answer, ids = teacher.ask(question), []
+def finish(teacher: OpenAITeacher, request: CallRequest):
+    stream, ids = teacher.submit(request), []
     while True:
-        done = answer.done
-        ids += answer.take()
+        done = stream.done
+        ids += stream.take()
         if done:
-            return ids, answer
+            return ids, stream
         teacher.wait(0.1)
 
 
@@ -107,38 +107,38 @@ def greedy(model, ids, n):
 
 def test_vllm_is_met_as_a_server_that_speaks_our_ids(teacher):
     known = teacher.verify()
-    assert (known.model, known.speaks_ids) == ("big", True)
+    assert (known.model, known.uses_ids) == ("big", True)
 
 
 def test_vllm_greedy_call_is_the_models_own_continuation(teacher, model):
     prompt = tuple(build_tokenizer().encode("Once there was"))
-    ids, answer = finish(teacher, CallRequest(prompt, 12))
-    assert answer.error is None
+    ids, stream = finish(teacher, CallRequest(prompt, 12))
+    assert stream.error is None
     assert ids == greedy(model, prompt, 12)[:len(ids)]
-    assert len(ids) == 12 or answer.finished
+    assert len(ids) == 12 or stream.finished
 
 
 def test_vllm_second_call_finds_the_first_in_its_cache(teacher):
     prompt = tuple(build_tokenizer().encode("a long beginning " * 12))
     ids, _ = finish(teacher, CallRequest(prompt, 4))
-    _, answer = finish(teacher, CallRequest((*prompt, *ids), 4))
-    assert answer.usage.prompt_tokens == len(prompt) + len(ids)
-    assert answer.usage.cached_tokens > 0
+    _, stream = finish(teacher, CallRequest((*prompt, *ids), 4))
+    assert stream.usage.prompt_tokens == len(prompt) + len(ids)
+    assert stream.usage.cached_tokens > 0
 
 
 def test_vllm_same_seed_same_answer_other_seed_another(teacher):
     prompt = tuple(build_tokenizer().encode("Once"))
     calls = [finish(teacher, CallRequest(prompt, 12, temperature=2.0, seed=seed)) for seed in (1, 1, 2, 3, 4)]
-    assert [answer.error for _, answer in calls] == [None] * 5
+    assert [stream.error for _, stream in calls] == [None] * 5
     said = [tuple(ids) for ids, _ in calls]
     assert said[0] == said[1]
     assert len(set(said)) > 1
 
 
 def test_vllm_prompt_beyond_its_context_is_an_error_that_says_so(teacher):
-    _, answer = finish(teacher, CallRequest(tuple([65] * 600), 4))
-    assert "answered 400" in str(answer.error)
-    assert "512" in str(answer.error)
+    _, stream = finish(teacher, CallRequest(tuple([65] * 600), 4))
+    assert "answered 400" in str(stream.error)
+    assert "512" in str(stream.error)
 
 
 def test_vllm_key_and_model_are_checked(url):
@@ -153,9 +153,9 @@ def test_vllm_text_mode_delivers_the_same_text(url, model):
     tokenizer = build_tokenizer()
     remote = OpenAITeacher(url, tokenizer, model="big", api_key=KEY, mode="text")
     prompt = tokenizer.encode("Once there was")
-    ids, answer = finish(remote, CallRequest(tuple(prompt), 6))
+    ids, stream = finish(remote, CallRequest(tuple(prompt), 6))
     whole = tokenizer.decode(greedy(model, prompt, 6)).rstrip("�")
-    assert answer.error is None
+    assert stream.error is None
     assert whole.startswith(tokenizer.decode(ids))
     remote.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from relayllm.errors import ConfigError
 from relayllm.relay.trace import Author
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 DEFAULT_MODEL = "models:/relay-decoder@champion"
 RESET = "\x1b[0m"
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-calls", type=int)
     add("--temperature", type=float)
     add("--seed", type=int, default=0)
-    add("--dial", type=float, default=0.0, help="added to the logit of <call>: above 0 asks more, below 0 less")
+    add("--call-bias", type=float, default=0.0, help="added to the logit of <call>: above 0 asks more, below 0 less")
     add("--colour", choices=("auto", "always", "never"), default="auto")
 
 
@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read().strip() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise ConfigError("the question is empty: relay generate \"What is 18 times 23?\"")
-    loaded = load(find(arguments.model, settings(), Registry), arguments.teacher)
+    loaded = load(find(arguments.model, current_settings(), Registry), arguments.teacher)
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
     seen: list[Any] = []
@@ -56,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
 def options(arguments: argparse.Namespace, defaults: Any) -> Any:
     """The package's own decoding, changed by the command line."""
     given = {name: getattr(arguments, name) for name in ("max_new_tokens", "max_calls", "temperature")}
-    return replace(defaults, call_bias=arguments.dial, **{key: value for key, value in given.items()
+    return replace(defaults, call_bias=arguments.call_bias, **{key: value for key, value in given.items()
                                                           if value is not None})
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from relayllm.commands.model_shapes import BYTES, Shape, activation_bytes, shape_of, zero_bytes
 from relayllm.config import HubModel, Params, load_params
 from relayllm.errors import ConfigError
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 GIB = 2**30
 PROMPT_TOKENS = 150
@@ -80,7 +80,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
     name = arguments.profile
-    path = settings().root / (f"params/{name}.yaml" if name else "params.yaml")
+    path = current_settings().root / (f"params/{name}.yaml" if name else "params.yaml")
     speeds = Speeds(arguments.student, arguments.teacher, arguments.update)
     print("\n".join(report(load_params(path), arguments.gpu, arguments.answer_tokens, speeds)))
     return 0

@@ -7,7 +7,7 @@ import argparse
 from relayllm.config import load_params
 from relayllm.errors import ConfigError
 from relayllm.files import atomic_write
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """List the profiles, or write one."""
-    folder = settings().root / "params"
+    folder = current_settings().root / "params"
     names = sorted(path.stem for path in folder.glob("*.yaml"))
     if arguments.name is None:
         print("\n".join(names))
@@ -30,10 +30,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 def write_profile(name: str) -> None:
     """Check `params/NAME.yaml` and copy it over `params.yaml`, byte for byte."""
-    source = settings().root / "params" / f"{name}.yaml"
+    source = current_settings().root / "params" / f"{name}.yaml"
     load_params(source)
     text = source.read_bytes()
-    target = settings().root / "params.yaml"
+    target = current_settings().root / "params.yaml"
     if not target.is_file() or target.read_bytes() != text:
         with atomic_write(target) as part:
             part.write_bytes(text)

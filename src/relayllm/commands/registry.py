@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from relayllm.config import load_params
 from relayllm.errors import RegistryError
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 if TYPE_CHECKING:
     from relayllm.registry.client import Registry, Version
@@ -23,7 +23,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> str:
-    return arguments.name or load_params(settings().root / "params.yaml").package.registered_name
+    return arguments.name or load_params(current_settings().root / "params.yaml").package.registered_name
 
 
 def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
@@ -45,11 +45,12 @@ class _Compare:
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
         from relayllm.registry.comparison_text import to_json, to_markdown, to_text
+        from relayllm.registry.gates import load_gates
 
         registry, old = _open(arguments, arguments.old)
         new = registry.find(old.name, arguments.new)
-        comparison = release.side_by_side(registry, old, new, release.policy())
-        registry.note(new, files={f"comparison-with-{old.number}.md": to_markdown(comparison)})
+        comparison = release.side_by_side(registry, old, new, load_gates())
+        registry.annotate(new, files={f"comparison-with-{old.number}.md": to_markdown(comparison)})
         shown = {"text": to_text, "markdown": to_markdown, "json": lambda it: json.dumps(to_json(it), indent=2)}
         print(shown[arguments.format](comparison))
         return 0
@@ -66,15 +67,16 @@ class _Promote:
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
         from relayllm.registry.comparison_text import to_text
+        from relayllm.registry.gates import load_gates
 
         registry, version = _open(arguments, arguments.version)
-        verdict = release.evaluate_candidate(registry, version, release.policy())
-        print(to_text(verdict.comparison, verdict.gates))
-        if not verdict.passes and not arguments.force:
-            raise RegistryError(f"version {version.number} stays as it is, {verdict.reason}; "
+        decision = release.evaluate_candidate(registry, version, load_gates())
+        print(to_text(decision.comparison, decision.gates))
+        if not decision.passes and not arguments.force:
+            raise RegistryError(f"version {version.number} stays as it is, {decision.reason}; "
                                 "--force REASON promotes it all the same")
-        because = verdict.reason if verdict.passes else f"forced: {arguments.force}"
-        print(f"\nchampion is version {registry.promote(verdict.version, because).number}")
+        because = decision.reason if decision.passes else f"forced: {arguments.force}"
+        print(f"\nchampion is version {registry.promote(decision.version, because).number}")
         return 0
 
 

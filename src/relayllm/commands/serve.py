@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import ConfigError, ServingError
-from relayllm.settings import Settings, settings
+from relayllm.settings import Settings, current_settings
 
 DEFAULT_MODEL = "models:/relay-decoder@champion"
 DRAIN_SECONDS = 30
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with take_port(arguments.host, arguments.port) as listener:
-        return serve(arguments, listener, settings())
+        return serve(arguments, listener, current_settings())
 
 
 def take_port(host: str, port: int) -> socket.socket:
@@ -67,7 +67,7 @@ def take_port(host: str, port: int) -> socket.socket:
                            "uses the port, or give another --port or --host") from error
 
 
-def serve(arguments: argparse.Namespace, listener: socket.socket, place: Settings) -> int:
+def serve(arguments: argparse.Namespace, listener: socket.socket, settings: Settings) -> int:
     """Load and run until a signal ends it."""
     import uvicorn
 
@@ -75,10 +75,10 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, place: Setting
     from relayllm.serving.models.loading import find
 
     keys = Keys.from_environment(os.environ)
-    found = find(arguments.model, place, _registry)
+    found = find(arguments.model, settings, _registry)
     print(f"loading {found.name} version {found.version} from {found.folder} ...", flush=True)
     loaded = load_bounded(arguments, found)
-    app = assemble(arguments, place, keys, loaded)
+    app = assemble(arguments, settings, keys, loaded)
     address = f"http://{arguments.host}:{listener.getsockname()[1]}"
     print(f"serving {found.name} version {found.version} on {address} (API description: {address}/docs)", flush=True)
     if not keys.required and arguments.host not in ("127.0.0.1", "localhost", "::1"):
@@ -103,7 +103,7 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     return loaded
 
 
-def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: Any) -> Any:
+def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loaded: Any) -> Any:
     """The application around a loaded model."""
     from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.engine.tracing import Tracer
@@ -113,30 +113,30 @@ def assemble(arguments: argparse.Namespace, place: Settings, keys: Any, loaded: 
     from relayllm.serving.models.router import CHAMPION, Capacity, ModelRouter
     from relayllm.serving.page.examples import read_examples
 
-    metrics = Metrics(lambda: fleet.gauges())
-    tracer = Tracer(arguments.trace_share, place) if arguments.trace_share else None
+    metrics = Metrics(lambda: model_router.gauges())
+    tracer = Tracer(arguments.trace_share, settings) if arguments.trace_share else None
     size = Capacity(arguments.slots or loaded.slots or 32, arguments.queue)
-    fleet = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
-    follower = AliasWatcher(fleet, metrics, followed(arguments), seconds=arguments.reload_seconds,
-                        find=lambda source: find(source, place, _registry),
+    model_router = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
+    watcher = AliasWatcher(model_router, metrics, followed(arguments), seconds=arguments.reload_seconds,
+                        find=lambda source: find(source, settings, _registry),
                         load=lambda found: load_bounded(arguments, found))
 
     async def start() -> None:
-        fleet.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
-                  asyncio.get_running_loop(), loaded.dial)
+        model_router.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
+                  asyncio.get_running_loop(), loaded.bias_curve)
         if followed(arguments):
-            follower.start()
+            watcher.start()
 
     async def stop() -> None:
-        fleet.draining = True
-        follower.stop()
-        for served in fleet.models:
-            fleet.retire(served.alias)
+        model_router.draining = True
+        watcher.stop()
+        for deployment in model_router.models:
+            model_router.retire(deployment.alias)
         if tracer is not None:
             tracer.close()
 
     limits = HttpLimits(arguments.max_body_bytes, tuple(arguments.cors))
-    return create_app(fleet, keys, metrics, limits, examples=read_examples(place.root / Path("data")),
+    return create_app(model_router, keys, metrics, limits, examples=read_examples(settings.root / Path("data")),
                       start=start, stop=stop)
 
 

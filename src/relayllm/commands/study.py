@@ -20,7 +20,7 @@ import yaml
 from relayllm.config import Params, load_params
 from relayllm.errors import StageError
 from relayllm.files import atomic_write
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 PART = "no-filter"
 """The run that is trained on unfiltered problems: as many as the filter was given."""
@@ -41,7 +41,7 @@ class Step:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay study`."""
-    root = settings().root
+    root = current_settings().root
     parser.add_argument("--params", type=Path, default=root / "params/study.yaml", help="default: params/study.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N",
                         help="the repetitions to run (default: 0 1 2); several calls may share the work, a seed each")
@@ -117,7 +117,7 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
 def environment(folder: Path) -> dict[str, str]:
     """Where the steps of one seed run: params and checkpoints in its folder, tracking in the project's store."""
     return {"RELAY_PARAMS": str(folder / "params.yaml"), "RELAY_RUNS": str(folder / "runs"),
-            "RELAY_EXPERIMENT": f"{settings().experiment}-study"}
+            "RELAY_EXPERIMENT": f"{current_settings().experiment}-study"}
 
 
 def _run(step: Step, folder: Path) -> None:

@@ -16,8 +16,8 @@ from relayllm.relay.options import Options
 from relayllm.relay.scheduler import Event, GenerationRequest, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import Trace
-from relayllm.relay.vocabulary import SharedVocabulary, Vocabulary, TranslatedVocabulary
-from relayllm.settings import settings
+from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
+from relayllm.settings import current_settings
 
 
 class RelayDecoder:
@@ -41,11 +41,11 @@ class RelayDecoder:
     @classmethod
     def from_pretrained(cls, student: str | Path, teacher: str | Path | None = None, *, device: str | None = None,
                         dtype: str | None = None, student_revision: str | None = None,
-                        teacher_revision: str | None = None, static_steps: bool | None = None) -> RelayDecoder:
+                        teacher_revision: str | None = None, cuda_graphs: bool | None = None) -> RelayDecoder:
         """Load from folders or the hub; the teacher may also be the http(s) address of an OpenAI-compatible server.
 
-        `static_steps` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
-        to the environment's RELAY_STATIC_STEPS.
+        `cuda_graphs` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
+        to the environment's RELAY_CUDA_GRAPHS.
 
         Raises:
             ModelError: a model is missing, damaged, or does not fit its role.
@@ -53,20 +53,20 @@ class RelayDecoder:
         tokenizer = load_tokenizer(student, student_revision)
         model = load_model(student, dtype=dtype, device=device, revision=student_revision)
         if teacher is None:
-            return cls.from_models(model, tokenizer, name=str(student), static_steps=static_steps)
+            return cls.from_models(model, tokenizer, name=str(student), cuda_graphs=cuda_graphs)
         if str(teacher).startswith(("http://", "https://")):
-            return cls.from_models(model, tokenizer, str(teacher), name=str(student), static_steps=static_steps)
+            return cls.from_models(model, tokenizer, str(teacher), name=str(student), cuda_graphs=cuda_graphs)
         return cls.from_models(
             model, tokenizer, load_model(teacher, dtype=dtype, device=device, revision=teacher_revision),
             load_tokenizer(teacher, teacher_revision), name=str(student), teacher_name=str(teacher),
-            static_steps=static_steps)
+            cuda_graphs=cuda_graphs)
 
     @classmethod
     def from_models(cls, student: Any, tokenizer: Any, teacher: Any = None, teacher_tokenizer: Any = None, *,
                     name: str = "student", teacher_name: str = "teacher",
-                    static_steps: bool | None = None) -> RelayDecoder:
+                    cuda_graphs: bool | None = None) -> RelayDecoder:
         """From transformers models in memory; the student may be one that is being trained, the teacher an address."""
-        static = settings().static_steps if static_steps is None else static_steps
+        static = current_settings().cuda_graphs if cuda_graphs is None else cuda_graphs
         engine = _student_engine(student, tokenizer, name, static)
         if isinstance(teacher, str):
             return cls._with_remote(engine, student, tokenizer, teacher)
@@ -79,7 +79,7 @@ class RelayDecoder:
         banned = set(() if commands is None else (commands.call, commands.end)) if shared else set()
         banned |= set(_padding(teacher, theirs, teacher_name))
         side = LocalTeacher(LocalEngine(teacher, name=teacher_name, ends=end_ids(teacher, theirs), banned=[*banned],
-                                        static_steps=static))
+                                        cuda_graphs=static))
         return cls(engine, tokenizer, side, theirs, teacher_name=teacher_name, context_length=context,
                    teacher_context=_context(teacher))
 
@@ -194,11 +194,11 @@ def same_vocabulary(student: Any, teacher: Any) -> bool:
     return all(ours.get(token) == index for token, index in teacher.get_vocab().items())
 
 
-def _student_engine(model: Any, tokenizer: Any, name: str, static_steps: bool) -> LocalEngine:
+def _student_engine(model: Any, tokenizer: Any, name: str, cuda_graphs: bool) -> LocalEngine:
     commands = command_tokens(tokenizer)
     spare = _padding(model, tokenizer, name)
     return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
-                       columns=None if commands is None else commands.columns, banned=spare, static_steps=static_steps)
+                       columns=None if commands is None else commands.columns, banned=spare, cuda_graphs=cuda_graphs)
 
 
 def _padding(model: Any, tokenizer: Any, name: str) -> range:

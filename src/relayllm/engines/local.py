@@ -31,7 +31,7 @@ class LocalEngine:
     """
 
     def __init__(self, model: Any, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
-                 banned: Sequence[int] = (), static_steps: bool = False) -> None:
+                 banned: Sequence[int] = (), cuda_graphs: bool = False) -> None:
         """Take a model.
 
         Raises:
@@ -48,14 +48,14 @@ class LocalEngine:
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
         rows_of_logits = self._head.weight.shape[0]
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
-        self._static = CudaGraphs(self._logits, self.cache, self._device) if static_steps else None
+        self._cuda_graphs = CudaGraphs(self._logits, self.cache, self._device) if cuda_graphs else None
         self._slot: dict[int, int] = {}
         self._length: dict[int, int] = {}
         self._holder: list[int | None] = []
         self._next = 0
         self.measuring = False
         """Whether forwards are timed. On CUDA each is then waited for, or only its launch would count; that costs a
-        step the overlap with sampling's launches, so nobody pays for it who does not ask."""
+        step the overlap with sampling's launches, so nobody pays for it who does not item."""
         self.forward_seconds = 0.0
         """Wall time inside model forwards while `measuring`."""
         attention.register()
@@ -84,70 +84,70 @@ class LocalEngine:
         self.cache.reserve(rows, tokens)
 
     @torch.inference_mode()
-    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
-        """Read what is fresh of every ask and say one token for each."""
+    def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
+        """Read what is fresh of every item and say one token for each."""
         started = time.perf_counter()
-        said = StepOutput([0] * len(asks), [0.0] * len(asks), [0.0] * len(asks) if entropy else [],
-                    tops=[()] * len(asks) if any(ask.top for ask in asks) else [])
-        twins = self._twins(asks)
+        output = StepOutput([0] * len(inputs), [0.0] * len(inputs), [0.0] * len(inputs) if entropy else [],
+                    tops=[()] * len(inputs) if any(item.top for item in inputs) else [])
+        shared_prompts = self._shared_prompts(inputs)
         with self._own_attention():
-            for group in _bounded([*twins], asks):
-                logits = self._read([asks[i] for i in group])
+            for group in _bounded([*shared_prompts], inputs):
+                logits = self._read([inputs[i] for i in group])
                 for leader in group:
-                    self._copy(asks[leader], [asks[i] for i in twins[leader][1:]])
-                sources = [place for place, leader in enumerate(group) for _ in twins[leader]]
+                    self._copy(inputs[leader], [inputs[i] for i in shared_prompts[leader][1:]])
+                sources = [place for place, leader in enumerate(group) for _ in shared_prompts[leader]]
                 if len(sources) > len(group):
                     logits = logits[torch.tensor(sources, device=self._device)]
-                self._answer([i for leader in group for i in twins[leader]], logits, asks, said, entropy)
-        said.seconds = time.perf_counter() - started
-        return said
+                self._answer([i for leader in group for i in shared_prompts[leader]], logits, inputs, output, entropy)
+        output.seconds = time.perf_counter() - started
+        return output
 
-    def _twins(self, asks: Sequence[StepInput]) -> dict[int, list[int]]:
-        """Each ask that is read, and those that ask the same: fresh rows of one prompt are read once."""
+    def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
+        """Each item that is read, and those that item the same: fresh rows of one prompt are read once."""
         leaders: dict[Any, int] = {}
-        twins: dict[int, list[int]] = {}
-        for index, ask in enumerate(asks):
-            leader = leaders.setdefault(index if self._length[ask.row] else tuple(ask.fresh), index)
-            twins.setdefault(leader, []).append(index)
-        return twins
+        shared_prompts: dict[int, list[int]] = {}
+        for index, item in enumerate(inputs):
+            leader = leaders.setdefault(index if self._length[item.row] else tuple(item.token_ids), index)
+            shared_prompts.setdefault(leader, []).append(index)
+        return shared_prompts
 
-    def _copy(self, leader: StepInput, twins: Sequence[StepInput]) -> None:
-        for ask in twins:
-            self.cache.copy(self._slot[leader.row], self._slot[ask.row], len(leader.fresh))
-            self._length[ask.row] = len(leader.fresh)
+    def _copy(self, leader: StepInput, shared_prompts: Sequence[StepInput]) -> None:
+        for item in shared_prompts:
+            self.cache.copy(self._slot[leader.row], self._slot[item.row], len(leader.token_ids))
+            self._length[item.row] = len(leader.token_ids)
 
-    def _answer(self, indices: list[int], logits: torch.Tensor, asks: Sequence[StepInput], said: StepOutput,
+    def _answer(self, indices: list[int], logits: torch.Tensor, inputs: Sequence[StepInput], output: StepOutput,
                 entropy: bool) -> None:
-        tokens, logprobs, entropies, tops = self._sampler.sample(logits, [asks[i] for i in indices], entropy=entropy)
+        tokens, logprobs, entropies, tops = self._sampler.sample(logits, [inputs[i] for i in indices], entropy=entropy)
         for place, index in enumerate(indices):
-            said.tokens[index], said.logprobs[index] = tokens[place], logprobs[place]
+            output.tokens[index], output.logprobs[index] = tokens[place], logprobs[place]
             if entropy:
-                said.entropies[index] = entropies[place]
+                output.entropies[index] = entropies[place]
             if tops:
-                said.tops[index] = tops[place]
+                output.tops[index] = tops[place]
 
-    def _read(self, asks: Sequence[StepInput]) -> torch.Tensor:
+    def _read(self, inputs: Sequence[StepInput]) -> torch.Tensor:
         """What is fresh of all these rows, in one forward; logits (rows, V)."""
-        self.cache.reserve(len(self._holder), max(self._length[ask.row] + len(ask.fresh) for ask in asks))
-        self._to_front([ask.row for ask in asks if len(ask.fresh) == 1])
-        if self._static is not None and all(len(ask.fresh) == 1 for ask in asks):
-            logits = self._step(asks, self._static)
+        self.cache.reserve(len(self._holder), max(self._length[item.row] + len(item.token_ids) for item in inputs))
+        self._to_front([item.row for item in inputs if len(item.token_ids) == 1])
+        if self._cuda_graphs is not None and all(len(item.token_ids) == 1 for item in inputs):
+            logits = self._graph_step(inputs, self._cuda_graphs)
         else:
-            readings = [Reading(self._slot[ask.row], self._length[ask.row], ask.fresh) for ask in asks]
+            readings = [Reading(self._slot[item.row], self._length[item.row], item.token_ids) for item in inputs]
             pack = packed(readings, self._masks)
             with self._timed():
                 logits = self._logits(pack)
-        for ask in asks:
-            self._length[ask.row] += len(ask.fresh)
+        for item in inputs:
+            self._length[item.row] += len(item.token_ids)
         return logits
 
-    def _step(self, asks: Sequence[StepInput], static: CudaGraphs) -> torch.Tensor:
-        """One token of each row, in slot order; logits in the order of the asks."""
-        order = sorted(asks, key=lambda ask: self._slot[ask.row])
-        others = [0 if row is None else self._length[row] for row in self._holder[len(asks):]]
+    def _graph_step(self, inputs: Sequence[StepInput], graphs: CudaGraphs) -> torch.Tensor:
+        """One token of each row, in slot order; logits in the order of the inputs."""
+        order = sorted(inputs, key=lambda item: self._slot[item.row])
+        others = [0 if row is None else self._length[row] for row in self._holder[len(inputs):]]
         with self._timed():
-            logits = static.logits([ask.fresh[0] for ask in order], [self._length[ask.row] for ask in order], others)
-        return logits[torch.tensor([self._slot[ask.row] for ask in asks], device=self._device)]
+            logits = graphs.logits([item.token_ids[0] for item in order], [self._length[item.row] for item in order], others)
+        return logits[torch.tensor([self._slot[item.row] for item in inputs], device=self._device)]
 
     def _logits(self, pack: Pack) -> torch.Tensor:
         self.cache.pack = pack
@@ -200,15 +200,15 @@ class LocalEngine:
             config._attn_implementation = before
 
 
-def _bounded(indices: list[int], asks: Sequence[StepInput]) -> Iterator[list[int]]:
+def _bounded(indices: list[int], inputs: Sequence[StepInput]) -> Iterator[list[int]]:
     """Few forwards, each of a bounded number of tokens: single tokens first, together."""
     group: list[int] = []
     size = 0
-    for index in sorted(indices, key=lambda i: len(asks[i].fresh)):
-        size += len(asks[index].fresh)
-        if group and size > READ_AT_ONCE and len(asks[index].fresh) > 1:
+    for index in sorted(indices, key=lambda i: len(inputs[i].token_ids)):
+        size += len(inputs[index].token_ids)
+        if group and size > READ_AT_ONCE and len(inputs[index].token_ids) > 1:
             yield group
-            group, size = [], len(asks[index].fresh)
+            group, size = [], len(inputs[index].token_ids)
         group.append(index)
     if group:
         yield group

@@ -56,7 +56,7 @@ class Reading:
     slot: int
     start: int
     """Tokens of it that are cached."""
-    fresh: Sequence[int]
+    token_ids: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +96,17 @@ def padded(tokens: int) -> int:
 
 def packed(readings: Sequence[Reading], masks: Masks) -> Pack:
     """Lay rows out: first those with a single token, which must be in the first slots in order, then the others."""
-    order = sorted(range(len(readings)), key=lambda i: (len(readings[i].fresh) > 1, readings[i].slot))
+    order = sorted(range(len(readings)), key=lambda i: (len(readings[i].token_ids) > 1, readings[i].slot))
     rows = [readings[i] for i in order]
-    size = sum(len(row.fresh) for row in rows)
+    size = sum(len(row.token_ids) for row in rows)
     rest = [0] * (padded(size) - size)
-    ids = [token for row in rows for token in row.fresh] + rest
-    positions = [at for row in rows for at in range(row.start, row.start + len(row.fresh))] + rest
-    slots = [row.slot for row in rows for _ in row.fresh] + rest
+    ids = [token for row in rows for token in row.token_ids] + rest
+    positions = [at for row in rows for at in range(row.start, row.start + len(row.token_ids))] + rest
+    slots = [row.slot for row in rows for _ in row.token_ids] + rest
     table = torch.tensor([ids, positions, slots], device=masks.device)  # (3, padded): one copy to the device
     ends, end = [0] * len(rows), 0
     for place, row in zip(order, rows, strict=True):
-        end += len(row.fresh)
+        end += len(row.token_ids)
         ends[place] = end - 1
     stretch = slice(rows[0].start, rows[0].start + size) if len(rows) == 1 else None
     return Pack(table[:1], table[1:2], table[2], size, torch.tensor(ends, device=masks.device),
@@ -114,14 +114,14 @@ def packed(readings: Sequence[Reading], masks: Masks) -> Pack:
 
 
 def _parts(rows: Sequence[Reading], positions: torch.Tensor, masks: Masks) -> list[Part]:
-    single = [row.start for row in rows if len(row.fresh) == 1]
+    single = [row.start for row in rows if len(row.token_ids) == 1]
     parts = []
     if single:
         mask = masks.ragged(single, positions[:len(single)])
         parts.append(Part(0, rows[0].slot, len(single), 1, max(single) + 1, mask))
     begin = len(single)
     for row in rows[begin:]:
-        size = len(row.fresh)
+        size = len(row.token_ids)
         mask = masks.causal(row.start, positions[begin:begin + size])
         parts.append(Part(begin, row.slot, 1, size, row.start + size, mask))
         begin += size

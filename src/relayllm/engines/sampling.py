@@ -15,7 +15,7 @@ Top = tuple[tuple[int, float], ...]
 
 
 class Sampler:
-    """Knows the command columns of a vocabulary and what may never be said.
+    """Knows the command columns of a vocabulary and what may never be output.
 
     `columns` are the twelve ids of `CommandTokens.columns`; None for a model that knows no commands. `banned` are ids
     that this model must not say, whatever the row.
@@ -27,59 +27,59 @@ class Sampler:
         self._banned = torch.tensor(sorted(banned), device=device) if banned else None
         self._shifts = torch.arange(BITS, device=device)
 
-    def sample(self, logits: torch.Tensor, asks: Sequence[StepInput], *,
+    def sample(self, logits: torch.Tensor, inputs: Sequence[StepInput], *,
                entropy: bool = False) -> tuple[list[int], list[float], list[float], list[Top]]:
         """Tokens, their log-probabilities before temperature and top-p, entropies and likeliest tokens, from logits
         (rows, V).
 
         The logits are used up: masks are written into them, since a copy of (rows, V) costs more than the mask.
         """
-        logits = self._mask(logits.float(), asks)
+        logits = self._mask(logits.float(), inputs)
         best, chosen = logits.max(dim=-1, keepdim=True)  # (rows, 1) each; a third of the time of argmax on CPU
         norm = best + (logits - best).exp_().sum(dim=-1, keepdim=True).log()  # (rows, 1)
-        if any(ask.temperature for ask in asks):
-            drawn = self._drawn(logits, chosen, asks)
-            chosen = torch.where(self._column(asks, "temperature") > 0, drawn, chosen)
+        if any(item.temperature for item in inputs):
+            drawn = self._drawn(logits, chosen, inputs)
+            chosen = torch.where(self._column(inputs, "temperature") > 0, drawn, chosen)
         logprob = logits.gather(1, chosen) - norm
         both = torch.cat((chosen.double(), logprob.double()), dim=1).tolist()
         return ([int(pair[0]) for pair in both], [pair[1] for pair in both],
                 _entropy(logits, norm) if entropy else [],
-                _likeliest(logits, norm, asks) if any(ask.top for ask in asks) else [])
+                _likeliest(logits, norm, inputs) if any(item.top for item in inputs) else [])
 
-    def _mask(self, logits: torch.Tensor, asks: Sequence[StepInput]) -> torch.Tensor:
+    def _mask(self, logits: torch.Tensor, inputs: Sequence[StepInput]) -> torch.Tensor:
         if self._banned is not None:
             logits.index_fill_(1, self._banned, -torch.inf)
         if self._columns is None:
             return logits
-        if any(ask.call_bias for ask in asks):
-            logits[:, self._call] += self._column(asks, "call_bias")[:, 0]
-        if all(ask.allowed == ALL_DIGITS and not ask.inside for ask in asks):
+        if any(item.call_bias for item in inputs):
+            logits[:, self._call] += self._column(inputs, "call_bias")[:, 0]
+        if all(item.allowed == ALL_DIGITS and not item.inside for item in inputs):
             return logits.index_fill_(1, self._columns[10:], -torch.inf)
-        bits = torch.tensor([ask.allowed for ask in asks], device=logits.device)  # (rows,)
+        bits = torch.tensor([item.allowed for item in inputs], device=logits.device)  # (rows,)
         allowed = ((bits[:, None] >> self._shifts) & 1).bool()  # (rows, 12)
         special = logits[:, self._columns].masked_fill(~allowed, -torch.inf)
-        if any(ask.inside for ask in asks):
-            inside = torch.tensor([ask.inside for ask in asks], device=logits.device)
+        if any(item.inside for item in inputs):
+            inside = torch.tensor([item.inside for item in inputs], device=logits.device)
             logits.masked_fill_(inside[:, None], -torch.inf)
         return logits.index_copy_(1, self._columns, special)
 
-    def _drawn(self, logits: torch.Tensor, likeliest: torch.Tensor, asks: Sequence[StepInput]) -> torch.Tensor:
+    def _drawn(self, logits: torch.Tensor, likeliest: torch.Tensor, inputs: Sequence[StepInput]) -> torch.Tensor:
         """One token per row by inversion of the distribution function: (rows, 1).
 
         Rounding can make a draw the whole sum (1 - 2^-53 is 1 here), and a sum made in parts can grow by a token
         without weight (on CUDA). Such a draw takes the likeliest token; all others are as they were drawn.
         """
-        temperature = self._column(asks, "temperature").clamp(min=1e-6)
+        temperature = self._column(inputs, "temperature").clamp(min=1e-6)
         weights = torch.softmax(logits / temperature, dim=-1)
-        if any(ask.top_p < 1 for ask in asks):
-            weights = _nucleus(weights, self._column(asks, "top_p"))
+        if any(item.top_p < 1 for item in inputs):
+            weights = _nucleus(weights, self._column(inputs, "top_p"))
         summed = weights.cumsum(dim=-1)
-        draws = self._column(asks, "draw") * summed[:, -1:]
+        draws = self._column(inputs, "draw") * summed[:, -1:]
         drawn = torch.searchsorted(summed, draws, right=True).clamp(max=logits.shape[1] - 1)
         return torch.where(weights.gather(1, drawn) > 0, drawn, likeliest)
 
-    def _column(self, asks: Sequence[StepInput], name: str) -> torch.Tensor:
-        values = [getattr(ask, name) for ask in asks]
+    def _column(self, inputs: Sequence[StepInput], name: str) -> torch.Tensor:
+        values = [getattr(item, name) for item in inputs]
         return torch.tensor(values, dtype=torch.float32, device=self._shifts.device)[:, None]  # (rows, 1)
 
 
@@ -91,13 +91,13 @@ def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(weights).scatter(1, order, kept)
 
 
-def _likeliest(logits: torch.Tensor, norm: torch.Tensor, asks: Sequence[StepInput]) -> list[Top]:
-    """As many as each row asks for; what may not be said there is none of them."""
-    most = min(max(ask.top for ask in asks), logits.shape[1])
+def _likeliest(logits: torch.Tensor, norm: torch.Tensor, inputs: Sequence[StepInput]) -> list[Top]:
+    """As many as each row inputs for; what may not be output there is none of them."""
+    most = min(max(item.top for item in inputs), logits.shape[1])
     best, ids = logits.topk(most, dim=-1)  # (rows, most) each
-    return [tuple((token, value) for token, value in zip(row[:ask.top], values[:ask.top], strict=True)
+    return [tuple((token, value) for token, value in zip(row[:item.top], values[:item.top], strict=True)
                   if value > -torch.inf)
-            for ask, row, values in zip(asks, ids.tolist(), (best - norm).tolist(), strict=True)]
+            for item, row, values in zip(inputs, ids.tolist(), (best - norm).tolist(), strict=True)]
 
 
 def _entropy(logits: torch.Tensor, norm: torch.Tensor) -> list[float]:

@@ -53,9 +53,9 @@ class RemoteGenerator:
             while waiting or running:
                 while waiting and len(running) < min(slots, self._remote.options.connections):
                     row = waiting.popleft()
-                    running[row] = self._remote.ask(_question(row))
+                    running[row] = self._remote.submit(_request(row))
                 self._remote.wait(NEWS_SECONDS)
-                for row in [row for row, answer in running.items() if answer.done]:
+                for row in [row for row, stream in running.items() if stream.done]:
                     if fault := self._read(row, running.pop(row)):
                         if row in failed or self._remote.circuit is not Circuit.CLOSED:
                             raise _given_up(fault, rows) from fault
@@ -64,29 +64,29 @@ class RemoteGenerator:
                     elif progress is not None:
                         progress(sum(row.stop is not None for row in rows), len(rows))
         finally:
-            for answer in running.values():
-                answer.cancel()
+            for stream in running.values():
+                stream.cancel()
         return [trace_of(self.tokenizer, row) for row in rows]
 
     def close(self) -> None:
         """Let the connections go."""
         self._remote.close()
 
-    def _read(self, row: Row, answer: CallStream) -> TeacherError | None:
+    def _read(self, row: Row, stream: CallStream) -> TeacherError | None:
         """Write a whole answer into its row, or say why it is none."""
-        tokens = answer.take()
-        if answer.error is not None:
-            return answer.error
-        if not tokens and not answer.finished:
+        tokens = stream.take()
+        if stream.error is not None:
+            return stream.error
+        if not tokens and not stream.finished:
             return TeacherError("the teacher answered nothing, and did not say that it was finished")
-        row.take_fresh()
-        for token in [*tokens, *([self.tokenizer.eos_token_id] if answer.finished else [])][:row.remaining]:
+        row.take_pending()
+        for token in [*tokens, *([self.tokenizer.eos_token_id] if stream.finished else [])][:row.remaining]:
             row.student_wrote(token, None, token == self.tokenizer.eos_token_id)
         row.stop = row.stop or StopReason.TOKEN_BUDGET  # the server has a limit of its own
         return None
 
 
-def _question(row: Row) -> CallRequest:
+def _request(row: Row) -> CallRequest:
     options = row.options
     return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
                     seed=key_of(row.key, TEACHER_SALT) >> 33)

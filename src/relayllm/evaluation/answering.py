@@ -23,7 +23,7 @@ from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.trace import Trace
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 
 @dataclass
@@ -39,11 +39,11 @@ class Models:
 
     @cached_property
     def _teacher(self) -> tuple[Any, Any]:
-        return settings().teacher_url or load_model(self.teacher), load_tokenizer(self.teacher)
+        return current_settings().teacher_url or load_model(self.teacher), load_tokenizer(self.teacher)
 
     def writer(self, method: Method) -> Writer:
         """Who answers for a method: a decoder, or the server that stands in for the teacher."""
-        url = settings().teacher_url
+        url = current_settings().teacher_url
         if method.student == "teacher" and url:
             return RemoteGenerator(url, load_tokenizer(self.teacher))
         return self.decoder(method)
@@ -91,8 +91,8 @@ def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Pro
 
 def _set(method: Method, decoder: Writer, cost: Cost | None, calibration: Calibration) -> dict[str, Any]:
     """The options that follow from the relay's cost and from training problems."""
-    if method.dial is not None:
-        return {"call_bias": calibration.call_bias(method.name, method.dial, decoder)}
+    if method.call_ratio_factor is not None:
+        return {"call_bias": calibration.call_bias(method.name, method.call_ratio_factor, decoder)}
     if method.policy is None:
         return {}
     needed = cost or _missing(method)

@@ -54,15 +54,15 @@ class Calibration:
         self._options = {**config.decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
         self.found: dict[str, Setting] = {}
         """Method -> its setting: a call bias, or the entropy router's threshold."""
-        self.dial: dict[float, float] = {}
+        self.bias_curve: dict[float, float] = {}
         """Call bias -> call ratio of the relay, for every bias that was tried."""
 
     def call_bias(self, name: str, multiple: float, decoder: Writer) -> float:
         """The bias on `<call>` at which the relay spends a multiple of its own call ratio; 0 when it never calls."""
         def spent(bias: float) -> float:
-            if bias not in self.dial:
-                self.dial[bias] = self._call_ratio(decoder, call_bias=bias)
-            return self.dial[bias]
+            if bias not in self.bias_curve:
+                self.bias_curve[bias] = self._call_ratio(decoder, call_bias=bias)
+            return self.bias_curve[bias]
 
         target = multiple * spent(0.0)
         cheap, dear = (-WIDEST, 0.0) if multiple < 1 else (0.0, WIDEST)

@@ -39,7 +39,7 @@ def counterfactuals(decoder: RelayDecoder, benchmarks: Mapping[str, Sequence[Pro
     rows: list[dict[str, Any]] = []
     for name, problems in benchmarks.items():
         options = {**options_of(config, name), "n": 1, "temperature": 0.0, "teacher_temperature": 0.0}
-        some = list(problems)[:config.worth_problems]
+        some = list(problems)[:config.call_value_problems]
         traces = decoder.generate([messages(problem) for problem in some], seed=config.seed, **options)
         found = [place for problem, trace in zip(some, traces, strict=True) for place in _places(problem, trace)]
         rows += [_row(place, place.called, place.trace.text, config) for place in found]

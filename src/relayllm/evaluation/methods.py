@@ -15,7 +15,7 @@ from relayllm.errors import ConfigError
 from relayllm.relay.policy import EntropyThreshold, FixedLength, RandomPosition
 
 Student = Literal["base", "warmup", "teacher"] | str
-FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", r"dial-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
+FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", r"call-ratio-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Method:
     """Options of the decoder beyond the configured ones."""
     policy: Callable[[Cost, float], Any] | None = None
     """Made from the relay's cost and, for the entropy router, a calibrated threshold."""
-    dial: float | None = None
+    call_ratio_factor: float | None = None
     """Times its own call ratio: the bias on `<call>` that spends so much is sought on training problems."""
     teacher: str | None = None
     """The name of another teacher than the one it was trained with."""
@@ -75,10 +75,10 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
         n = int(found[1])
         return Method(name, relay, policy=lambda *_: FixedLength(n=n))
     if found := re.fullmatch(CALL_RATIO, name):
-        return Method(name, relay, dial=float(found[1]))
+        return Method(name, relay, call_ratio_factor=float(found[1]))
     if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
-    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, dial-Mx (M times the calls it "
+    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, call-ratio-Mx (M times the calls it "
                       f"makes by itself), other-teacher-NAME for the names in base_models.other_teachers "
                       f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.bias_curve import BiasCurve
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 RECORD, PROBLEM_SCORES = "relay.json", "outcomes.json"
 FORMAT = 1
@@ -40,7 +40,7 @@ class TeacherSource:
         Raises:
             ModelError: the package leaves the teacher to the environment, and the environment does not say.
         """
-        url = settings().teacher_url
+        url = current_settings().teacher_url
         if url:
             return url
         if self.kind == "endpoint":
@@ -84,9 +84,9 @@ class Package:
         return dict(self.record["decoding"])
 
     @property
-    def dial(self) -> BiasCurve | None:
+    def bias_curve(self) -> BiasCurve | None:
         """What other biases spend; None when nobody measured it."""
-        found = self.record.get("dial")
+        found = self.record.get("bias_curve")
         return BiasCurve.from_points(found["training"]) if found else None
 
     @property
@@ -105,16 +105,16 @@ class Package:
         return {bench: {key: tuple(row) for key, row in rows.items()} for bench, rows in found.items()}
 
 
-def bias_for(dial: BiasCurve | None, call_ratio: float) -> float:
+def bias_for(bias_curve: BiasCurve | None, call_ratio: float) -> float:
     """The bias on `<call>` for a wanted call ratio.
 
     Raises:
         ConfigError: out of the dial's reach, or there is no dial.
     """
-    if dial is None:
+    if bias_curve is None:
         raise ConfigError(f"call_ratio is {call_ratio:g}, but this model was packed without a measured dial: list a "
-                          "dial-Mx in evaluate.methods and make the package again, or set the bias by hand")
-    return dial.bias_for(call_ratio)
+                          "call-ratio-Mx in evaluate.methods and make the package again, or set the bias by hand")
+    return bias_curve.bias_for(call_ratio)
 
 
 def open_package(folder: Path) -> Package:

@@ -24,7 +24,7 @@ Load = Callable[[Package], Any]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
           "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
           "call_ratio": float}
-"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets the dial by what it spends."""
+"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias by what it spends."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
 
 
@@ -81,7 +81,7 @@ class RelayModel(PythonModel):
             raise MlflowException.invalid_parameter_value(
                 f"call_ratio is {wanted:g} and call_bias is {options['call_bias']:g}: give one of them")
         with _BadRequest():
-            return {**options, "call_bias": bias_for(self._package.dial, wanted)}
+            return {**options, "call_bias": bias_for(self._package.bias_curve, wanted)}
 
 
 class _BadRequest:
@@ -181,12 +181,12 @@ def answer_row(trace: Any) -> dict[str, Any]:
         "text": trace.text, "call_ratio": float(trace.call_ratio), "calls": len(trace.calls),
         "completion_tokens": ledger.completion_tokens, "student_tokens": ledger.student_tokens,
         "command_tokens": ledger.command_tokens, "teacher_tokens": ledger.teacher_tokens,
-        "stop_reason": str(trace.stop_reason.value), "degraded": bool(trace.degraded), "spans": spans_of(trace),
+        "stop_reason": str(trace.stop_reason.value), "degraded": bool(trace.degraded), "segments": segments_of(trace),
         "token_ids": [int(token) for token in trace.token_ids],
     }
 
 
-def spans_of(trace: Any) -> list[dict[str, str]]:
+def segments_of(trace: Any) -> list[dict[str, str]]:
     """Who wrote which part of the text, in order; commands leave no text."""
     return [{"author": str(part.author.value), "text": trace.text[part.text_start:part.text_stop]}
             for part in trace.segments if part.text_stop > part.text_start]
@@ -198,7 +198,7 @@ def answer_columns() -> dict[str, Any]:
     counts = ("completion_tokens", "student_tokens", "command_tokens", "teacher_tokens")
     return {"text": DataType.string, "call_ratio": DataType.double, "calls": DataType.long,
             **dict.fromkeys(counts, DataType.long), "stop_reason": DataType.string, "degraded": DataType.boolean,
-            "spans": Array(span), "token_ids": Array(DataType.long)}
+            "segments": Array(span), "token_ids": Array(DataType.long)}
 
 
 def signature(decoding: Mapping[str, Any]) -> Any:

@@ -19,19 +19,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayllm.errors import ServingError
-from relayllm.settings import Settings, settings
+from relayllm.settings import Settings, current_settings
 
 PATIENCE = 180.0
 """Seconds for the server to load its model; ten on two cores for a small one."""
 
 
-def check(uri: str, prompt: str, place: Settings | None = None, *, patience: float = PATIENCE) -> dict[str, Any]:
+def check(uri: str, prompt: str, settings: Settings | None = None, *, patience: float = PATIENCE) -> dict[str, Any]:
     """Serve a version or a package folder with `mlflow models serve`, ask, stop; returns the row of the answer.
 
     Raises:
         ServingError: the server did not come up or did not answer; its last lines are in the message.
     """
-    with scoring_server(uri, place or settings(), patience) as address:
+    with scoring_server(uri, settings or current_settings(), patience) as address:
         body = json.dumps({"inputs": [{"prompt": prompt}]}).encode()
         request = urllib.request.Request(f"{address}/invocations", body, {"content-type": "application/json"})
         try:
@@ -46,11 +46,11 @@ def check(uri: str, prompt: str, place: Settings | None = None, *, patience: flo
 
 
 @contextmanager
-def scoring_server(uri: str, place: Settings, patience: float = PATIENCE) -> Iterator[str]:
+def scoring_server(uri: str, settings: Settings, patience: float = PATIENCE) -> Iterator[str]:
     """MLflow's server on a free port of this machine while the block runs; yields its address."""
     with tempfile.TemporaryFile() as log:
         port = _free_port()
-        process = _start(uri, port, place, log)
+        process = _start(uri, port, settings, log)
         address = f"http://127.0.0.1:{port}"
         try:
             _wait(address, process, patience, uri, log)
@@ -59,14 +59,14 @@ def scoring_server(uri: str, place: Settings, patience: float = PATIENCE) -> Ite
             _end(process)
 
 
-def _start(uri: str, port: int, place: Settings, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(uri: str, port: int, settings: Settings, log: IO[bytes]) -> subprocess.Popen[bytes]:
     tools = Path(sys.executable).parent
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": place.tracking_uri, "MLFLOW_REGISTRY_URI": place.registry_uri,
-                   "RELAY_ROOT": str(place.root), "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.tracking_uri, "MLFLOW_REGISTRY_URI": settings.registry_uri,
+                   "RELAY_ROOT": str(settings.root), "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
                    "PYTHONDONTWRITEBYTECODE": "1"}  # the store's copy stays as it was registered
     words = [str(tools / "mlflow"), "models", "serve", "--model-uri", uri, "--host", "127.0.0.1", "--port", str(port),
              "--env-manager", "local"]
-    return subprocess.Popen(words, env=environment, cwd=place.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+    return subprocess.Popen(words, env=environment, cwd=settings.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                             start_new_session=True, preexec_fn=_end_with_parent)
 
 

@@ -29,7 +29,7 @@ from relayllm.packaging.folder import (
     TeacherSource,
     content_hash,
 )
-from relayllm.settings import Settings, settings
+from relayllm.settings import Settings, current_settings
 
 NO_BIAS = 0.0
 """Where the dial stands when a request does not say: as the packaged policy was evaluated."""
@@ -65,12 +65,12 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
         "decoding": {**config.decoding.model_dump(), "call_bias": NO_BIAS}, "teacher": asdict(source),
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
-        "dial": _dial(config.method, summary["dial"]),
+        "bias_curve": _bias_curve(config.method, summary["bias_curve"]),
         "parity": [asdict(case) for case in parity],
     }
 
 
-def _dial(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _bias_curve(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The dial's curve; None when it was measured for another policy, or not at all."""
     if curve is None or curve["relay"] != method:
         return None
@@ -85,7 +85,7 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
     """
     if config.teacher != "hub":
         return TeacherSource(config.teacher)
-    model = load_params(settings().root / "params.yaml").base_models.teacher
+    model = load_params(current_settings().root / "params.yaml").base_models.teacher
     if not isinstance(model, HubModel):
         raise ConfigError("package.teacher is 'hub', but base_models.kind is 'tiny': a teacher that was trained here "
                           "is on no hub; use 'embedded'")
@@ -121,23 +121,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def write_package(parts: Parts, folder: Path, place: Settings | None = None) -> None:
+def write_package(parts: Parts, folder: Path, settings: Settings | None = None) -> None:
     """Write the package, whole or not at all. The same parts give the same bytes."""
     import mlflow.pyfunc
 
     from relayllm.packaging.pyfunc import signature
 
-    place = place or settings()
-    example = pd.DataFrame(json.loads((place.root / "mlflow/input_example.json").read_text(encoding="utf-8"))["inputs"])
+    settings = settings or current_settings()
+    example = pd.DataFrame(json.loads((settings.root / "mlflow/input_example.json").read_text(encoding="utf-8"))["inputs"])
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with ExitStack() as stack:
         part = stack.enter_context(atomic_write(folder))
         stage = stack.enter_context(scratch_beside(folder))
         artifacts, code = _staged(parts, stage / "artifacts"), _source(stage / "relayllm")
         mlflow.pyfunc.save_model(
-            path=part, python_model=str(place.root / "mlflow/relay_model.py"), artifacts=artifacts,
+            path=part, python_model=str(settings.root / "mlflow/relay_model.py"), artifacts=artifacts,
             signature=signature(parts.record["decoding"]), input_example=example, code_paths=[str(code)],
-            pip_requirements=pins(place.root / "constraints.txt"))
+            pip_requirements=pins(settings.root / "constraints.txt"))
         _settle_bytes(part)
 
 

@@ -20,7 +20,7 @@ from relayllm.errors import ConfigError, NoSuchVersion, RegistryError
 from relayllm.files import atomic_write
 from relayllm.packaging.folder import Package, content_hash, open_package
 from relayllm.registry.log_model import log_package, metric_entries, package_tags
-from relayllm.settings import Settings, settings
+from relayllm.settings import Settings, current_settings
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 
@@ -51,15 +51,15 @@ class Version:
 class Registry:
     """The registry that the settings name; SQLite in the project's folder by default."""
 
-    def __init__(self, place: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         import mlflow
 
-        self._place = place or settings()
-        self._place.store.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(self._place.tracking_uri)  # a few of MLflow's own calls know only the global one
-        mlflow.set_registry_uri(self._place.registry_uri)
-        self._client = mlflow.MlflowClient(self._place.tracking_uri, self._place.registry_uri)
+        self._settings = settings or current_settings()
+        self._settings.store.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(self._settings.tracking_uri)  # a few of MLflow's own calls know only the global one
+        mlflow.set_registry_uri(self._settings.registry_uri)
+        self._client = mlflow.MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
 
     def register(self, folder: Path) -> Version:
         """Register a package: a run under the pipeline's, a logged model with its scores, a version.
@@ -111,7 +111,7 @@ class Registry:
 
         A copy that is there is used even when the store is down.
         """
-        kept = self._place.store / "packages" / version.model_id
+        kept = self._settings.store / "packages" / version.model_id
         if kept.is_dir():
             return kept
         with self._reach():
@@ -129,7 +129,7 @@ class Registry:
         with self._reach():
             return dict(self._client.get_logged_model(version.model_id).params or {})
 
-    def note(self, version: Version, *, tags: Mapping[str, str] | None = None,
+    def annotate(self, version: Version, *, tags: Mapping[str, str] | None = None,
              metrics: Mapping[str, float] | None = None, files: Mapping[str, str] | None = None) -> None:
         """Write on a version: tags, numbers, and texts as files of its run (`comparison.md`: ...)."""
         with self._reach():
@@ -153,7 +153,7 @@ class Registry:
             return before
         tags = {"promoted": _now(), "promoted_because": because, "replaces": str(before.number) if before else "",
                 "status": "champion", "held_because": ""}
-        self.note(version, tags=tags)
+        self.annotate(version, tags=tags)
         now = self.find(version.name, version.number)  # `version` may be older than its alias
         with self._reach():
             if CANDIDATE in now.aliases:
@@ -163,7 +163,7 @@ class Registry:
 
     def hold(self, version: Version, because: str) -> Version:
         """Leave a version `candidate`, with the reason as a tag."""
-        self.note(version, tags={"status": "held", "held_because": because})
+        self.annotate(version, tags={"status": "held", "held_because": because})
         with self._reach():
             self._client.set_registered_model_alias(version.name, CANDIDATE, str(version.number))
         return self.find(version.name, version.number)
@@ -180,13 +180,13 @@ class Registry:
         if current is None:
             raise RegistryError(f"{name} has no champion, so there is nothing to roll back: `relay promote` makes one")
         before = current.tags.get("replaces", "")
-        self.note(current, tags={"status": "rolled back", "rolled_back_because": because, "rolled_back": _now()})
+        self.annotate(current, tags={"status": "rolled back", "rolled_back_because": because, "rolled_back": _now()})
         with self._reach():
             if not before:
                 self._client.delete_registered_model_alias(name, CHAMPION)
                 return None
             self._client.set_registered_model_alias(name, CHAMPION, before)
-        self.note(self.find(name, before), tags={"status": "champion"})
+        self.annotate(self.find(name, before), tags={"status": "champion"})
         return self.find(name, before)
 
     def _all(self, name: str) -> list[Version]:
@@ -204,7 +204,7 @@ class Registry:
     def _register(self, package: Package, name: str, key: str) -> Version:
         from mlflow.exceptions import MlflowException
 
-        model, run = log_package(self._client, package, name, self._place)
+        model, run = log_package(self._client, package, name, self._settings)
         try:
             self._client.create_registered_model(name, description="The relay decoder; see README.md")
         except MlflowException as error:
@@ -227,7 +227,7 @@ class Registry:
             yield
         except (MlflowException, RequestException, OSError) as error:
             fact = str(error).split("\n")[0][:300]
-            raise RegistryError(f"the registry at {self._place.registry_uri} did not do what was asked: {fact}; check "
+            raise RegistryError(f"the registry at {self._settings.registry_uri} did not do what was asked: {fact}; check "
                                 "MLFLOW_TRACKING_URI, and that the server runs") from error
 
 

@@ -89,8 +89,8 @@ class GateResult:
     """One condition for the champion alias, and what was found."""
 
     name: str
-    holds: bool
-    says: str
+    passed: bool
+    detail: str
 
 
 def compare(old: Side | None, new: Side, config: ComparisonConfig) -> Comparison:

@@ -18,7 +18,7 @@ def to_text(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
               for row in rows]
     lines += ["", *facts(comparison)]
     if gates:
-        lines += ["", *(f"{'holds' if gate.holds else 'FAILS'}  {gate.name}: {gate.says}" for gate in gates)]
+        lines += ["", *(f"{'holds' if gate.passed else 'FAILS'}  {gate.name}: {gate.detail}" for gate in gates)]
     return "\n".join(lines)
 
 
@@ -30,7 +30,7 @@ def to_markdown(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str
     lines += ["", *(f"- {fact}" for fact in facts(comparison))]
     if gates:
         lines += ["", _line(["gate", "", "found"]), _line(["---"] * 3)]
-        lines += [_line([gate.name, "holds" if gate.holds else "**fails**", gate.says]) for gate in gates]
+        lines += [_line([gate.name, "holds" if gate.passed else "**fails**", gate.detail]) for gate in gates]
     return "\n".join(lines) + "\n"
 
 
@@ -41,7 +41,7 @@ def to_json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> dict[st
         "paired": comparison.paired, "params": [list(change) for change in comparison.changed_params],
         "rows": [{"name": row.name, "old": row.old, "new": row.new, "difference": row.difference and
                   [row.difference.value, row.difference.low, row.difference.high]} for row in comparison.rows],
-        "gates": [{"name": gate.name, "holds": gate.holds, "says": gate.says} for gate in gates],
+        "gates": [{"name": gate.name, "passed": gate.passed, "detail": gate.detail} for gate in gates],
     }
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from relayllm.config import Count, Section, Share
 from relayllm.errors import ConfigError
+from relayllm.settings import Settings, current_settings
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -68,8 +69,13 @@ class RegistryConfig(Section):
     monitor: MonitorConfig
 
 
-def load_gates(path: Path) -> RegistryConfig:
-    """Read and check the gates.
+def load_gates(settings: Settings | None = None) -> RegistryConfig:
+    """The gates of this project: mlflow/registry.yaml."""
+    return read_gates((settings or current_settings()).root / "mlflow" / "registry.yaml")
+
+
+def read_gates(path: Path) -> RegistryConfig:
+    """Read and check the gates of a file.
 
     Raises:
         ConfigError: missing file, unknown or missing key, wrong value.

@@ -19,13 +19,13 @@ DATA = "data"
 """The data set's name in MLflow, as in `data.dvc`."""
 
 
-def log_package(client: Any, package: Package, name: str, place: Settings) -> tuple[str, str]:
+def log_package(client: Any, package: Package, name: str, settings: Settings) -> tuple[str, str]:
     """Log a package as a model; returns the ids of model and run. The run stays open for its caller."""
     from mlflow.entities import LoggedModelOutput
 
-    experiment = _experiment(client, place)
-    run = _open_run(client, package, experiment, place)
-    model = client.create_logged_model(experiment, name, run, package_tags(package), _params(place), "relay-decoder")
+    experiment = _experiment(client, settings)
+    run = _open_run(client, package, experiment, settings)
+    model = client.create_logged_model(experiment, name, run, package_tags(package), _params(settings), "relay-decoder")
     with tempfile.TemporaryDirectory() as folder:  # the copy in the store knows its id, for traces
         marked = Path(folder) / "MLmodel"
         shutil.copyfile(package.folder / "MLmodel", marked)
@@ -64,18 +64,18 @@ def metric_entries(values: Mapping[str, float], model: str, run: str, digest: st
             for key, value in values.items()]
 
 
-def _experiment(client: Any, place: Settings) -> str:
-    known = client.get_experiment_by_name(place.experiment)
-    return str(known.experiment_id if known else client.create_experiment(place.experiment, place.artifact_root))
+def _experiment(client: Any, settings: Settings) -> str:
+    known = client.get_experiment_by_name(settings.experiment)
+    return str(known.experiment_id if known else client.create_experiment(settings.experiment, settings.artifact_root))
 
 
-def _open_run(client: Any, package: Package, experiment: str, place: Settings) -> str:
+def _open_run(client: Any, package: Package, experiment: str, settings: Settings) -> str:
     """A run for the registration, under the pipeline's when that is in this store, with the data set as input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    note = place.runs / "pipeline.json"
+    note = settings.runs / "pipeline.json"
     parent = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
-    lock = place.root / "dvc.lock"
+    lock = settings.root / "dvc.lock"
     tags = {**package_tags(package), "stage": "release",
             "dvc_lock": hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""}
     if parent.get("experiment_id") == experiment:
@@ -93,10 +93,10 @@ def _digest(package: Package) -> str:
     return str(package.record.get("data_md5") or "").removesuffix(".dir")[:36]
 
 
-def _params(place: Settings) -> dict[str, str]:
+def _params(settings: Settings) -> dict[str, str]:
     import yaml
 
-    path = place.root / "params.yaml"
+    path = settings.root / "params.yaml"
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {name: str(value)[:500] for name, value in _flat(given)}
 

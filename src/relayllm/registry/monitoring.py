@@ -111,7 +111,7 @@ def drift(seen: Sequence[Observation], outcomes: ProblemScores, config: MonitorC
     too many the few others are too few to judge by.
     """
     degraded, whole = _degraded(seen, config), [item for item in seen if not item.degraded]
-    if not degraded.holds or not whole:
+    if not degraded.passed or not whole:
         unknown = f"not judged: {len(seen) - len(whole)} of {len(seen)} answers lost their teacher"
         return (GateResult("accuracy", True, unknown), GateResult("call_ratio", True, unknown), degraded)
     recorded = np.array([outcomes[item.benchmark][item.problem_id] for item in whole])  # (answers, 3)

@@ -11,8 +11,7 @@ from relayllm.packaging.parity import ParityResult, measure
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison import Comparison, GateResult, Side, compare, judge
 from relayllm.registry.comparison_text import to_json, to_markdown
-from relayllm.registry.gates import RegistryConfig, load_gates
-from relayllm.settings import Settings, settings
+from relayllm.registry.gates import RegistryConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +25,13 @@ class ReleaseDecision:
     @property
     def passes(self) -> bool:
         """Every gate holds."""
-        return all(gate.holds for gate in self.gates)
+        return all(gate.passed for gate in self.gates)
 
     @property
     def reason(self) -> str:
         """The gates that do not hold, or that all do."""
-        failed = "; ".join(f"{gate.name}: {gate.says}" for gate in self.gates if not gate.holds)
+        failed = "; ".join(f"{gate.name}: {gate.detail}" for gate in self.gates if not gate.passed)
         return failed or "every gate holds"
-
-
-def policy(place: Settings | None = None) -> RegistryConfig:
-    """The gates of this project."""
-    return load_gates((place or settings()).root / "mlflow" / "registry.yaml")
 
 
 def comparison_side(registry: Registry, version: Version) -> Side:
@@ -62,7 +56,7 @@ def evaluate_candidate(registry: Registry, version: Version, config: RegistryCon
 
 def decide(registry: Registry, version: Version, config: RegistryConfig, measured: ParityResult) -> ReleaseDecision:
     """Judge a version by what was measured, and write it on the version."""
-    registry.note(version, tags={"seconds_per_answer": f"{measured.seconds:.4f}",
+    registry.annotate(version, tags={"seconds_per_answer": f"{measured.seconds:.4f}",
                                  "parity": f"{measured.same}/{measured.asked}"},
                   metrics={"seconds_per_answer": measured.seconds, "parity": measured.same / max(1, measured.asked)})
     version = registry.find(version.name, version.number)
@@ -71,8 +65,8 @@ def decide(registry: Registry, version: Version, config: RegistryConfig, measure
     comparison = side_by_side(registry, old, version, config)
     gates = judge(comparison, measured, config.gates) + _history(version)
     text = to_markdown(comparison, gates)
-    registry.note(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
-                  tags={f"gate.{gate.name}": f"{'holds' if gate.holds else 'fails'}: {gate.says}" for gate in gates})
+    registry.annotate(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
+                  tags={f"gate.{gate.name}": f"{'holds' if gate.passed else 'fails'}: {gate.detail}" for gate in gates})
     registry.describe(version, text)
     return ReleaseDecision(version, comparison, gates)
 
@@ -84,13 +78,13 @@ def _history(version: Version) -> tuple[GateResult, ...]:
     return (GateResult("history", False, f"it was rolled back: {version.tags.get('rolled_back_because', '')}"),)
 
 
-def promote_or_hold(registry: Registry, verdict: ReleaseDecision) -> Version:
+def promote_or_hold(registry: Registry, decision: ReleaseDecision) -> Version:
     """Promote when every gate holds; else leave it candidate, with the reason as a tag."""
-    if CHAMPION in verdict.version.aliases:
-        return verdict.version
-    if verdict.passes:
-        return registry.promote(verdict.version, verdict.reason)
-    return registry.hold(verdict.version, verdict.reason)
+    if CHAMPION in decision.version.aliases:
+        return decision.version
+    if decision.passes:
+        return registry.promote(decision.version, decision.reason)
+    return registry.hold(decision.version, decision.reason)
 
 
 def question(folder: Path) -> str:

@@ -12,9 +12,9 @@ class DynamicBatching:
     A forward of one row of a large model costs nearly what one of 32 rows does: its weights are read once either way.
     """
 
-    share: float = 0.25
+    min_share: float = 0.25
     """Of the running rows: when so many call, they are served."""
-    steps: int = 8
+    max_queue_delay: int = 8
     """Steps of the student that a call waits at most."""
 
     def serves(self, *, calling: int, writing: int, waited: int) -> bool:
@@ -22,11 +22,11 @@ class DynamicBatching:
 
         A row that runs alone is served at once, and so are rows of which none writes.
         """
-        return not writing or waited >= self.steps or calling >= self.share * (calling + writing)
+        return not writing or waited >= self.max_queue_delay or calling >= self.min_share * (calling + writing)
 
 
 DYNAMIC_BATCHING = DynamicBatching()
 """Chosen by counting forwards: docs/decisions/0006-calls-gather.md."""
 
-NO_BATCHING = DynamicBatching(share=0.0, steps=0)
+NO_BATCHING = DynamicBatching(min_share=0.0, max_queue_delay=0)
 """No call waits."""

@@ -23,7 +23,7 @@ class Detokenizer:
     def __init__(self, tokenizer: Any, commands: CommandTokens, stop: Sequence[str] = ()) -> None:
         self._tokenizer, self._commands, self._stop = tokenizer, commands, tuple(stop)
         self._ids: list[int] = []
-        self._start = self._told = 0
+        self._start = self._emitted = 0
         self._seen = 0
         """Characters of the window that begins at `_start` that were released."""
         self._held = ""
@@ -43,7 +43,7 @@ class Detokenizer:
         whole = text.rstrip("\ufffd")
         fresh, self._seen = whole[self._seen:], max(self._seen, len(whole))
         if whole == text:
-            self._start, self._told = self._told, len(self._ids)
+            self._start, self._emitted = self._emitted, len(self._ids)
             self._seen = len(self._decode(self._ids[self._start:]))
         return self._release(fresh)
 

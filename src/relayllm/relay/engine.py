@@ -13,12 +13,12 @@ class StepInput:
 
     row: int
     """The engine's handle of the row's cache."""
-    fresh: list[int]
+    token_ids: list[int]
     """Tokens to read, at least one; what was read before is in the cache."""
     allowed: int
     """Bits over the command columns; see `CommandTokens.columns`."""
     inside: bool = False
-    """Inside a command: only command columns may be said."""
+    """Inside a command: only command columns may be output."""
     temperature: float = 0.0
     top_p: float = 1.0
     call_bias: float = 0.0
@@ -30,7 +30,7 @@ class StepInput:
 
 @dataclass(slots=True)
 class StepOutput:
-    """What a batch of asks was answered, in their order."""
+    """What a batch of inputs was answered, in their order."""
 
     tokens: list[int]
     logprobs: list[float]
@@ -38,7 +38,7 @@ class StepOutput:
     """Nats; empty unless asked for."""
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
-    """The likeliest tokens with their log-probabilities; empty unless some ask wants them."""
+    """The likeliest tokens with their log-probabilities; empty unless some item wants them."""
 
 
 class Engine(Protocol):
@@ -64,6 +64,6 @@ class Engine(Protocol):
         """Make room for so many rows of so many tokens."""
         ...
 
-    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
+    def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
         """Read and answer."""
         ...

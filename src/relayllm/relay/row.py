@@ -27,11 +27,40 @@ class Row:
     """Grows token by token; knows what may come next, who writes it, and when it is over."""
 
     __slots__ = (
-        "authors", "calls", "command_tokens", "commands", "degraded", "fresh", "ids", "index", "key",
-        "logprobs", "number", "number_started", "options", "pen", "policy", "prompt_ids", "sample", "seed", "stop",
-        "student_prefilled", "student_seconds", "student_tokens", "teacher_cached", "teacher_fresh", "teacher_left",
-        "teacher_prefilled", "teacher_prompt", "teacher_said", "teacher_seconds", "teacher_tokens", "tops", "unread",
-        "untold", "with_teacher",
+        "authors",
+        "call_tokens",
+        "calls",
+        "command_tokens",
+        "commands",
+        "degraded",
+        "ids",
+        "index",
+        "key",
+        "logprobs",
+        "number",
+        "number_started",
+        "options",
+        "pen",
+        "policy",
+        "prompt_ids",
+        "sample",
+        "seed",
+        "stop",
+        "student_pending",
+        "student_prefilled",
+        "student_seconds",
+        "student_tokens",
+        "teacher_cached",
+        "teacher_left",
+        "teacher_pending",
+        "teacher_prefilled",
+        "teacher_prompt",
+        "teacher_seconds",
+        "teacher_tokens",
+        "tops",
+        "unread",
+        "unsent",
+        "with_teacher",
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
@@ -54,15 +83,15 @@ class Row:
         self.number: int | None = None
         """n as written so far inside a command; None outside."""
         self.number_started = 0
-        self.fresh = list(prompt_ids)
+        self.student_pending = list(prompt_ids)
         """What the student has not read, in its vocabulary."""
         self.unread = len(prompt_ids)
         """How many of those somebody else wrote."""
-        self.teacher_fresh = list(self.teacher_prompt)
+        self.teacher_pending = list(self.teacher_prompt)
         """What the teacher has not read, in its vocabulary."""
-        self.untold: list[int] = []
+        self.unsent: list[int] = []
         """The student's tokens that are not yet in the teacher's view."""
-        self.teacher_said: list[int] = []
+        self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
         self.teacher_left = 0
         self.student_tokens = self.command_tokens = self.teacher_tokens = 0
@@ -96,10 +125,10 @@ class Row:
         """Append one token of the student; a finished command passes the pen."""
         author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
         self._append(token, author, logprob, top)
-        self.fresh.append(token)
+        self.student_pending.append(token)
         if author is Author.STUDENT:
             self.student_tokens += 1
-            self.untold.append(token)
+            self.unsent.append(token)
             if ends:
                 self.stop = StopReason.FINISHED
         else:
@@ -116,7 +145,7 @@ class Row:
                 return
             for token in command:
                 self._append(token, Author.COMMAND, None)
-            self.fresh += command
+            self.student_pending += command
             self.command_tokens += len(command)
         self._hand_over(n, at)
 
@@ -124,7 +153,7 @@ class Row:
         """Append tokens of the teacher, already in the student's vocabulary."""
         for token in list(student_ids)[:self.remaining]:
             self._append(token, Author.TEACHER, None)
-            self.fresh.append(token)
+            self.student_pending.append(token)
             self.unread += 1
             self.teacher_tokens += 1
         self._check_budget()
@@ -134,17 +163,17 @@ class Row:
     def hand_back(self, *, seconds: float = 0.0, failed: bool = False) -> None:
         """The call is over; the student goes on, alone when the teacher failed."""
         last = self.calls[-1]
-        self.calls[-1] = Call(last.position, last.requested, last.granted, len(self.teacher_said), seconds, failed)
-        self.policy.settle(len(self.teacher_said))
+        self.calls[-1] = Call(last.position, last.requested, last.granted, len(self.call_tokens), seconds, failed)
+        self.policy.settle(len(self.call_tokens))
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
 
-    def take_fresh(self) -> list[int]:
+    def take_pending(self) -> list[int]:
         """What the student must read now; counts what it did not write."""
-        fresh, self.fresh = self.fresh, []
+        pending, self.student_pending = self.student_pending, []
         self.student_prefilled += self.unread
         self.unread = 0
-        return fresh
+        return pending
 
     def ledger(self) -> Ledger:
         """What the row has cost so far."""
@@ -171,7 +200,7 @@ class Row:
     def _hand_over(self, requested: int, at: int) -> None:
         granted = max(0, min(self.policy.length(requested), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
-        self.teacher_left, self.teacher_said = granted, []
+        self.teacher_left, self.call_tokens = granted, []
         self.pen = Pen.TEACHER if granted else Pen.STUDENT
 
     def _check_budget(self) -> None:

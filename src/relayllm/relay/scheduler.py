@@ -143,25 +143,25 @@ class Session:
 
     def _student_writes(self, rows: list[_Running]) -> None:
         entropy = any(one.row.policy.reads_entropy for one in rows)
-        said = self._student.say([_ask(one) for one in rows], entropy=entropy)
-        share = said.seconds / len(rows)
+        output = self._student.step([_step_input(one) for one in rows], entropy=entropy)
+        share = output.seconds / len(rows)
         ends = self._student.ends
         for index, one in enumerate(rows):
-            row, token = one.row, said.tokens[index]
+            row, token = one.row, output.tokens[index]
             row.student_seconds += share
             if row.policy.reads_entropy and row.may_call and self._force(
-                    one, row.policy.decide(row, said.entropies[index])):
+                    one, row.policy.decide(row, output.entropies[index])):
                 continue
-            row.student_wrote(token, said.logprobs[index], token in ends, said.tops[index] if said.tops else ())
+            row.student_wrote(token, output.logprobs[index], token in ends, output.tops[index] if output.tops else ())
             if row.pen is Pen.TEACHER and row.stop is None:
                 self._begin_call(one)
-            one.tell()
+            one.emit()
             self._check_stop_strings(one)
 
     def _begin_call(self, one: _Running) -> None:
         assert self._teacher is not None
         row = one.row
-        row.teacher_prefilled += self._vocabulary.tell(row)
+        row.teacher_prefilled += self._vocabulary.to_teacher(row)
         if len(row.calls) == 1:
             row.teacher_prefilled += len(row.teacher_prompt)
         one.call_started = time.perf_counter()
@@ -177,21 +177,21 @@ class Session:
 
     def _deliver(self, one: _Running, delivery: Delivery) -> None:
         row = one.row
-        row.teacher_said += delivery.tokens
+        row.call_tokens += delivery.tokens
         row.teacher_left -= len(delivery.tokens)
         over = delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
         if self._vocabulary.streams:
-            row.teacher_wrote(self._heard(delivery.tokens, delivery.finished), finished=delivery.finished)
+            row.teacher_wrote(self._in_student_ids(delivery.tokens, delivery.finished), finished=delivery.finished)
         elif over:
-            row.teacher_wrote(self._heard(row.teacher_said, delivery.finished), finished=delivery.finished)
+            row.teacher_wrote(self._in_student_ids(row.call_tokens, delivery.finished), finished=delivery.finished)
         if over or row.stop is not None:
             row.hand_back(seconds=time.perf_counter() - one.call_started, failed=delivery.error is not None)
-        one.tell()
+        one.emit()
         self._check_stop_strings(one)
 
-    def _heard(self, teacher_ids: Sequence[int], finished: bool) -> list[int]:
+    def _in_student_ids(self, teacher_ids: Sequence[int], finished: bool) -> list[int]:
         """In the student's vocabulary; an end of text is the student's own, whatever the teacher's was."""
-        ids = [token for token in self._vocabulary.hear(teacher_ids) if token not in self._student.ends]
+        ids = [token for token in self._vocabulary.from_teacher(teacher_ids) if token not in self._student.ends]
         return [*ids, self._tokenizer.eos_token_id] if finished else ids
 
     def _check_stop_strings(self, one: _Running) -> None:
@@ -217,11 +217,11 @@ class Session:
         return done
 
 
-def _ask(one: _Running) -> StepInput:
+def _step_input(one: _Running) -> StepInput:
     row = one.row
     options = row.options
     inside = row.number is not None
-    return StepInput(one.cache, row.take_fresh(), row.allowed(), inside, options.temperature, options.top_p,
+    return StepInput(one.cache, row.take_pending(), row.allowed(), inside, options.temperature, options.top_p,
                options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0, options.top_logprobs)
 
 
@@ -229,13 +229,13 @@ class _Listener:
     """Turns the tokens of a row into events as they are written."""
 
     def __init__(self, on_event: Callable[[Event], None], detokenizer: Detokenizer) -> None:
-        self._on_event, self._detokenizer, self._told = on_event, detokenizer, 0
+        self._on_event, self._detokenizer, self._emitted = on_event, detokenizer, 0
 
-    def tell(self, row: Row) -> None:
-        while self._told < len(row.ids):
-            position = self._told
+    def emit(self, row: Row) -> None:
+        while self._emitted < len(row.ids):
+            position = self._emitted
             token, author = row.ids[position], row.authors[position]
-            self._told += 1
+            self._emitted += 1
             self._on_event(Event(token, self._detokenizer.push(token, author), author, position))
 
     def close(self, row: Row) -> None:
@@ -253,11 +253,11 @@ class _Running:
     stops: StopSearch | None
     call_started: float = 0.0
 
-    def tell(self) -> None:
+    def emit(self) -> None:
         if self.listener is not None:
-            self.listener.tell(self.row)
+            self.listener.emit(self.row)
 
     def close(self) -> None:
         if self.listener is not None:
-            self.listener.tell(self.row)
+            self.listener.emit(self.row)
             self.listener.close(self.row)

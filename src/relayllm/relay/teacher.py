@@ -41,7 +41,7 @@ class Teacher(Protocol):
         ...
 
     def begin(self, row: Row) -> None:
-        """A call starts; `row.teacher_fresh` is up to date."""
+        """A call starts; `row.teacher_pending` is up to date."""
         ...
 
     def release(self, row: Row) -> None:
@@ -63,14 +63,14 @@ class Teacher(Protocol):
 
 def draw_for(row: Row) -> float:
     """The teacher's random number for the row's next token."""
-    return uniform(key_of(row.key, TEACHER_SALT), row.position + len(row.teacher_said))
+    return uniform(key_of(row.key, TEACHER_SALT), row.position + len(row.call_tokens))
 
 
 class LocalTeacher:
     """A model in this process: calls gather, then every calling row gets a token per step, all in one batch."""
 
-    def __init__(self, engine: Engine, gathering: DynamicBatching = DYNAMIC_BATCHING) -> None:
-        self.engine, self._gathering = engine, gathering
+    def __init__(self, engine: Engine, batching: DynamicBatching = DYNAMIC_BATCHING) -> None:
+        self.engine, self._batching = engine, batching
         self._handles: dict[int, int] = {}
         self._waited = 0
         """Steps since the first of the calls began that now wait."""
@@ -86,19 +86,19 @@ class LocalTeacher:
 
         A forward that fails ends every call of the batch, and nothing else.
         """
-        begun = any(row.teacher_said for row in rows)
-        if not begun and not self._gathering.serves(calling=len(rows), writing=writing, waited=self._waited):
+        begun = any(row.call_tokens for row in rows)
+        if not begun and not self._batching.serves(calling=len(rows), writing=writing, waited=self._waited):
             self._waited += 1
             return
         self._waited = 0
         try:
-            said = self.engine.say([self._ask(row) for row in rows])
+            output = self.engine.step([self._step_input(row) for row in rows])
         except Exception as error:  # out of memory, a device that is lost: the student can still finish
             yield from self._failed(rows, error)
             return
-        share = said.seconds / len(rows)
-        for row, token in zip(rows, said.tokens, strict=True):
-            row.teacher_fresh = [token]
+        share = output.seconds / len(rows)
+        for row, token in zip(rows, output.tokens, strict=True):
+            row.teacher_pending = [token]
             row.teacher_seconds += share
             yield row, Delivery((token,), finished=token in self.engine.ends)
 
@@ -129,50 +129,50 @@ class LocalTeacher:
     def close(self) -> None:
         """A model in this process goes when nobody holds it."""
 
-    def _ask(self, row: Row) -> StepInput:
+    def _step_input(self, row: Row) -> StepInput:
         options = row.options
-        return StepInput(self._handles[id(row)], row.teacher_fresh, ALL_DIGITS, False, options.teacher_temperature,
+        return StepInput(self._handles[id(row)], row.teacher_pending, ALL_DIGITS, False, options.teacher_temperature,
                    options.top_p, 0.0, draw_for(row) if options.teacher_temperature else 0.0)
 
 
 class RemoteTeacher:
     """A server somewhere: one request per call, no row waits for another (see `engines.openai.teacher`)."""
 
-    def __init__(self, remote: Any, question: Any) -> None:
-        self._remote, self._question = remote, question
-        self._answers: dict[int, tuple[Any, float]] = {}
+    def __init__(self, remote: Any, request: Any) -> None:
+        self._remote, self._request = remote, request
+        self._streams: dict[int, tuple[Any, float]] = {}
         self._views: dict[int, list[int]] = {}
 
     def begin(self, row: Row) -> None:
         """Send the request."""
         view = self._views.setdefault(id(row), [])
         row.teacher_cached += len(view)
-        view += row.teacher_fresh
-        row.teacher_fresh = []
-        question = self._question(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
+        view += row.teacher_pending
+        row.teacher_pending = []
+        request = self._request(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
                                   seed=key_of(row.key, TEACHER_SALT, row.position) >> 33)
-        self._answers[id(row)] = (self._remote.ask(question), time.perf_counter())
+        self._streams[id(row)] = (self._remote.submit(request), time.perf_counter())
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
         """Empty the mailboxes: a server gathers by itself."""
         for row in rows:
-            answer, started = self._answers[id(row)]
-            done = answer.done  # read before the tokens: nothing may come in between
-            tokens = tuple(answer.take())
+            stream, started = self._streams[id(row)]
+            done = stream.done  # read before the tokens: nothing may come in between
+            tokens = tuple(stream.take())
             self._views[id(row)] += tokens
             if done:
                 row.teacher_seconds += time.perf_counter() - started
-                nothing = not (answer.finished or tokens or row.teacher_said)
+                nothing = not (stream.finished or tokens or row.call_tokens)
                 silent = TeacherError("the teacher answered nothing, and did not say that it was finished")
-                yield row, Delivery(tokens, answer.finished, answer.error or (silent if nothing else None), over=True)
+                yield row, Delivery(tokens, stream.finished, stream.error or (silent if nothing else None), over=True)
             elif tokens:
                 yield row, Delivery(tokens)
 
     def release(self, row: Row) -> None:
         """End the request."""
-        answer, _ = self._answers.pop(id(row), (None, 0.0))
-        if answer is not None and not answer.done:
-            answer.cancel()
+        stream, _ = self._streams.pop(id(row), (None, 0.0))
+        if stream is not None and not stream.done:
+            stream.cancel()
         self._views.pop(id(row), None)
 
     def wait(self, seconds: float) -> None:

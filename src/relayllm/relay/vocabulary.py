@@ -14,11 +14,11 @@ class Vocabulary(Protocol):
     streams: bool
     """Whether the student can have the teacher's tokens one by one, before the call is over."""
 
-    def tell(self, row: Row) -> int:
+    def to_teacher(self, row: Row) -> int:
         """Bring the teacher's view up to date; returns how many tokens that the student wrote are new in it."""
         ...
 
-    def hear(self, teacher_ids: Sequence[int]) -> list[int]:
+    def from_teacher(self, teacher_ids: Sequence[int]) -> list[int]:
         """The student's tokens for what the teacher said."""
         ...
 
@@ -28,13 +28,13 @@ class SharedVocabulary:
 
     streams = True
 
-    def tell(self, row: Row) -> int:
+    def to_teacher(self, row: Row) -> int:
         """Append what the student wrote."""
-        told, row.untold = row.untold, []
-        row.teacher_fresh += told
-        return len(told)
+        sent, row.unsent = row.unsent, []
+        row.teacher_pending += sent
+        return len(sent)
 
-    def hear(self, teacher_ids: Sequence[int]) -> list[int]:
+    def from_teacher(self, teacher_ids: Sequence[int]) -> list[int]:
         """As it is."""
         return list(teacher_ids)
 
@@ -47,14 +47,14 @@ class TranslatedVocabulary:
     def __init__(self, student: Any, teacher: Any) -> None:
         self._student, self._teacher = student, teacher
 
-    def tell(self, row: Row) -> int:
+    def to_teacher(self, row: Row) -> int:
         """Encode the student's text since the last call; a character cut in two waits for its rest."""
-        text, row.untold = _whole(self._student, row.untold)
-        told = plain_ids(self._teacher, text)
-        row.teacher_fresh += told
-        return len(told)
+        text, row.unsent = _whole(self._student, row.unsent)
+        sent = plain_ids(self._teacher, text)
+        row.teacher_pending += sent
+        return len(sent)
 
-    def hear(self, teacher_ids: Sequence[int]) -> list[int]:
+    def from_teacher(self, teacher_ids: Sequence[int]) -> list[int]:
         """Encode the teacher's text; its end of text is no text."""
         return plain_ids(self._student, _text(self._teacher, teacher_ids).rstrip("\ufffd"))
 

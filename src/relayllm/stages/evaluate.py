@@ -10,7 +10,7 @@ from relayllm.config import EvaluateConfig, load_params
 from relayllm.errors import ConfigError
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem, read_problems
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     runs = sorted(path.parent.name for path in grpo.glob("*/model"))
     benchmarks = read_benchmarks(data)
     calibration = Calibration(read_problems(data / "train.jsonl")[:config.calibration_problems], config)
-    judge = Judge(config.judge, settings().judge_url) if config.judge else None
+    judge = Judge(config.judge, current_settings().judge_url) if config.judge else None
     if judge:
         judge.verify()
     models = Models(base, warmup, teacher, others, grpo)
@@ -56,10 +56,10 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
     with atomic_write(records) as part:
         for name in config.methods:
             write_records(part / f"{name}.parquet", done[name], verdicts.get(name))
-        if calibration.dial:
+        if calibration.bias_curve:
             write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
-                                            if one.dial is not None}, calibration.dial)
-        if config.worth_problems and config.relay in done:
+                                            if one.call_ratio_factor is not None}, calibration.bias_curve)
+        if config.call_value_problems and config.relay in done:
             table = counterfactuals(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
                                   cost_of(done[config.relay]))
             (part / "worth").mkdir()
@@ -79,7 +79,7 @@ def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict
 
 def read_benchmarks(data: Path) -> dict[str, list[Problem]]:
     """The benchmarks of a data folder, in the order of the params."""
-    params = settings().params
+    params = current_settings().params
     order = load_params(params).ingest.benchmarks if params.is_file() else []
     files = {path.stem: path for path in (data / "benchmarks").glob("*.jsonl")}
     return {name: read_problems(files[name]) for name in [*order, *sorted(set(files) - set(order))] if name in files}

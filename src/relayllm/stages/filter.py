@@ -11,7 +11,7 @@ from relayllm.grading import grade
 from relayllm.problems.problem import read_problems, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 
 
@@ -50,7 +50,7 @@ def _writer(teacher: Path) -> Any:
     from relayllm.engines.loading import load_tokenizer
     from relayllm.engines.teacher_only import RemoteGenerator
 
-    url = settings().teacher_url
+    url = current_settings().teacher_url
     return RemoteGenerator(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
 
 

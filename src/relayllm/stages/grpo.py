@@ -8,7 +8,7 @@ from relayllm.config import GrpoConfig
 from relayllm.errors import ConfigError
 from relayllm.files import write_json
 from relayllm.problems.problem import read_problems
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
@@ -26,12 +26,12 @@ def run(config: GrpoConfig, *, run: str, problems: Path, student: Path, teacher:
 
     if run not in config.runs:
         raise ConfigError(f"no run {run!r} in params.yaml, grpo.runs: there are {', '.join(config.runs)}")
-    folder = settings().runs / "grpo" / run
+    folder = current_settings().runs / "grpo" / run
     measured, steps = train(config, config.runs[run], read_problems(problems), student, teacher, model, folder,
                             [problems, student, teacher])
     if is_main_process():
         write_json(history, [without_seconds(step) for step in steps])
-        write_json(settings().runs / "steps" / f"{run}.json", steps)
+        write_json(current_settings().runs / "steps" / f"{run}.json", steps)
         report_metrics(metrics, measured)
         close_folder(folder)
 

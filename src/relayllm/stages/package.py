@@ -25,16 +25,16 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     from relayllm.packaging.parity import parity_cases, same_as_evaluated
     from relayllm.packaging.write import Parts, package_record, problem_scores, say, teacher_source, write_package
     from relayllm.registry.gates import load_gates
-    from relayllm.settings import settings
+    from relayllm.settings import current_settings
 
-    place = settings()
+    settings = current_settings()
     summary, rows = report / "summary.json", records / f"{config.method}.parquet"
     for path in (summary, rows):
         if not path.is_file():
             raise DataError(f"no {path}: `dvc repro report` makes it; evaluate.methods must list {config.method!r}")
     table, source = pd.read_parquet(rows), teacher_source(config)
-    decoder = RelayDecoder.from_pretrained(model, place.teacher_url or teacher)
-    count = load_gates(place.root / "mlflow/registry.yaml").gates.parity.prompts
+    decoder = RelayDecoder.from_pretrained(model, settings.teacher_url or teacher)
+    count = load_gates(settings).gates.parity.prompts
     parity = parity_cases(table, count, decoder, config.decoding.model_dump())
     same = same_as_evaluated(table, parity)
     say(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.provenance import data_digest, git_commit
 from relayllm.tracking.run import current
 
@@ -31,18 +31,18 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary, write_summary
     from relayllm.evaluation.records import read_records
 
-    place = settings()
+    settings = current_settings()
     frame = read_records(records)
     spent = params.evaluate.decoding
-    origin = Provenance(params.profile, params.seed, git_commit(place.root), data_digest(place.root),
-                        _seconds(place.runs / "seconds"))
+    origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
+                        _seconds(settings.runs / "seconds"))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, dial=read_bias_curve(records))
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, bias_curve=read_bias_curve(records))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
         _pages(part, params.report.examples, summary, frame, histories, records / "call_value", metrics_folder,
-               _steps(place.runs / "steps", params.grpo.runs))
+               _steps(settings.runs / "steps", params.grpo.runs))
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
     current().artifact(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from relayllm.config import WarmupConfig
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 from relayllm.training.checkpoints import close_folder
 from relayllm.training.launching import deepspeed_command, is_main_process
@@ -23,7 +23,7 @@ def run(config: WarmupConfig, *, warmup_set: Path, student: Path, model: Path, m
     from relayllm.training.warmup import train
 
     rows = pandas.read_parquet(warmup_set)
-    folder = settings().runs / "warmup"
+    folder = current_settings().runs / "warmup"
     measured = train(config, rows, student, model, folder, [warmup_set, student])
     if is_main_process():
         report_metrics(metrics, measured)

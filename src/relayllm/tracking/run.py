@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayllm.files import write_json
-from relayllm.settings import Settings, quiet, settings
+from relayllm.settings import Settings, current_settings, quiet
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -85,9 +85,9 @@ def stage_run(name: str, config: Any, *, variant: str = "") -> Iterator[StageRun
 
     `config` is the stage's section; its values become the run's parameters. `variant` tells runs of one stage apart.
     """
-    place = settings()
+    settings = current_settings()
     params = config.model_dump(mode="json") if hasattr(config, "model_dump") else dict(config or {})
-    process = _start_writer(place)
+    process = _start_writer(settings)
     assert process.stdin is not None
     run = StageRun(process.stdin)
     run._send({"kind": "start", "stage": name, "variant": variant, "params": dict(_flat(params, ".")),
@@ -104,21 +104,21 @@ def stage_run(name: str, config: Any, *, variant: str = "") -> Iterator[StageRun
         run.metric("seconds", seconds)
         if status == "FINISHED":  # apart from what DVC hashes: clocks differ from run to run
             label = "-".join(filter(None, (name, variant)))
-            write_json(place.runs / "seconds" / f"{label}.json", {"seconds": round(seconds, 1)})
+            write_json(settings.runs / "seconds" / f"{label}.json", {"seconds": round(seconds, 1)})
         run._send({"kind": "end", "status": status, "time": int(time.time() * 1000)})
         with suppress(OSError):
             process.stdin.close()
         if process.poll():
-            print(f"tracking ended early, see {place.runs / 'tracking.log'}", file=sys.stderr)
+            print(f"tracking ended early, see {settings.runs / 'tracking.log'}", file=sys.stderr)
 
 
-def _start_writer(place: Settings) -> subprocess.Popen[str]:
+def _start_writer(settings: Settings) -> subprocess.Popen[str]:
     quiet()
-    place.runs.mkdir(parents=True, exist_ok=True)
-    lock = os.open(place.runs / "tracking.lock", os.O_CREAT | os.O_RDWR)
+    settings.runs.mkdir(parents=True, exist_ok=True)
+    lock = os.open(settings.runs / "tracking.lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_SH)  # held by the writer until it is done, see settle
     try:
-        with (place.runs / "tracking.log").open("ab") as log:
+        with (settings.runs / "tracking.log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "relayllm.tracking.writer"], stdin=subprocess.PIPE,
                                     stdout=log, stderr=log, text=True, pass_fds=[lock], start_new_session=True,
                                     env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -139,12 +139,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def settle(place: Settings | None = None, seconds: float = 60.0) -> bool:
+def settle(settings: Settings | None = None, seconds: float = 60.0) -> bool:
     """Wait until all tracking writers are done, so that the pipeline's runs are complete; False when some are not.
 
     A writer holds runs/tracking.lock shared as long as it lives.
     """
-    path = (place or settings()).runs / "tracking.lock"
+    path = (settings or current_settings()).runs / "tracking.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + seconds
     with path.open("a") as lock:

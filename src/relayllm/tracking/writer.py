@@ -16,22 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.files import write_json
-from relayllm.settings import Settings, quiet, settings
+from relayllm.settings import Settings, current_settings, quiet
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 
 
 class Writer:
     """The far end of the pipe: turns messages into MLflow calls."""
 
-    def __init__(self, place: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         from mlflow import MlflowClient
 
-        self._place = place
-        place.store.mkdir(parents=True, exist_ok=True)
-        self._lock = (place.store / "writers.lock").open("w")
+        self._settings = settings
+        settings.store.mkdir(parents=True, exist_ok=True)
+        self._lock = (settings.store / "writers.lock").open("w")
         with self._alone():  # two first writers would both create the tables
-            self._client = MlflowClient(place.tracking_uri)
-            self._experiment = _experiment_id(self._client, place)
+            self._client = MlflowClient(settings.tracking_uri)
+            self._experiment = _experiment_id(self._client, settings)
         self._run = ""
         self._parent = ""
         self._ended = False
@@ -56,7 +56,7 @@ class Writer:
         with self._alone():
             self._parent = self._pipeline_run()
         name = "-".join(filter(None, (message["stage"], message["variant"])))
-        tags = {**_tags(self._place), "mlflow.parentRunId": self._parent, "stage": message["stage"],
+        tags = {**_tags(self._settings), "mlflow.parentRunId": self._parent, "stage": message["stage"],
                 "mlflow.source.name": f"relay {message['stage']}", "mlflow.source.type": "PROJECT"}
         if message["variant"]:
             tags["variant"] = message["variant"]
@@ -67,13 +67,13 @@ class Writer:
 
     def _pipeline_run(self) -> str:
         """The run all stages of this pipeline nest under: one per params, commit and store, whoever starts them."""
-        note = self._place.runs / "pipeline.json"
-        key = _pipeline_key(self._place)
+        note = self._settings.runs / "pipeline.json"
+        key = _pipeline_key(self._settings)
         known = json.loads(note.read_text()) if note.is_file() else {}
         if known.get("key") == key:
             self._client.update_run(known["run_id"], status="RUNNING")
             return str(known["run_id"])
-        tags = {**_tags(self._place), "stage": "pipeline"}
+        tags = {**_tags(self._settings), "stage": "pipeline"}
         run = self._client.create_run(self._experiment, tags=tags, run_name=f"pipeline {tags.get('profile', '')}")
         write_json(note, {"key": key, "run_id": run.info.run_id, "experiment_id": self._experiment})
         return str(run.info.run_id)
@@ -88,7 +88,7 @@ class Writer:
     def _log_data_set(self) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        digest = data_digest(self._place.root)
+        digest = data_digest(self._settings.root)
         if not digest:
             return
         source = json.dumps({"uri": "data.dvc"})
@@ -128,26 +128,26 @@ class Writer:
     def _end(self, message: dict[str, Any]) -> None:
         self._ended = True
         self._client.set_terminated(self._run, message["status"], message["time"])
-        self._client.set_tag(self._parent, "dvc_lock", file_hash(self._place.root / "dvc.lock"))
+        self._client.set_tag(self._parent, "dvc_lock", file_hash(self._settings.root / "dvc.lock"))
         self._client.set_terminated(self._parent, message["status"], message["time"])
 
 
-def _experiment_id(client: Any, place: Settings) -> str:
-    known = client.get_experiment_by_name(place.experiment)
-    return str(known.experiment_id if known else client.create_experiment(place.experiment, place.artifact_root))
+def _experiment_id(client: Any, settings: Settings) -> str:
+    known = client.get_experiment_by_name(settings.experiment)
+    return str(known.experiment_id if known else client.create_experiment(settings.experiment, settings.artifact_root))
 
 
-def _tags(place: Settings) -> dict[str, str]:
+def _tags(settings: Settings) -> dict[str, str]:
     import yaml
 
-    text = place.params.read_text() if place.params.is_file() else ""
+    text = settings.params.read_text() if settings.params.is_file() else ""
     profile = (yaml.safe_load(text) or {}).get("profile", "")
-    return {"profile": str(profile), "git_commit": git_commit(place.root), "mlflow.source.git.commit":
-            git_commit(place.root), "dvc_lock": file_hash(place.root / "dvc.lock"), "data": data_digest(place.root)}
+    return {"profile": str(profile), "git_commit": git_commit(settings.root), "mlflow.source.git.commit":
+            git_commit(settings.root), "dvc_lock": file_hash(settings.root / "dvc.lock"), "data": data_digest(settings.root)}
 
 
-def _pipeline_key(place: Settings) -> str:
-    text = f"{file_hash(place.params)} {git_commit(place.root)} {place.tracking_uri} {place.experiment}"
+def _pipeline_key(settings: Settings) -> str:
+    text = f"{file_hash(settings.params)} {git_commit(settings.root)} {settings.tracking_uri} {settings.experiment}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -157,7 +157,7 @@ def _safe(name: str) -> str:
 
 def main() -> None:
     quiet()
-    writer = Writer(settings())
+    writer = Writer(current_settings())
     try:
         for line in sys.stdin:
             writer.write(json.loads(line))

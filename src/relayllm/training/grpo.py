@@ -20,7 +20,7 @@ from relayllm.errors import ConfigError, ModelError, TrainingError
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import current
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import content_of, key_of, open_folder
@@ -86,7 +86,7 @@ class _Decoders:
     def __init__(self, tokenizer: Any, teacher: Path, config: GrpoConfig, run: GrpoRun) -> None:
         self._tokenizer = tokenizer
         self._decoder: RelayDecoder | None = None
-        self._teacher = (settings().teacher_url or load_model(teacher, dtype=config.dtype, device=best_device())
+        self._teacher = (current_settings().teacher_url or load_model(teacher, dtype=config.dtype, device=best_device())
                          ) if run.max_calls else None
         self._teacher_tokenizer = load_tokenizer(teacher) if run.max_calls else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import ConfigError
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 CPU_THREADS = "OMP_NUM_THREADS"
 
@@ -27,7 +27,7 @@ def deepspeed_config(zero_stage: int) -> str:
     Raises:
         ConfigError: there is none.
     """
-    path = settings().root / "infra" / "deepspeed" / f"zero{zero_stage}.json"
+    path = current_settings().root / "infra" / "deepspeed" / f"zero{zero_stage}.json"
     if not path.is_file():
         raise ConfigError(f"no DeepSpeed config {path}: zero_stage is {zero_stage}, infra/deepspeed has 2 and 3")
     return str(path)

@@ -7,7 +7,7 @@ import pytest
 
 from relayllm.commands.study import PART, environment, seeded, steps
 from relayllm.evaluation.report.study_report import MARK, write_results
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -45,12 +45,12 @@ def test_evaluation_is_given_the_other_teachers_that_base_models_makes(tmp_path:
 
 
 def test_seeds_that_run_side_by_side_share_the_store_and_no_checkpoint(tmp_path: Path):
-    here, places = settings(), []
+    here, places = current_settings(), []
     for seed in (0, 1):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment(tmp_path / f"seed-{seed}").items():
                 patch.setenv(name, value)
-            places.append(settings())
+            places.append(current_settings())
     assert len({here.runs, *(place.runs for place in places)}) == 3
     assert {place.tracking_uri for place in places} == {here.tracking_uri}
 

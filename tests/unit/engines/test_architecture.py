@@ -55,5 +55,5 @@ def test_model_whose_window_or_scale_is_not_in_use_is_decoded_rightly(kind, more
     row, view, fresh = engine.open(), [], list(range(2, 22))
     for _ in range(12):
         view += fresh
-        fresh = engine.say([StepInput(row, fresh, ALL_DIGITS)]).tokens
+        fresh = engine.step([StepInput(row, fresh, ALL_DIGITS)]).tokens
         assert fresh == [best(model, view, ())]

@@ -18,9 +18,9 @@ WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok."]
 CALLS = st.lists(st.tuples(st.integers(0, 20), st.sampled_from([1, 2, 5])), max_size=3).map(sorted)
 
 
-def decoder_that_gathers(gathering: DynamicBatching) -> RelayDecoder:
+def decoder_that_gathers(batching: DynamicBatching) -> RelayDecoder:
     decoder = RelayDecoder.from_models(*pair())
-    decoder.teacher = LocalTeacher(decoder.teacher.engine, gathering)
+    decoder.teacher = LocalTeacher(decoder.teacher.engine, batching)
     return decoder
 
 
@@ -52,7 +52,7 @@ def steps_until_the_teacher_writes(decoder: RelayDecoder, rows: int, length: int
 
 
 def test_row_that_runs_alone_is_not_delayed():
-    assert (steps_until_the_teacher_writes(decoder_that_gathers(DynamicBatching(share=1.0, steps=50)), 1)
+    assert (steps_until_the_teacher_writes(decoder_that_gathers(DynamicBatching(min_share=1.0, max_queue_delay=50)), 1)
             == steps_until_the_teacher_writes(decoder_that_gathers(NO_BATCHING), 1))
 
 
@@ -63,7 +63,7 @@ def test_call_among_many_writers_waits_so_many_steps_at_most(steps):
 
 
 def test_events_of_a_row_come_in_order_while_calls_gather():
-    decoder = decoder_that_gathers(DynamicBatching(share=1.0, steps=6))
+    decoder = decoder_that_gathers(DynamicBatching(min_share=1.0, max_queue_delay=6))
     script = {0: [(2, 3), (9, 1)], 1: [(5, 2)], 2: []}
     session = decoder.session(3)
     events: dict[int, list] = {0: [], 1: [], 2: []}

@@ -31,22 +31,22 @@ def test_static_steps_write_the_tokens_of_ordinary_ones(scripts, slots):
     prompts = [" ".join(WORDS[:1 + index]) for index in range(len(scripts))]
     policy = Scripted(script=dict(enumerate(scripts)))
     options = {"max_new_tokens": 28, "max_calls": 3, "slots": slots, "policy": policy}
-    plain = RelayDecoder.from_models(*pair(), static_steps=False).generate(prompts, **options)
-    static = RelayDecoder.from_models(*pair(), static_steps=True).generate(prompts, **options)
+    plain = RelayDecoder.from_models(*pair(), cuda_graphs=False).generate(prompts, **options)
+    static = RelayDecoder.from_models(*pair(), cuda_graphs=True).generate(prompts, **options)
     assert [trace.token_ids for trace in static] == [trace.token_ids for trace in plain]
 
 
 def test_static_steps_go_on_past_a_bucket_of_keys_and_a_cache_that_grows():
     """Rows of 250 and 3 tokens: the step changes shape at 256 keys, and the cache grows while steps are kept."""
     model = pair()[0]
-    engines = [LocalEngine(model, name="it", ends=(), static_steps=static) for static in (False, True)]
+    engines = [LocalEngine(model, name="it", ends=(), cuda_graphs=static) for static in (False, True)]
     told = []
     for engine in engines:
         rows = [engine.open() for _ in range(3)]
         fresh = [[5 + index % 50 for index in range(size)] for size in (250, 3, 100)]
         written = []
         for _ in range(20):
-            said = engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)])
+            said = engine.step([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)])
             fresh = [[token] for token in said.tokens]
             written.append((said.tokens, [round(value, 4) for value in said.logprobs]))
         assert [engine.length(row) for row in rows] == [269, 22, 119]

@@ -21,11 +21,11 @@ ARRIVALS = st.lists(st.tuples(PROMPTS, st.integers(0, 4)), min_size=1, max_size=
 
 
 def engine_of(*, static: bool = False) -> LocalEngine:
-    return LocalEngine(pair()[2], name="teacher", ends=(), static_steps=static)
+    return LocalEngine(pair()[2], name="teacher", ends=(), cuda_graphs=static)
 
 
 def say(engine: LocalEngine, fresh: dict[int, list[int]]) -> dict[int, int]:
-    said = engine.say([StepInput(row, ids, ALL_DIGITS) for row, ids in fresh.items()])
+    said = engine.step([StepInput(row, ids, ALL_DIGITS) for row, ids in fresh.items()])
     return dict(zip(fresh, said.tokens, strict=True))
 
 
@@ -71,7 +71,7 @@ def test_rows_that_come_and_go_say_what_a_forward_without_a_cache_says(static, d
 def test_session_with_more_slots_than_rows_writes_the_reference(arrivals, slots, static):
     """Prompts of one token among others come while others run, in slots that no row has had."""
     student, tokenizer, teacher, theirs = pair()
-    decoder = RelayDecoder.from_models(student, tokenizer, teacher, theirs, static_steps=static)
+    decoder = RelayDecoder.from_models(student, tokenizer, teacher, theirs, cuda_graphs=static)
     session, prompts, done = decoder.session(slots), {}, []
     policy = Scripted(script={index: [(index % 3, 2), (6, 1)] for index in range(len(arrivals))})
     options = Options(max_new_tokens=14, max_calls=2, policy=policy)
@@ -97,7 +97,7 @@ def test_forwards_are_timed_while_somebody_measures():
     say(engine, {row: [5, 6, 7]})
     assert engine.forward_seconds == 0
     engine.measuring = True
-    said = engine.say([StepInput(row, [8], ALL_DIGITS)])
+    said = engine.step([StepInput(row, [8], ALL_DIGITS)])
     measured = engine.forward_seconds
     assert 0 < measured < said.seconds
     engine.measuring = False

@@ -79,7 +79,7 @@ def test_answer_entropy_never_spends_more_than_the_relay():
 
 
 def test_answer_dial_turned_off_is_the_student_without_calls():
-    silent, free = answers("dial-0x", {"pens": PENS}), answers("teacher-free", {"pens": PENS})
+    silent, free = answers("call-ratio-0x", {"pens": PENS}), answers("teacher-free", {"pens": PENS})
     assert [record.text for record in silent] == [record.text for record in free]
 
 

@@ -60,30 +60,30 @@ def test_bisect_of_what_no_setting_spends_is_the_cheap_end():
 def test_call_bias_spends_the_multiple_or_the_most_below_it(decoder, multiple):
     calibration = Calibration(PENS, CONFIG)
     bias = calibration.call_bias("dial", multiple, decoder)
-    found, own = calibration.found["dial"], calibration.dial[0.0]
+    found, own = calibration.found["dial"], calibration.bias_curve[0.0]
     assert 0 < own < 1
     assert found.target == pytest.approx(multiple * own)
-    assert found.call_ratio == calibration.dial[bias] <= found.target
-    dearer = [ratio for tried, ratio in calibration.dial.items() if tried > bias]
+    assert found.call_ratio == calibration.bias_curve[bias] <= found.target
+    dearer = [ratio for tried, ratio in calibration.bias_curve.items() if tried > bias]
     assert found.call_ratio >= CLOSE * found.target or min(dearer) > found.target
     assert bias < 0 if multiple < 1 else bias > 0
 
 
 def test_call_bias_of_more_than_the_budget_allows_is_the_highest_tried(decoder):
     calibration = Calibration(PENS, CONFIG)
-    assert calibration.call_bias("dial-99x", 99.0, decoder) == max(calibration.dial) > 29
+    assert calibration.call_bias("call-ratio-99x", 99.0, decoder) == max(calibration.bias_curve) > 29
 
 
 def test_call_bias_of_nothing_bans_calls(decoder):
     calibration = Calibration(PENS, CONFIG)
-    assert -WIDEST <= calibration.call_bias("dial-0x", 0.0, decoder) < 0
-    assert calibration.found["dial-0x"].call_ratio == 0.0
+    assert -WIDEST <= calibration.call_bias("call-ratio-0x", 0.0, decoder) < 0
+    assert calibration.found["call-ratio-0x"].call_ratio == 0.0
 
 
 def test_call_bias_of_a_student_that_never_calls_is_left_alone(decoder):
     silent = CONFIG.model_copy(update={"decoding": CONFIG.decoding.model_copy(update={"max_calls": 0})})
     calibration = Calibration(PENS, silent)
-    assert calibration.call_bias("dial-2x", 2.0, decoder) == 0.0
+    assert calibration.call_bias("call-ratio-2x", 2.0, decoder) == 0.0
 
 
 def test_threshold_is_an_entropy_that_never_spends_more_than_the_relay(decoder):

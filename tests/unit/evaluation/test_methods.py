@@ -29,7 +29,7 @@ def test_teacher_free_switches_the_teacher_off():
     assert named("teacher-free").options == {"teacher_enabled": False}
 
 
-@pytest.mark.parametrize(("name", "multiple"), [("dial-0.5x", 0.5), ("dial-2x", 2.0), ("dial-0x", 0.0)])
+@pytest.mark.parametrize(("name", "multiple"), [("call-ratio-0.5x", 0.5), ("call-ratio-2x", 2.0), ("call-ratio-0x", 0.0)])
 def test_dial_is_the_relay_at_a_multiple_of_its_own_calls(name, multiple):
     assert named(name).dial == multiple
     assert named(name).student == "relay-difficulty"
@@ -70,7 +70,7 @@ def test_position_probability_of_nothing_but_teacher_is_a_probability():
     assert position_probability(Cost(0.0, 1)) == 0.0
 
 
-@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "dial-2", "dial+2", "dial-x", "Base", "relay"])
+@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "call-ratio-2", "dial+2", "dial-x", "Base", "relay"])
 def test_unknown_method_raises_with_what_there_is(name):
     with pytest.raises(ConfigError, match=r"teacher-free.*relay-simple"):
         named(name)

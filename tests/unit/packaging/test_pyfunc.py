@@ -45,7 +45,7 @@ DIAL = {"points": [], "training": [{"call_bias": -10.0, "call_ratio": 0.0}, {"ca
 
 @pytest.fixture
 def model(decoder, tmp_path):
-    return opened(decoder, hollow_package(tmp_path / "p", dial=DIAL))
+    return opened(decoder, hollow_package(tmp_path / "p", bias_curve=DIAL))
 
 
 def opened(decoder, folder):

@@ -8,7 +8,7 @@ import pytest
 
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.client import Registry
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from relayllm.tracking.run import settle
 from tests.support.small_packages import DATA, hollow_package
 
@@ -18,7 +18,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     (root / "params.yaml").write_text("profile: tiny\ngrpo: {kl: 0.03}\n")
     store = f"sqlite:///{root}/mlflow.db"
-    return replace(settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
+    return replace(current_settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_fetch_gives_the_packages_files(registry, name, tmp_path):
 
 def test_note_writes_tags_numbers_and_files(registry, name, tmp_path):
     version = make(registry, tmp_path, name)
-    registry.note(version, tags={"a": "b"}, metrics={"seconds": 2.0}, files={"comparison.md": "# text"})
+    registry.annotate(version, tags={"a": "b"}, metrics={"seconds": 2.0}, files={"comparison.md": "# text"})
     assert registry.find(name, 1).tags["a"] == "b"
     assert registry._client.get_run(version.run_id).data.metrics["seconds"] == 2.0
 

@@ -25,11 +25,11 @@ def seen(right: int, *, teacher: int = 2, degraded: int = 0) -> list[Observation
 
 
 def holds(found, name):
-    return next(gate.holds for gate in found if gate.name == name)
+    return next(gate.passed for gate in found if gate.name == name)
 
 
 def test_drift_as_recorded_is_none():
-    assert all(gate.holds for gate in drift(seen(10), RECORD, CONFIG))
+    assert all(gate.passed for gate in drift(seen(10), RECORD, CONFIG))
 
 
 @pytest.mark.parametrize(("right", "fine"), [(9, True), (8, True), (3, False)])
@@ -52,7 +52,7 @@ def test_drift_of_answers_that_lost_their_teacher_is_not_the_versions(lost, faul
     answers = [replace(item, correct=not item.degraded, teacher_tokens=40 if item.degraded else 2)
                for item in seen(10, degraded=lost)]
     found = drift(answers, RECORD, CONFIG)
-    assert [gate.name for gate in found if not gate.holds] == faults
+    assert [gate.name for gate in found if not gate.passed] == faults
 
 
 def test_choose_draws_only_what_was_scored_and_the_same_for_a_seed(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from relayllm.relay.batching import NO_BATCHING, DynamicBatching
 
-FEW_STEPS = DynamicBatching(share=0.25, steps=8)
+FEW_STEPS = DynamicBatching(min_share=0.25, max_queue_delay=8)
 
 
 @pytest.mark.parametrize(("calling", "writing", "waited", "serves"), [

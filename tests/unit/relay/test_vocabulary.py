@@ -25,12 +25,12 @@ class Telling:
         self.counts: list[int] = []
 
     def write(self, ids):
-        self.row.untold += ids
-        self.counts.append(TranslatedVocabulary(STUDENT, TEACHER).tell(self.row))
+        self.row.unsent += ids
+        self.counts.append(TranslatedVocabulary(STUDENT, TEACHER).to_teacher(self.row))
 
     @property
     def text(self) -> str:
-        return TEACHER.decode(self.row.teacher_fresh)
+        return TEACHER.decode(self.row.teacher_pending)
 
 
 def told(*runs) -> Telling:
@@ -55,13 +55,13 @@ def test_text_cut_anywhere_is_told_whole(seed):
     cuts = sorted(chance.sample(range(1, len(ids)), 6))
     telling = told(*(ids[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(ids)], strict=True)))
     assert telling.text == TEXT
-    assert sum(telling.counts) == len(telling.row.teacher_fresh)
-    assert telling.row.untold == []
+    assert sum(telling.counts) == len(telling.row.teacher_pending)
+    assert telling.row.unsent == []
 
 
 def test_whole_text_waits_for_nothing():
     telling = told(plain_ids(STUDENT, "pens"), plain_ids(STUDENT, " and boxes"))
-    assert (telling.text, telling.row.untold) == ("pens and boxes", [])
+    assert (telling.text, telling.row.unsent) == ("pens and boxes", [])
 
 
 def test_half_a_character_whose_rest_never_comes_is_told_once():
@@ -79,7 +79,7 @@ def test_bytes_that_are_no_character_do_not_pile_up():
     telling, wrong = Telling(), plain_ids(STUDENT, "😀")[-1:]
     for _ in range(10):
         telling.write(wrong)
-        assert len(telling.row.untold) <= 3
+        assert len(telling.row.unsent) <= 3
     telling.write(plain_ids(STUDENT, "ok"))
     assert telling.text.count("\ufffd") == 10
     assert telling.text.endswith("ok")

@@ -93,15 +93,15 @@ class WireCodec(Protocol):
 class IdCodec:
     """Ids both ways: teacher and student share a vocabulary. A cut answer is taken up where it broke off."""
 
-    def __init__(self, question: CallRequest, stop_ids: frozenset[int], allowed: Callable[[int], bool]) -> None:
-        self._question, self._stop, self._allowed = question, stop_ids, allowed
+    def __init__(self, request: CallRequest, stop_ids: frozenset[int], allowed: Callable[[int], bool]) -> None:
+        self._request, self._stop, self._allowed = request, stop_ids, allowed
         self._received: list[int] = []
         self.finished = False
 
     def request(self) -> dict[str, Any]:
         """Ask for what is still missing."""
-        return {"prompt": [*self._question.prompt_ids, *self._received], "return_token_ids": True,
-                "max_tokens": self._question.n - len(self._received)}
+        return {"prompt": [*self._request.prompt_ids, *self._received], "return_token_ids": True,
+                "max_tokens": self._request.n - len(self._received)}
 
     def read(self, piece: StreamChunk) -> list[int]:
         """The ids of one piece, the end of text left out.
@@ -113,7 +113,7 @@ class IdCodec:
             raise PermanentError("the teacher's server returns text without token ids: restart with RELAY_TEACHER_MODE=text")
         ids = list(piece.token_ids or ())
         stopped = next((index for index, token in enumerate(ids) if token in self._stop), None)
-        ids = ids[:stopped][:self._question.n - len(self._received)]
+        ids = ids[:stopped][:self._request.n - len(self._received)]
         wrong = next((token for token in ids if not self._allowed(token)), None)
         if wrong is not None:
             raise PermanentError(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to it: "
@@ -130,16 +130,16 @@ class IdCodec:
 class TextCodec:
     """Text both ways, for servers that know no ids: encoded once, when the answer is whole."""
 
-    def __init__(self, question: CallRequest, decode: Callable[[Sequence[int]], str],
+    def __init__(self, request: CallRequest, decode: Callable[[Sequence[int]], str],
                  encode: Callable[[str], list[int]]) -> None:
-        self._question, self._decode, self._encode = question, decode, encode
+        self._request, self._decode, self._encode = request, decode, encode
         self._text = ""
         self.finished = False
 
     def request(self) -> dict[str, Any]:
         """Ask for the whole: how many tokens a cut text was is not known."""
         self._text = ""
-        return {"prompt": self._decode(self._question.prompt_ids), "max_tokens": self._question.n}
+        return {"prompt": self._decode(self._request.prompt_ids), "max_tokens": self._request.n}
 
     def read(self, piece: StreamChunk) -> list[int]:
         """Collect."""
@@ -150,70 +150,70 @@ class TextCodec:
     def rest(self) -> list[int]:
         """The whole answer's tokens, n at most. A character that n cut in two is left out: its bytes are no text."""
         ids = self._encode(self._text.rstrip("\ufffd"))
-        if len(ids) > self._question.n:
+        if len(ids) > self._request.n:
             self.finished = False
-        return ids[:self._question.n]
+        return ids[:self._request.n]
 
 
 class Caller:
     """Carries out calls against one server: bounded attempts with jitter, one deadline, the circuit breaker."""
 
-    def __init__(self, client: CompletionClient, meeting: Handshake, breaker: CircuitBreaker, options: RemoteOptions,
-                 speech: Callable[[ServerInfo, CallRequest], WireCodec]) -> None:
-        self._client, self._meeting, self._breaker, self._options = client, meeting, breaker, options
-        self._speech = speech
+    def __init__(self, client: CompletionClient, handshake: Handshake, breaker: CircuitBreaker, options: RemoteOptions,
+                 codec: Callable[[ServerInfo, CallRequest], WireCodec]) -> None:
+        self._client, self._handshake, self._breaker, self._options = client, handshake, breaker, options
+        self._codec = codec
 
-    async def carry_out(self, question: CallRequest, answer: CallStream) -> None:
+    async def run(self, request: CallRequest, stream: CallStream) -> None:
         """Fill the answer and close it."""
-        limit = self._options.stall_seconds + question.n * self._options.token_seconds
+        limit = self._options.stall_seconds + request.n * self._options.token_seconds
         try:
             async with asyncio.timeout(limit):
-                finished = await self._attempts(question, answer)
+                finished = await self._attempts(request, stream)
         except TimeoutError:
-            self._fail(answer, f"teacher at {self._client.url} did not write {question.n} tokens within {limit:g} s: "
+            self._fail(stream, f"teacher at {self._client.url} did not write {request.n} tokens within {limit:g} s: "
                                "is it overloaded?")
-        except TransientError as hiccup:
-            self._fail(answer, f"{hiccup}; gave up after {self._options.attempts} attempts")
+        except TransientError as fault:
+            self._fail(stream, f"{fault}; gave up after {self._options.attempts} attempts")
         except PermanentError as refusal:
             if refusal.about_request:
                 self._breaker.succeeded()  # the server is well: it read the request and answered
-                answer.close(error=TeacherError(str(refusal)))
+                stream.close(error=TeacherError(str(refusal)))
             else:
-                self._meeting.forget()
-                self._fail(answer, str(refusal))
+                self._handshake.forget()
+                self._fail(stream, str(refusal))
         else:
             self._breaker.succeeded()
-            answer.close(finished=finished)
+            stream.close(finished=finished)
 
-    def _fail(self, answer: CallStream, fact: str) -> None:
+    def _fail(self, stream: CallStream, fact: str) -> None:
         self._breaker.failed()
-        answer.close(error=TeacherError(fact))
+        stream.close(error=TeacherError(fact))
 
-    async def _attempts(self, question: CallRequest, answer: CallStream) -> bool:
+    async def _attempts(self, request: CallRequest, stream: CallStream) -> bool:
         # Jitter comes from the row's seed: it spreads the rows, and a run stays repeatable.
-        jitter, speech, attempt = random.Random(question.seed), None, 1
+        jitter, codec, attempt = random.Random(request.seed), None, 1
         while True:
             try:
-                known = await self._meeting.result()
-                speech = speech or self._speech(known, question)
-                await self._attempt(known.model, question, speech, answer)
-                return speech.finished
-            except TransientError as hiccup:
+                known = await self._handshake.result()
+                codec = codec or self._codec(known, request)
+                await self._attempt(known.model, request, codec, stream)
+                return codec.finished
+            except TransientError as fault:
                 if attempt >= self._options.attempts:
                     raise
-                await asyncio.sleep(self._options.pause_before(attempt, hiccup.after, jitter.random()))
+                await asyncio.sleep(self._options.pause_before(attempt, fault.after, jitter.random()))
                 attempt += 1
 
-    async def _attempt(self, model: str, question: CallRequest, speech: WireCodec, answer: CallStream) -> None:
-        asked = speech.request()
+    async def _attempt(self, model: str, request: CallRequest, codec: WireCodec, stream: CallStream) -> None:
+        asked = codec.request()
         if asked["max_tokens"] == 0:
             return  # cut after its last token
-        body = {"model": model, "temperature": question.temperature, "top_p": question.top_p,
-                "seed": question.seed % 2**31, **asked}
+        body = {"model": model, "temperature": request.temperature, "top_p": request.top_p,
+                "seed": request.seed % 2**31, **asked}
         async with aclosing(self._client.complete(body)) as parts:
             async for part in parts:
                 if isinstance(part, Usage):
-                    answer.usage = part
+                    stream.usage = part
                 else:
-                    answer.add(speech.read(part))
-        answer.add(speech.rest())
+                    stream.add(codec.read(part))
+        stream.add(codec.rest())

@@ -21,7 +21,7 @@ class ServerInfo:
     """What is known of a server that was met."""
 
     model: str
-    speaks_ids: bool
+    uses_ids: bool
     """Token ids go both ways; text otherwise."""
 
 
@@ -41,7 +41,7 @@ class Handshake:
             PermanentError: another model than expected, several and none named, or no key.
         """
         if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
-            self._task = asyncio.create_task(self._meet())
+            self._task = asyncio.create_task(self._connect())
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
@@ -49,7 +49,7 @@ class Handshake:
         if self._task is not None and self._task.done():
             self._task = None
 
-    async def _meet(self) -> ServerInfo:
+    async def _connect(self) -> ServerInfo:
         model = self._chosen(await self._client.models())
         return ServerInfo(model, self._mode == "ids" or (self._mode == "auto" and await self._shares_ids(model)))
 

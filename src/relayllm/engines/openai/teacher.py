@@ -45,9 +45,9 @@ class OpenAITeacher:
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
-        self._meeting = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
+        self._handshake = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
                                 lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
-        self._caller = Caller(self._client, self._meeting, self.breaker, self.options, self._speech)
+        self._caller = Caller(self._client, self._handshake, self.breaker, self.options, self._codec)
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
         self._thread.start()
 
@@ -68,27 +68,27 @@ class OpenAITeacher:
             TeacherError: out of reach, another model than expected, or no way to speak with it.
         """
         try:
-            return asyncio.run_coroutine_threadsafe(self._meeting.result(), self._loop).result()
+            return asyncio.run_coroutine_threadsafe(self._handshake.result(), self._loop).result()
         except (TransientError, PermanentError) as error:
             raise TeacherError(str(error)) from error
 
-    def ask(self, question: CallRequest) -> CallStream:
+    def submit(self, request: CallRequest) -> CallStream:
         """Start a call and return at once; the answer fills while the caller does other things.
 
         Never raises: a server that is down, or a circuit that is open, is an answer with an error.
         """
-        answer = CallStream(self._news.set)
+        stream = CallStream(self._news.set)
         if not self._thread.is_alive():
-            answer.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
+            stream.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
         elif not self.breaker.admits():
-            answer.close(error=TeacherError(
+            stream.close(error=TeacherError(
                 f"teacher at {self.url} failed {self.options.breaker_failures} times in a row; not asked again for "
                 f"{self.breaker.seconds_left:.0f} s"))
         else:
-            task = asyncio.run_coroutine_threadsafe(self._caller.carry_out(question, answer), self._loop)
-            answer.cancel = lambda: _cancel(answer, task)
-            task.add_done_callback(lambda done: _close_anyhow(answer, done))
-        return answer
+            task = asyncio.run_coroutine_threadsafe(self._caller.run(request, stream), self._loop)
+            stream.cancel = lambda: _cancel(stream, task)
+            task.add_done_callback(lambda done: _close_anyhow(stream, done))
+        return stream
 
     def wait(self, seconds: float) -> bool:
         """Sleep until some call has news, at most so long; for a scheduler with nothing else to do."""
@@ -106,10 +106,10 @@ class OpenAITeacher:
             self._thread.join()
             self._loop.close()
 
-    def _speech(self, known: ServerInfo, question: CallRequest) -> WireCodec:
-        if known.speaks_ids:
-            return IdCodec(question, self._stop, self._may_write)
-        return TextCodec(question, self._decode, lambda text: plain_ids(self._tokenizer, text))
+    def _codec(self, known: ServerInfo, request: CallRequest) -> WireCodec:
+        if known.uses_ids:
+            return IdCodec(request, self._stop, self._may_write)
+        return TextCodec(request, self._decode, lambda text: plain_ids(self._tokenizer, text))
 
     def _may_write(self, token: int) -> bool:
         return token < self._size and token not in self._forbidden
@@ -126,16 +126,16 @@ class OpenAITeacher:
         await self._client.close()
 
 
-def _cancel(answer: CallStream, task: Future[None]) -> None:
-    answer.close()
+def _cancel(stream: CallStream, task: Future[None]) -> None:
+    stream.close()
     task.cancel()
 
 
-def _close_anyhow(answer: CallStream, done: Future[None]) -> None:
+def _close_anyhow(stream: CallStream, done: Future[None]) -> None:
     """A row waits for its answer whatever happened: the call was cancelled, or a bug ended it."""
     fault = None if done.cancelled() else done.exception()
     what = f"{type(fault).__name__}: {fault}" if fault else "the call was cancelled"
-    answer.close(error=TeacherError(f"a call of the teacher broke off: {what}"))
+    stream.close(error=TeacherError(f"a call of the teacher broke off: {what}"))
 
 
 def _mode(given: Mode | None) -> Mode:

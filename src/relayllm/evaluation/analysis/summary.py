@@ -40,10 +40,10 @@ class Limits:
 
 
 def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
-                  relay: str, dial: Mapping[str, Any] | None = None) -> dict[str, Any]:
+                  relay: str, bias_curve: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score, compare and check all methods of the records.
 
-    `relay` names the method whose gap and comparisons are reported, `dial` is what `read_dial` gives. The same records
+    `relay` names the method whose gap and comparisons are reported, `bias_curve` is what `read_bias_curve` gives. The same records
     and seed give the same summary.
     """
     scores = score(frame, draws=bootstrap, seed=origin.seed)
@@ -54,7 +54,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),
-        "dial": curve(methods, dial),
+        "bias_curve": curve(methods, bias_curve),
         "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
         "reward_hacking": {name: checks[name] for name in scores},
         "bootstrap": bootstrap,

@@ -11,13 +11,13 @@ from relayllm.evaluation.report.examples import Example
 from relayllm.evaluation.report.render import Material, lines_of_comparison, worth_row
 from relayllm.evaluation.report.step_times import STEP_TIMES, step_time_rows
 from relayllm.evaluation.report.wording import (
-    DIAL,
+    BIAS,
     HEALTH,
     JUDGE,
     NONE,
     NOTES,
     between,
-    dial_rows,
+    bias_rows,
     headline,
     health_row,
     judge_rows,
@@ -31,7 +31,7 @@ from relayllm.evaluation.report.wording import (
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
     """Render the report; teacher tokens are bold, calls are code."""
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
-             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_dial(summary), *_comparisons(summary),
+             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary), *_comparisons(summary),
              *_worth(material),
              "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
@@ -77,9 +77,9 @@ def _judge(summary: Mapping[str, Any]) -> list[str]:
     return ["## Rule and judge", table(JUDGE, rows)] if rows else []
 
 
-def _dial(summary: Mapping[str, Any]) -> list[str]:
-    rows = dial_rows(summary)
-    return ["## The dial: one model, a bias on its call token", table(DIAL, rows)] if rows else []
+def _bias_curve(summary: Mapping[str, Any]) -> list[str]:
+    rows = bias_rows(summary)
+    return ["## The dial: one model, a bias on its call token", table(BIAS, rows)] if rows else []
 
 
 def _comparisons(summary: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ STUDENT, TEACHER, RELAY, COMMAND = "#8694a1", "#d97a06", "#1d5fbf", "#7b55ad"
 COLOURS = {"base": STUDENT, "teacher": TEACHER, "relay-difficulty": RELAY, "relay-simple": "#5aa0d8",
            "grpo": "#3c8d5a", "warmup": "#b39b2e", "random-query": "#b06a8f", "random-position": "#b85a55",
            "entropy": "#7d8c4f", "teacher-free": "#6fa8a0"}
-FAMILIES = {"dial": "#6d9be0", "fixed": "#8a6d4f", "other-teacher": "#c48a4a"}
+FAMILIES = {"call-ratio": "#6d9be0", "fixed": "#8a6d4f", "other-teacher": "#c48a4a"}
 OTHERS = ("#4f7c8a", "#6b6f2f", "#7a7a7a", "#52708f", "#8f527a")
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9, "svg.fonttype": "path",
@@ -68,8 +68,8 @@ def pareto(summary: Mapping[str, Any]) -> Figure:
     _square_root_axis(axes)
     if {"base", "teacher"} <= methods.keys():
         _random_line(axes, methods["base"]["accuracy"], methods["teacher"]["accuracy"])
-    if summary["dial"]:
-        _curve(axes, summary["dial"]["points"])
+    if summary["bias_curve"]:
+        _curve(axes, summary["bias_curve"]["points"])
     for name, cell in methods.items():
         _point(axes, name, cell)
     _labels(axes, methods)

@@ -17,13 +17,13 @@ from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import Example
 from relayllm.evaluation.report.step_times import STEP_TIMES, Step, step_time_rows
 from relayllm.evaluation.report.wording import (
-    DIAL,
+    BIAS,
     HEALTH,
     JUDGE,
     NONE,
     NOTES,
     between,
-    dial_rows,
+    bias_rows,
     headline,
     health_row,
     judge_rows,
@@ -75,7 +75,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "benchmarks": list(next(iter(summary["methods"].values()))["benchmarks"]),
         "rows": [_row(name, cells, summary, relay) for name, cells in summary["methods"].items()],
         "judge": {"head": JUDGE, "rows": judge_rows(summary)},
-        "dial": {"head": DIAL, "rows": dial_rows(summary)},
+        "bias_curve": {"head": BIAS, "rows": bias_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
         "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],

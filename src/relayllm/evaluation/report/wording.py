@@ -86,14 +86,14 @@ def judge_rows(summary: Mapping[str, Any]) -> list[list[str]]:
              *map(str, summary["judge"][name].values())] for name, cell in cells.items()]
 
 
-DIAL = ("method", "bias", "call %", "accuracy")
+BIAS = ("method", "bias", "call %", "accuracy")
 
 
-def dial_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """The points of the dial's curve under the heads of DIAL."""
+def bias_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The points of the dial's curve under the heads of BIAS."""
     return [[point["method"], f"{point['call_bias']:+.2f}", percent(point["call_ratio"], 2),
              f"{percent(point['accuracy'])} {between(point['accuracy_ci'])}"]
-            for point in (summary["dial"] or {"points": []})["points"]]
+            for point in (summary["bias_curve"] or {"points": []})["points"]]
 
 
 def _ends(methods: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ async def _nothing() -> None:
     pass
 
 
-def create_app(fleet: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *, examples: Sequence[Any] = (),
+def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *, examples: Sequence[Any] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
     """Everything behind one address. `start` and `stop` run with the event loop."""
 
@@ -54,11 +54,11 @@ def create_app(fleet: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLim
                   description="A small model writes the answer and calls a large one for a few tokens.")
     app.state.keys = keys
     errors.install(app)
-    jobs = Jobs(fleet, keys, metrics)
+    jobs = Jobs(model_router, keys, metrics)
     bearer = [Depends(BEARER)] if keys.required else []
     app.include_router(api(jobs), dependencies=bearer)
     app.include_router(table(jobs), dependencies=bearer)
-    app.include_router(watch(fleet, metrics))
+    app.include_router(watch(model_router, metrics))
     app.include_router(pages(app, examples, keys_required=keys.required))
     if limits.origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(limits.origins), allow_methods=["GET", "POST"],

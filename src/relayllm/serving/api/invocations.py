@@ -98,23 +98,23 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
         ApiError: it cannot be answered, or not now.
         Replaced: its model has been replaced meanwhile.
     """
-    served = jobs.fleet.pick(None)
-    asked = await asyncio.to_thread(read, body, served.defaults)
-    most = served.engine.slots + served.engine.queue
+    deployment = jobs.model_router.pick(None)
+    asked = await asyncio.to_thread(read, body, deployment.defaults)
+    most = deployment.engine.slots + deployment.engine.queue
     if len(asked.prompts) > most:
         raise bad_request(f"the table has {len(asked.prompts)} prompts, this server takes {most} at once: split it")
     if body.streamed and len(asked.prompts) != 1:
         raise bad_request(f"a stream writes one answer and got {len(asked.prompts)} prompts: send one for each")
-    prompts = [await served.reader.chat([{"role": "user", "content": prompt}]) for prompt in asked.prompts]
+    prompts = [await deployment.prompt_encoder.chat([{"role": "user", "content": prompt}]) for prompt in asked.prompts]
     options, seed = dict(asked.options), int(asked.options["seed"])
     del options["seed"]
     try:
         chosen = Options(**options)
     except ConfigError as error:
         raise bad_request(str(error), "params") from error
-    plans = [Plan(prompt, _fitting(chosen, served, prompt), row) for row, prompt in enumerate(prompts)]
-    job = Job(served, key, ResponseMeta.new("invocation", served.name, served.version, served.alias), prompts)
-    jobs.order(job, plans, seed, RelayOptions(teacher=chosen.teacher_enabled), streamed=body.streamed)
+    plans = [Plan(prompt, _fitting(chosen, deployment, prompt), row) for row, prompt in enumerate(prompts)]
+    job = Job(deployment, key, ResponseMeta.new("invocation", deployment.name, deployment.version, deployment.alias), prompts)
+    jobs.request(job, plans, seed, RelayOptions(teacher=chosen.teacher_enabled), streamed=body.streamed)
     return job
 
 
@@ -159,9 +159,9 @@ class _Reading:
         return Invocations(read_prompts(model_input), read_params(params, self._decoding))
 
 
-def _fitting(options: Options, served: Deployment, prompt: EncodedPrompt) -> Options:
+def _fitting(options: Options, deployment: Deployment, prompt: EncodedPrompt) -> Options:
     """Like the pyfunc: an answer that might not fit is refused, not cut."""
-    context = served.decoder.context_length or NO_CONTEXT
+    context = deployment.decoder.context_length or NO_CONTEXT
     length = max(len(prompt.ids), len(prompt.teacher_ids or ()))
     if length + options.max_new_tokens > context:
         raise bad_request(f"the prompt has {length} tokens and max_new_tokens is {options.max_new_tokens}, together "
@@ -181,26 +181,26 @@ def _answer(traces: Sequence[Trace]) -> str:
 
 async def _events(job: Job) -> AsyncIterator[bytes]:
     """A line per token as `predict_stream` yields them, then the row that `predict` returns."""
-    words = job.served.words
+    words = job.deployment.response_tokenizer
     text, position = Detokenizer(words.tokenizer, words.commands), 0
     while True:
-        news = await job.inbox.take(SILENCE_SECONDS)
-        if not news:
+        outputs = await job.collector.take(SILENCE_SECONDS)
+        if not outputs:
             yield b": still at work\n\n"
-        for one in news:
+        for one in outputs:
             if one.error is not None:
                 yield sse(error_body(503, _plain(f"the decoder failed on this request: {one.error}"), "unavailable"))
                 return
-            if one.piece is not None:
-                yield b"".join(_lines(one.piece, text, position))
-                position += len(one.piece.ids)
+            if one.delta is not None:
+                yield b"".join(_lines(one.delta, text, position))
+                position += len(one.delta.ids)
             if one.trace is not None:
                 yield b"data: " + _answer([one.trace]).encode() + b"\n\n" + DONE
                 return
 
 
-def _lines(piece: TokenDelta, text: Detokenizer, position: int) -> Iterator[bytes]:
+def _lines(delta: TokenDelta, text: Detokenizer, position: int) -> Iterator[bytes]:
     from relayllm.packaging.pyfunc import event_row
 
-    for place, (token, author) in enumerate(zip(piece.ids, piece.authors, strict=True)):
+    for place, (token, author) in enumerate(zip(delta.ids, delta.authors, strict=True)):
         yield sse(event_row(Event(token, text.push(token, author), author, position + place)))

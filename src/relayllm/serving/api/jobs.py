@@ -41,12 +41,12 @@ class Plan:
 class Job:
     """One HTTP request while it is answered."""
 
-    served: Deployment
+    deployment: Deployment
     key: Key
-    head: ResponseMeta
+    meta: ResponseMeta
     prompts: list[EncodedPrompt]
-    inbox: RequestOutputCollector = field(default_factory=RequestOutputCollector)
-    orders: list[EngineRequest] = field(default_factory=list)
+    collector: RequestOutputCollector = field(default_factory=RequestOutputCollector)
+    requests: list[EngineRequest] = field(default_factory=list)
     asides: list[Future[Any]] = field(default_factory=list)
     """What is asked of the models besides completions."""
     closed: bool = False
@@ -70,10 +70,10 @@ async def begun(begin: Callable[[], Awaitable[Job]]) -> Job:
 class Jobs:
     """Takes jobs in, and lets them go again."""
 
-    def __init__(self, fleet: ModelRouter, keys: Keys, metrics: Metrics) -> None:
-        self.fleet, self._keys, self._metrics = fleet, keys, metrics
+    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics) -> None:
+        self.model_router, self._keys, self._metrics = model_router, keys, metrics
 
-    def order(self, job: Job, plans: Sequence[Plan], seed: int, asked: RelayOptions, *, streamed: bool) -> None:
+    def request(self, job: Job, plans: Sequence[Plan], seed: int, asked: RelayOptions, *, streamed: bool) -> None:
         """Queue the completions of a job, all or none.
 
         Raises:
@@ -83,10 +83,10 @@ class Jobs:
         allowances = self._allowances(job.key, len(plans), asked)
         for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
             options = plan.options if allowance is None else replace(plan.options, policy=allowance)
-            request = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
-            job.orders.append(EngineRequest(request, job.inbox, index, streamed, self.fleet.watched, allowance=allowance))
+            generation = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
+            job.requests.append(EngineRequest(generation, job.collector, index, streamed, self.model_router.watched, allowance=allowance))
         with self._ended_unless_taken(job):
-            job.served.engine.submit(job.orders)
+            job.deployment.engine.submit(job.requests)
 
     def ask_aside(self, job: Job, work: Iterable[Callable[[], Any]]) -> None:
         """Ask the models something else, before the completions if those wait.
@@ -96,33 +96,33 @@ class Jobs:
             ModelReplaced: the model has been replaced since it was picked.
         """
         with self._ended_unless_taken(job):
-            job.asides += [job.served.engine.aside(one) for one in work]
+            job.asides += [job.deployment.engine.aside(one) for one in work]
 
     async def traces(self, job: Job) -> list[Trace]:
-        """All completions of a job, in their order.
+        """All completions of a job, in their request.
 
         Raises:
             ApiError: the engine failed.
         """
         done: dict[int, Trace] = {}
-        while len(done) < len(job.orders):
-            for news in await job.inbox.take():
-                if news.error is not None:
-                    raise unavailable(f"the decoder failed on this request: {news.error}")
-                if news.trace is not None:
-                    done[news.order.index] = news.trace
-        return [done[index] for index in range(len(job.orders))]
+        while len(done) < len(job.requests):
+            for outputs in await job.collector.take():
+                if outputs.error is not None:
+                    raise unavailable(f"the decoder failed on this request: {outputs.error}")
+                if outputs.trace is not None:
+                    done[outputs.request.index] = outputs.trace
+        return [done[index] for index in range(len(job.requests))]
 
     def end(self, job: Job) -> None:
         """Free what a job holds: slots of unfinished completions, and teacher tokens it did not use."""
         if job.closed:
             return
         job.closed = True
-        job.served.engine.cancel([order for order in job.orders if not order.ended])
+        job.deployment.engine.cancel([request for request in job.requests if not request.ended])
         for future in job.asides:
             future.cancel()
-        for order in job.orders:
-            order.settle()
+        for request in job.requests:
+            request.settle()
 
     @contextmanager
     def _ended_unless_taken(self, job: Job) -> Iterator[None]:
@@ -132,7 +132,7 @@ class Jobs:
             self.end(job)
             self._metrics.refused.labels("busy").inc()
             raise ApiError(429, f"{error}: come back in a moment", code="rate_limit_exceeded",
-                           headers={"Retry-After": str(job.served.engine.retry_after)}) from error
+                           headers={"Retry-After": str(job.deployment.engine.retry_after)}) from error
         except ModelReplaced:
             self.end(job)
             raise

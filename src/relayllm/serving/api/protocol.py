@@ -38,15 +38,15 @@ class RelayOptions(Body):
     max_calls: int | None = Field(default=None, ge=0, le=1000, description="calls of the teacher at most")
     teacher_tokens: int | None = Field(default=None, ge=0, lt=2**31,
                                        description="teacher tokens at most, over all choices")
-    dial: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
+    call_bias: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
                         description="added to the logit of <call>: above 0 asks more, below 0 less")
     call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,
-                                     description="sets the dial by the share of teacher tokens it spent in training")
+                                     description="sets call_bias by the share of teacher tokens it spent in training")
 
     @model_validator(mode="after")
-    def _one_way_to_set_the_dial(self) -> RelayOptions:
-        if self.call_ratio is not None and self.dial:
-            raise ValueError(f"call_ratio is {self.call_ratio:g} and dial is {self.dial:g}: give one of them")
+    def _one_way_to_set_the_bias(self) -> RelayOptions:
+        if self.call_ratio is not None and self.call_bias:
+            raise ValueError(f"call_ratio is {self.call_ratio:g} and call_bias is {self.call_bias:g}: give one of them")
         return self
 
 

@@ -55,7 +55,7 @@ def usage(traces: Sequence[Trace], samples: int) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
-def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], head: ResponseMeta) -> Json:
+def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], meta: ResponseMeta) -> Json:
     """Call ratio, calls, ledger, spans and `degraded`, over all choices; `choice` says whose a call or a span is."""
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
@@ -63,16 +63,16 @@ def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], head: Respons
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call)} for index, trace in enumerate(traces) for call in trace.calls],
         "ledger": ledger_field([trace.ledger for trace in traces]),
-        "spans": [span for index, trace in enumerate(traces) for span in spans(trace, index)],
+        "segments": [span for index, trace in enumerate(traces) for span in segment_fields(trace, index)],
         "degraded": any(degraded),
         "stop_reasons": [trace.stop_reason.value for trace in traces],
         "seed": traces[0].seed if traces else None,
-        "version": head.version,
-        "alias": head.alias,
+        "version": meta.version,
+        "alias": meta.alias,
     }
 
 
-def spans(trace: Trace, choice: int) -> list[Json]:
+def segment_fields(trace: Trace, choice: int) -> list[Json]:
     """Runs of one author: characters of the answer's text and tokens of the completion."""
     return [{"choice": choice, "author": run.author.value, "start": run.text_start, "end": run.text_stop,
              "tokens": run.tokens, "token_start": run.start} for run in trace.segments]
@@ -90,12 +90,12 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
             for token in token_ids]
 
 
-def chat_logprobs(tokenizer: Any, piece: TokenDelta) -> Json:
+def chat_logprobs(tokenizer: Any, delta: TokenDelta) -> Json:
     """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
     rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
              "author": author.value}
-            for token, logprob, author, top in zip(piece.ids, piece.logprobs, piece.authors,
-                                                   piece.tops or [()] * len(piece.ids), strict=True)]
+            for token, logprob, author, top in zip(delta.ids, delta.logprobs, delta.authors,
+                                                   delta.tops or [()] * len(delta.ids), strict=True)]
     return {"content": rows, "refusal": None}
 
 
@@ -123,12 +123,12 @@ def _letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
-def _likely(tokenizer: Any, piece: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
+def _likely(tokenizer: Any, delta: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
     """The likeliest tokens as texts, one list per token."""
-    if not piece.tops:
-        return [[] for _ in piece.ids]
+    if not delta.tops:
+        return [[] for _ in delta.ids]
     return [list(zip(token_texts(tokenizer, [token for token, _ in top]), [value for _, value in top], strict=True))
-            for top in piece.tops]
+            for top in delta.tops]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +144,19 @@ class PromptLogprobs:
 NOTHING = TokenDelta((), (), (), ())
 
 
-def text_logprobs(tokenizer: Any, piece: TokenDelta, prompt: PromptLogprobs | None = None, at: int = 0) -> Json:
+def text_logprobs(tokenizer: Any, delta: TokenDelta, prompt: PromptLogprobs | None = None, at: int = 0) -> Json:
     """The format of /v1/completions, of the echoed prompt and of completion tokens that begin at character `at`.
 
     As OpenAI does, the written token is among the likeliest, even when it is none of them.
     """
-    parts = [part for part in (prompt, piece) if part is not None]
+    parts = [part for part in (prompt, delta) if part is not None]
     texts = [text for part in parts for text in token_texts(tokenizer, part.ids)]
     logprobs = [logprob for part in parts for logprob in part.logprobs]
     likely = [words for part in parts for words in _likely(tokenizer, part)]
     top = [None if logprob is None else {**dict(reversed(words)), text: logprob}  # of the same text the likelier
            for text, logprob, words in zip(texts, logprobs, likely, strict=True)]
     return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts, at),
-            "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in piece.authors]}
+            "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in delta.authors]}
 
 
 def _offsets(texts: Sequence[str], at: int) -> list[int]:

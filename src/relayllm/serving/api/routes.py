@@ -43,7 +43,7 @@ Asker = Annotated[Key, Depends(who)]
 def api(jobs: Jobs) -> APIRouter:
     """The OpenAI-compatible routes."""
     router = APIRouter(prefix="/v1")
-    answering, fleet = Answering(jobs), jobs.fleet
+    answering, model_router = Answering(jobs), jobs.model_router
 
     @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
@@ -55,11 +55,11 @@ def api(jobs: Jobs) -> APIRouter:
 
     @router.get("/models", summary="What is served", responses={401: FAULTS[401]})
     async def models(key: Asker) -> Json:
-        return {"object": "list", "data": _models(fleet)}
+        return {"object": "list", "data": _models(model_router)}
 
     @router.get("/models/{model}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
     async def model(model: str, key: Asker) -> Json:
-        for entry in _models(fleet):
+        for entry in _models(model_router):
             if entry["id"] == model:
                 return entry
         raise ApiError(404, f"the model '{model[:100]}' is not served here", code="model_not_found", param="model")
@@ -67,24 +67,24 @@ def api(jobs: Jobs) -> APIRouter:
     return router
 
 
-def watch(fleet: ModelRouter, metrics: Metrics) -> APIRouter:
+def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     """Health, readiness and metrics."""
     router = APIRouter()
 
     @router.get("/health", summary="Whether the process is well", responses={503: FAULTS[503]})
     async def health() -> Json:
-        if fleet.champion is not None and not fleet.champion.engine.alive and not fleet.draining:
+        if model_router.champion is not None and not model_router.champion.engine.alive and not model_router.draining:
             raise unavailable("the engine has stopped: restart the server")
         return {"status": "ok"}
 
     @router.get("/ready", summary="Whether requests are answered", responses={503: FAULTS[503]})
     async def ready() -> Json:
-        if not fleet.ready:
+        if not model_router.ready:
             raise unavailable("no model is ready", seconds=5)
-        return {"status": "ready", "models": [{"name": served.name, "version": served.version, "alias": served.alias,
-                                               "withdrawn": served.withdrawn,
-                                               "waiting": served.engine.waiting, "running": served.engine.running}
-                                              for served in fleet.models]}
+        return {"status": "ready", "models": [{"name": deployment.name, "version": deployment.version, "alias": deployment.alias,
+                                               "withdrawn": deployment.withdrawn,
+                                               "waiting": deployment.engine.waiting, "running": deployment.engine.running}
+                                              for deployment in model_router.models]}
 
     @router.get("/metrics", summary="For Prometheus", response_class=Response,
                 responses={200: {"content": {"text/plain": {}}}})
@@ -106,8 +106,8 @@ async def _answer(answering: Answering, request: Request, body: AnyRequest, key:
 
 
 async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
-    """The answer in one piece."""
-    traces = await answering.jobs.traces(job) if job.orders else []
+    """The answer in one delta."""
+    traces = await answering.jobs.traces(job) if job.requests else []
     if isinstance(body, ChatRequest):
         choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
     else:
@@ -115,11 +115,11 @@ async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
     used = usage(traces, body.samples) if traces else {
         "prompt_tokens": (count := sum(len(prompt.ids) for prompt in job.prompts)), "completion_tokens": 0,
         "total_tokens": count}
-    return job.head.json(choices=choices, usage=used, relay=summary(job, traces))
+    return job.meta.json(choices=choices, usage=used, relay=summary(job, traces))
 
 
 def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.served.words.tokenizer, TokenDelta.of_trace(trace)) if body.wants_logprobs else None
+    logprobs = chat_logprobs(job.deployment.response_tokenizer.tokenizer, TokenDelta.of_trace(trace)) if body.wants_logprobs else None
     return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
             "logprobs": logprobs, "finish_reason": finish_reason(trace)}
 
@@ -134,18 +134,18 @@ async def _text_choices(answering: Answering, job: Job, body: CompletionRequest,
         place = index // body.samples
         trace = traces[index] if traces else None
         text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.served.words.tokenizer, TokenDelta.of_trace(trace) if trace else NOTHING,
+        logprobs = text_logprobs(job.deployment.response_tokenizer.tokenizer, TokenDelta.of_trace(trace) if trace else NOTHING,
                                  scores[place] if scores else None) if body.wants_logprobs else None
         choices.append({"index": index, "text": text, "logprobs": logprobs,
                         "finish_reason": finish_reason(trace) if trace else "length"})
     return choices
 
 
-def _models(fleet: ModelRouter) -> list[Json]:
-    if fleet.champion is None:
+def _models(model_router: ModelRouter) -> list[Json]:
+    if model_router.champion is None:
         return []
-    rows = [(fleet.champion.name, fleet.champion)]
-    rows += [(f"{served.name}@{served.alias}", served) for served in fleet.models] if fleet.candidate else []
-    return [{"id": name, "object": "model", "created": served.created, "owned_by": "relayllm",
-             "version": served.version, "alias": served.alias, "max_model_len": served.decoder.context_length or None,
-             "teacher": served.decoder.teacher_name or None} for name, served in rows]
+    rows = [(model_router.champion.name, model_router.champion)]
+    rows += [(f"{deployment.name}@{deployment.alias}", deployment) for deployment in model_router.models] if model_router.candidate else []
+    return [{"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
+             "version": deployment.version, "alias": deployment.alias, "max_model_len": deployment.decoder.context_length or None,
+             "teacher": deployment.decoder.teacher_name or None} for name, deployment in rows]

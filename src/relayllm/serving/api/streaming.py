@@ -1,4 +1,4 @@
-"""An answer as a stream of server-sent events: chunks in OpenAI's format, with the author of every piece."""
+"""An answer as a stream of server-sent events: chunks in OpenAI's format, with the author of every delta."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class ChoiceState:
 class ChunkWriter:
     """Makes the chunks of one answer; knows per choice what was told so far. Text is made here, not by the engine."""
 
-    def __init__(self, head: ResponseMeta, words: ResponseTokenizer, *, chat: bool, usage: bool, scored: bool,
-                 stop: Sequence[str] = ()) -> None:
-        self._head, self._words, self._chat, self._scored, self._stop = head, words, chat, scored, stop
+    def __init__(self, meta: ResponseMeta, tokens: ResponseTokenizer, *, chat: bool, usage: bool,
+                 scored: bool, stop: Sequence[str] = ()) -> None:
+        self._meta, self._tokens, self._chat, self._scored, self._stop = meta, tokens, chat, scored, stop
         self._more: Json = {"usage": None} if usage else {}
         self._choices: dict[int, ChoiceState] = {}
 
@@ -55,13 +55,13 @@ class ChunkWriter:
         """The role, or the echoed prompt."""
         return self._chunk(choice, echo, None, first=True)
 
-    def tokens(self, choice: int, piece: TokenDelta) -> Iterator[bytes]:
+    def tokens(self, choice: int, delta: TokenDelta) -> Iterator[bytes]:
         """A chunk for each run of one author, and one for each call that begins."""
         told, start = self._told(choice), 0
-        for author, group in groupby(piece.authors):
+        for author, group in groupby(delta.authors):
             stop = start + len(list(group))
-            run = TokenDelta(piece.ids[start:stop], piece.authors[start:stop], piece.logprobs[start:stop],
-                        piece.tops[start:stop])
+            run = TokenDelta(delta.ids[start:stop], delta.authors[start:stop], delta.logprobs[start:stop],
+                        delta.tops[start:stop])
             start = stop
             if author is Author.COMMAND:
                 yield from self._commands(choice, told, run)
@@ -80,18 +80,18 @@ class ChunkWriter:
 
     def usage(self, usage: Json) -> bytes:
         """The chunk that `stream_options.include_usage` asks for: it has no choices."""
-        return sse(self._head.json(choices=[], usage=usage))
+        return sse(self._meta.json(choices=[], usage=usage))
 
     def _told(self, choice: int) -> ChoiceState:
         if choice not in self._choices:
-            self._choices[choice] = ChoiceState(Detokenizer(self._words.tokenizer, self._words.commands, self._stop))
+            self._choices[choice] = ChoiceState(Detokenizer(self._tokens.tokenizer, self._tokens.commands, self._stop))
         return self._choices[choice]
 
     def _commands(self, choice: int, told: ChoiceState, run: TokenDelta) -> Iterator[bytes]:
         """Commands come token by token: tell them when they are whole, their log-probabilities at once."""
         if self._scored:
             yield self._chunk(choice, "", None, logprobs=self._logprobs(told, run))
-        commands = self._words.commands
+        commands = self._tokens.commands
         for token in run.ids:
             told.command.append(token)
             if token == commands.end:
@@ -104,8 +104,8 @@ class ChunkWriter:
         if not self._scored:
             return None
         if self._chat:
-            return chat_logprobs(self._words.tokenizer, run)
-        found = text_logprobs(self._words.tokenizer, run, at=told.offset)
+            return chat_logprobs(self._tokens.tokenizer, run)
+        found = text_logprobs(self._tokens.tokenizer, run, at=told.offset)
         told.offset += sum(map(len, found["tokens"]))
         return found
 
@@ -116,7 +116,7 @@ class ChunkWriter:
             body["delta"] = {"role": "assistant", "content": ""} if first else {"content": text} if text else {}
         else:
             body["text"] = text
-        return sse(self._head.json(choices=[body], **({"relay": relay} if relay else {}), **self._more))
+        return sse(self._meta.json(choices=[body], **({"relay": relay} if relay else {}), **self._more))
 
 
 async def gone(request: Request) -> None:

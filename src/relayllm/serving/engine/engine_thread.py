@@ -35,7 +35,7 @@ class EngineThread:
     """Runs a session in a thread of its own. Every public method may be called from any thread."""
 
     def __init__(self, open_session: Callable[[], Session], *, slots: int, queue: int, name: str = "engine",
-                 on_finished: Callable[[EngineRequest, Trace], None] = lambda order, trace: None,
+                 on_finished: Callable[[EngineRequest, Trace], None] = lambda request, trace: None,
                  on_ended: Callable[[], None] = lambda: None) -> None:
         self._open_session, self.slots, self.queue = open_session, slots, queue
         self._on_finished, self._on_ended = on_finished, on_ended
@@ -44,9 +44,9 @@ class EngineThread:
         self._fresh: deque[EngineRequest] = deque()
         self._gone: deque[EngineRequest] = deque()
         self._asides: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._orders: dict[int, EngineRequest] = {}
+        self._requests: dict[int, EngineRequest] = {}
         self._unplaced: deque[EngineRequest] = deque()
-        """Those without a slot, in the order in which they get one."""
+        """Those without a slot, in the request in which they get one."""
         self._cancelled: dict[int, EngineRequest] = {}
         self._pending = 0
         self._failures = 0
@@ -78,7 +78,7 @@ class EngineThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes orders."""
+        """Whether it takes requests."""
         return self._thread.is_alive() and self._broken is None and not self._closing
 
     @property
@@ -86,15 +86,15 @@ class EngineThread:
         """Seconds until there is room, roughly: the queue's length by the pace of late."""
         return max(1, min(60, round(self._mean_seconds * (1 + self.waiting / self.slots))))
 
-    def submit(self, orders: Iterable[EngineRequest]) -> None:
-        """Queue all of these orders or none.
+    def submit(self, requests: Iterable[EngineRequest]) -> None:
+        """Queue all of these requests or none.
 
         Raises:
             QueueFull: the queue is full.
             EngineDeadError: the engine has ended.
             ModelReplaced: it ends, for another model.
         """
-        new = list(orders)
+        new = list(requests)
         with self._lock:
             self._refuse_when_ended()
             if self._pending and self._pending + len(new) > self.slots + self.queue:
@@ -103,10 +103,10 @@ class EngineThread:
             self._fresh.extend(new)
             self._lock.notify()
 
-    def cancel(self, orders: Iterable[EngineRequest]) -> None:
+    def cancel(self, requests: Iterable[EngineRequest]) -> None:
         """Nobody waits for these any more: free their slots."""
         with self._lock:
-            self._gone.extend(orders)
+            self._gone.extend(requests)
             self._lock.notify()
 
     def aside(self, work: Callable[[], Any]) -> Future[Any]:
@@ -124,7 +124,7 @@ class EngineThread:
         return future
 
     def close(self) -> None:
-        """Finish what there is, then end; takes no new orders."""
+        """Finish what there is, then end; takes no new requests."""
         with self._lock:
             self._closing = True
             self._lock.notify()
@@ -162,24 +162,24 @@ class EngineThread:
 
     def _round(self, session: Session) -> Session:
         """Take in what came, do one step, tell what happened."""
-        news = self._take_in(session)
+        outputs = self._take_in(session)
         self._do_asides()
         try:
             finished = self._step(session)
         except Exception as error:
             session, lost = self._start_over(session, error)
-            self._tell(news + lost)
+            self._tell(outputs + lost)
             return session
-        news += self._place(session)
+        outputs += self._place(session)
         for one in finished:
-            order = self._orders.pop(one.handle, None)
-            if order is not None:
-                news.append(self._end(order, one.trace))
+            request = self._requests.pop(one.handle, None)
+            if request is not None:
+                outputs.append(self._end(request, one.trace))
             elif one.handle in self._cancelled:
                 self._count(self._cancelled.pop(one.handle), one.trace)
         if not session.busy:
             self._cancelled.clear()  # those that never had a slot leave no trace
-        self._tell(news)
+        self._tell(outputs)
         return session
 
     def _step(self, session: Session) -> list[Finished]:
@@ -195,35 +195,35 @@ class EngineThread:
         with self._lock:
             fresh, self._fresh = self._fresh, deque()
             gone, self._gone = self._gone, deque()
-        news: list[RequestOutput] = []
-        for order in fresh:
+        outputs: list[RequestOutput] = []
+        for request in fresh:
             try:
-                order.handle = session.submit(order.request)
-                self._orders[order.handle] = order
-                self._unplaced.append(order)
+                request.handle = session.submit(request.generation)
+                self._requests[request.handle] = request
+                self._unplaced.append(request)
             except Exception as error:
-                news.append(self._fail(order, error))
-        for order in gone:
-            if order.handle is not None and self._orders.pop(order.handle, None) is not None:
-                session.cancel(order.handle)
-                self._cancelled[order.handle] = order
+                outputs.append(self._fail(request, error))
+        for request in gone:
+            if request.handle is not None and self._requests.pop(request.handle, None) is not None:
+                session.cancel(request.handle)
+                self._cancelled[request.handle] = request
                 self._leave()
-        return news
+        return outputs
 
     def _place(self, session: Session) -> list[RequestOutput]:
         """Get hold of the rows of those that have a slot now; streams hear of their first token at once."""
-        news: list[RequestOutput] = []
+        outputs: list[RequestOutput] = []
         while self._unplaced:
-            order = self._unplaced[0]
-            assert order.handle is not None
-            order.row = session.row(order.handle)
-            if order.row is None and order.handle in self._orders:
+            request = self._unplaced[0]
+            assert request.handle is not None
+            request.row = session.row(request.handle)
+            if request.row is None and request.handle in self._requests:
                 break
             self._unplaced.popleft()
-            if order.streamed and order.row is not None and order.row.ids:
-                order.first = time.monotonic()
-                news.append(_told(order, order.row))
-        return news
+            if request.streamed and request.row is not None and request.row.ids:
+                request.first = time.monotonic()
+                outputs.append(_told(request, request.row))
+        return outputs
 
     def _do_asides(self) -> None:
         if not self._asides:
@@ -238,27 +238,27 @@ class EngineThread:
             except Exception as error:
                 future.set_exception(error)
 
-    def _end(self, order: EngineRequest, trace: Trace) -> RequestOutput:
-        self._count(order, trace)
-        self._mean_seconds += 0.1 * (order.ended - order.created - self._mean_seconds)
+    def _end(self, request: EngineRequest, trace: Trace) -> RequestOutput:
+        self._count(request, trace)
+        self._mean_seconds += 0.1 * (request.ended - request.created - self._mean_seconds)
         self._leave()
-        return RequestOutput(order, TokenDelta.of_trace(trace, order.told) if order.streamed else None, trace)
+        return RequestOutput(request, TokenDelta.of_trace(trace, request.told) if request.streamed else None, trace)
 
-    def _count(self, order: EngineRequest, trace: Trace) -> None:
-        order.ended = time.monotonic()
-        if order.streamed:
-            order.first = order.first or order.ended
-        if order.timed:
-            order.mark(trace.authors, order.ended)
+    def _count(self, request: EngineRequest, trace: Trace) -> None:
+        request.ended = time.monotonic()
+        if request.streamed:
+            request.first = request.first or request.ended
+        if request.timed:
+            request.mark(trace.authors, request.ended)
         try:
-            self._on_finished(order, trace)
+            self._on_finished(request, trace)
         except Exception:
             LOG.exception("counting an answer failed")
 
-    def _fail(self, order: EngineRequest, error: Exception) -> RequestOutput:
-        order.ended = time.monotonic()
+    def _fail(self, request: EngineRequest, error: Exception) -> RequestOutput:
+        request.ended = time.monotonic()
         self._leave()
-        return RequestOutput(order, error=EngineDeadError(f"{type(error).__name__}: {error}"))
+        return RequestOutput(request, error=EngineDeadError(f"{type(error).__name__}: {error}"))
 
     def _leave(self) -> None:
         with self._lock:
@@ -266,14 +266,14 @@ class EngineThread:
 
     def _start_over(self, session: Session, error: Exception) -> tuple[Session, list[RequestOutput]]:
         """A step failed: its rows are lost, the next ones get a new session."""
-        LOG.exception("a step of the decoder failed; %d completions are lost", len(self._orders))
+        LOG.exception("a step of the decoder failed; %d completions are lost", len(self._requests))
         self._failures += 1
-        lost = [self._fail(order, error) for order in self._orders.values()]
-        for handle in self._orders:
+        lost = [self._fail(request, error) for request in self._requests.values()]
+        for handle in self._requests:
             session.cancel(handle)
         with suppress(Exception):
             session.step()  # every row is cancelled: this frees their caches and asks no model
-        self._orders, self._cancelled = {}, {}
+        self._requests, self._cancelled = {}, {}
         self._unplaced.clear()
         if self._failures >= FAILURES:
             self._tell(lost)
@@ -288,38 +288,38 @@ class EngineThread:
         for _, future in asides:
             if future.set_running_or_notify_cancel():
                 future.set_exception(EngineDeadError(str(error)))
-        self._tell([self._fail(order, error) for order in (*fresh, *self._orders.values())])
-        self._orders = {}
+        self._tell([self._fail(request, error) for request in (*fresh, *self._requests.values())])
+        self._requests = {}
 
-    def _tell(self, news: list[RequestOutput]) -> None:
+    def _tell(self, outputs: list[RequestOutput]) -> None:
         """Hand out what happened; streams wait a little after their first token, so that many travel in one go."""
         now = time.monotonic()
         due = now - self._told >= FLUSH_SECONDS
         if due:
             self._told = now
-            news += [_told(order, order.row) for order in self._orders.values()
-                     if order.streamed and order.row is not None and len(order.row.ids) > order.told]
-        for order in self._orders.values():
-            if order.timed and order.row is not None:
-                order.mark(order.row.authors, now)
-        if news and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_hand_out, news)
+            outputs += [_told(request, request.row) for request in self._requests.values()
+                     if request.streamed and request.row is not None and len(request.row.ids) > request.told]
+        for request in self._requests.values():
+            if request.timed and request.row is not None:
+                request.mark(request.row.authors, now)
+        if outputs and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_hand_out, outputs)
 
 
-def _told(order: EngineRequest, row: Row) -> RequestOutput:
-    """A stream's news: what was written since it last heard."""
-    piece = TokenDelta.of_row(row, order.told)
-    order.told = len(row.ids)
-    return RequestOutput(order, piece)
+def _told(request: EngineRequest, row: Row) -> RequestOutput:
+    """A stream's outputs: what was written since it last heard."""
+    delta = TokenDelta.of_row(row, request.told)
+    request.told = len(row.ids)
+    return RequestOutput(request, delta)
 
 
-def _hand_out(news: list[RequestOutput]) -> None:
-    for item in news:
-        item.order.inbox.put(item)
+def _hand_out(outputs: list[RequestOutput]) -> None:
+    for item in outputs:
+        item.request.collector.put(item)
 
 
 def engine_of(decoder: Any, *, slots: int, queue: int, name: str = "engine",
-              on_finished: Callable[[EngineRequest, Trace], None] = lambda order, trace: None) -> EngineThread:
+              on_finished: Callable[[EngineRequest, Trace], None] = lambda request, trace: None) -> EngineThread:
     """The engine of a `RelayDecoder`; it ends the decoder's teacher, too."""
     return EngineThread(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished,
                   on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())

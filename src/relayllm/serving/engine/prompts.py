@@ -86,7 +86,7 @@ class PromptEncoder:
             theirs = None if self._teacher is None else tuple(encode(self._teacher))
         except DataError as error:
             raise bad_request(str(error)) from error
-        except Exception as error:  # a chat template may refuse an order of roles, by an error of its own
+        except Exception as error:  # a chat template may refuse an request of roles, by an error of its own
             raise bad_request(f"this prompt cannot be encoded: {type(error).__name__}: {error}"[:300]) from error
         if not ids:
             raise bad_request("the prompt is empty: there is nothing to continue", "prompt")

@@ -1,4 +1,4 @@
-"""What passes between HTTP and the engine: orders one way, news the other."""
+"""What passes between HTTP and the engine: requests one way, news the other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class QueueFull(Exception):
 
 
 class EngineDeadError(Exception):
-    """The engine failed on this order, or does not run any more."""
+    """The engine failed on this request, or does not run any more."""
 
 
 class ModelReplaced(EngineDeadError):
-    """The engine takes no more orders because its model is being replaced; another one may."""
+    """The engine takes no more requests because its model is being replaced; another one may."""
 
     def __init__(self) -> None:
         super().__init__("this model is being replaced")
@@ -34,8 +34,8 @@ class ModelReplaced(EngineDeadError):
 class EngineRequest:
     """One completion that an HTTP request waits for."""
 
-    request: GenerationRequest
-    inbox: RequestOutputCollector
+    generation: GenerationRequest
+    collector: RequestOutputCollector
     index: int = 0
     streamed: bool = False
     timed: bool = False
@@ -58,7 +58,7 @@ class EngineRequest:
     def settle(self) -> None:
         """Let go what its last call took and did not use, and take no more."""
         if self.allowance is not None:
-            self.allowance.close(0 if self.row is None else len(self.row.teacher_said))
+            self.allowance.close(0 if self.row is None else len(self.row.call_tokens))
 
     def mark(self, authors: Sequence[Author], now: float) -> None:
         """Note who has had the pen since the last look."""
@@ -91,24 +91,24 @@ class TokenDelta:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """What happened to an order: more tokens, its end, or its failure."""
+    """What happened to an request: more tokens, its end, or its failure."""
 
-    order: EngineRequest
-    piece: TokenDelta | None = None
+    request: EngineRequest
+    delta: TokenDelta | None = None
     trace: Trace | None = None
     error: Exception | None = None
 
 
 class RequestOutputCollector:
-    """Where the orders of one HTTP request report to; for the event loop alone."""
+    """Where the requests of one HTTP request report to; for the event loop alone."""
 
     def __init__(self) -> None:
         self._news: list[RequestOutput] = []
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, news: RequestOutput) -> None:
-        """Add news."""
-        self._news.append(news)
+    def put(self, outputs: RequestOutput) -> None:
+        """Add outputs."""
+        self._news.append(outputs)
         if self._waiter is not None:
             _wake(self._waiter)
 
@@ -127,8 +127,8 @@ class RequestOutputCollector:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        news, self._news = self._news, []
-        return news
+        outputs, self._news = self._news, []
+        return outputs
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

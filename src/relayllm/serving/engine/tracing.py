@@ -23,23 +23,23 @@ WAITING = 256
 
 
 class Tracer:
-    """A watcher of the fleet that hands answers to a thread, which writes them to MLflow."""
+    """A watcher of the model_router that hands answers to a thread, which writes them to MLflow."""
 
-    def __init__(self, share: float, place: Settings, *, write: Callable[..., None] | None = None,
+    def __init__(self, share: float, settings: Settings, *, write: Callable[..., None] | None = None,
                  chance: Callable[[], float] = random.random) -> None:
-        self._share, self._place, self._chance = share, place, chance
+        self._share, self._settings, self._chance = share, settings, chance
         self._write = write or write_trace
         self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(WAITING)
         self._thread = threading.Thread(target=self._run, name="tracer", daemon=True)
         self._thread.start()
 
-    def __call__(self, served: Any, order: EngineRequest, trace: Trace, degraded: bool) -> None:
+    def __call__(self, deployment: Any, request: EngineRequest, trace: Trace, degraded: bool) -> None:
         """Take an answer, or leave it."""
         if self._chance() >= self._share:
             return
         offset = time.time() - time.monotonic()
         try:
-            self._queue.put_nowait((served.name, served.version, served.alias, order, trace, degraded, offset))
+            self._queue.put_nowait((deployment.name, deployment.version, deployment.alias, request, trace, degraded, offset))
         except queue.Full:
             LOG.warning("a trace was dropped: MLflow takes them slower than they come; lower --trace-share")
 
@@ -51,16 +51,16 @@ class Tracer:
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
             try:
-                self._write(self._place, *item)
+                self._write(self._settings, *item)
             except Exception as error:
                 LOG.warning("a trace was not written: %s", error)
         _flush()
 
 
-def segments_with_times(order: EngineRequest, trace: Trace) -> list[dict[str, Any]]:
-    """The segments of an answer with begin and end, in seconds of the order's clock."""
-    begins = [order.created, *(at for at, _ in order.marks[1:])]
-    ends = [*begins[1:], order.ended]
+def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, Any]]:
+    """The segments of an answer with begin and end, in seconds of the request's clock."""
+    begins = [request.created, *(at for at, _ in request.marks[1:])]
+    ends = [*begins[1:], request.ended]
     calls = iter(trace.calls)
     rows = []
     for place, run in enumerate(trace.segments):
@@ -71,23 +71,23 @@ def segments_with_times(order: EngineRequest, trace: Trace) -> list[dict[str, An
     return rows
 
 
-def write_trace(place: Settings, name: str, version: str, alias: str, order: EngineRequest, trace: Trace, degraded: bool,
+def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace, degraded: bool,
                 offset: float) -> None:
     """One MLflow trace."""
     import mlflow
 
-    mlflow.set_tracking_uri(place.tracking_uri)
-    if mlflow.get_experiment_by_name(place.experiment) is None:  # by itself it would keep files in ./mlruns
-        mlflow.create_experiment(place.experiment, place.artifact_root)
-    experiment = mlflow.set_experiment(place.experiment).experiment_id
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    if mlflow.get_experiment_by_name(settings.experiment) is None:  # by itself it would keep files in ./mlruns
+        mlflow.create_experiment(settings.experiment, settings.artifact_root)
+    experiment = mlflow.set_experiment(settings.experiment).experiment_id
 
     def at(seconds: float) -> int:
         return int((seconds + offset) * 1e9)
 
     tags = {"model": name, "version": version, "alias": alias, "degraded": str(degraded).lower()}
-    root = mlflow.start_span_no_context("relay answer", span_type="LLM", start_time_ns=at(order.created), tags=tags,
+    root = mlflow.start_span_no_context("relay answer", span_type="LLM", start_time_ns=at(request.created), tags=tags,
                                         inputs={"prompt_tokens": len(trace.prompt_ids)}, experiment_id=experiment)
-    for row in segments_with_times(order, trace):
+    for row in segments_with_times(request, trace):
         span = mlflow.start_span_no_context(row["author"], parent_span=root, start_time_ns=at(row["begin"]),
                                             attributes={"author": row["author"], "tokens": row["tokens"],
                                                         "n": row["n"], "seconds": row["end"] - row["begin"]})
@@ -96,7 +96,7 @@ def write_trace(place: Settings, name: str, version: str, alias: str, order: Eng
     root.set_attributes({"call_ratio": trace.call_ratio, "stop_reason": trace.stop_reason.value,
                          "ledger": asdict(trace.ledger), "calls": len(trace.calls), **tags})
     root.set_outputs(trace.text)
-    root.end(end_time_ns=at(order.ended))
+    root.end(end_time_ns=at(request.ended))
 
 
 def _flush() -> None:

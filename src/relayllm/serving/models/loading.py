@@ -1,4 +1,4 @@
-"""Find and load what is to be served: a registered version, a package folder, or a bare student."""
+"""Find and load what is to be deployment: a registered version, a package folder, or a bare student."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOG = logging.getLogger("relayllm.serving")
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
 PATIENCE = 30.0
-"""Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
+"""Seconds that the registry has to name a version and hand over its files, before the last good copy is deployment."""
 Load = Callable[..., Any]
 
 
@@ -45,10 +45,10 @@ class LoadedModel:
     decoder: Any
     defaults: Options
     slots: int | None = None
-    dial: BiasCurve | None = None
+    bias_curve: BiasCurve | None = None
 
 
-def find(source: str, place: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
+def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
     """Where a model lies. A version that was served before is found even when the registry is down.
 
     Raises:
@@ -62,9 +62,9 @@ def find(source: str, place: Settings, registry: Callable[[], Any], patience: fl
             raise ModelError(f"there is no model at {folder}: give a folder, or a registered version such as "
                              "models:/relay-decoder@champion (`make pipeline` promotes one)")
         return FoundModel(_name_of(folder), folder.resolve().name, folder)
-    note = place.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
+    note = settings.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:
-        found = _in_time(lambda: _resolved(source, registry()), place, patience)
+        found = _in_time(lambda: _resolved(source, registry()), settings, patience)
     except NoSuchVersion:
         note.unlink(missing_ok=True)
         raise
@@ -90,7 +90,7 @@ def load(found: FoundModel, teacher: str | None = None, *, make: Load | None = N
     revision = source.revision if source.kind == "hub" and address == source.id else ""
     decoder = make(package.student, address, teacher_revision=revision or None)
     slots = int(package.decoding.get("slots") or 0) or None
-    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.dial)
+    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve)
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:
@@ -124,7 +124,7 @@ def _resolved(source: str, registry: Any) -> FoundModel:
     return FoundModel(version.name, str(version.number), registry.fetch(version))
 
 
-def _in_time(work: Callable[[], FoundModel], place: Settings, patience: float) -> FoundModel:
+def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float) -> FoundModel:
     """Ask in a thread: MLflow tries for minutes to reach a store that is down, and a server should start."""
     future: Future[FoundModel] = Future()
 
@@ -138,12 +138,12 @@ def _in_time(work: Callable[[], FoundModel], place: Settings, patience: float) -
     try:
         return future.result(patience)
     except TimeoutError as error:
-        raise RegistryError(f"the registry at {place.registry_uri} did not answer within {patience:g} s: check "
+        raise RegistryError(f"the registry at {settings.registry_uri} did not answer within {patience:g} s: check "
                             "MLFLOW_TRACKING_URI, and that the server runs") from error
     except RelayError:
         raise
     except Exception as error:  # what a store raises that cannot even be opened
-        raise RegistryError(f"the registry at {place.registry_uri} cannot be opened: {type(error).__name__}: "
+        raise RegistryError(f"the registry at {settings.registry_uri} cannot be opened: {type(error).__name__}: "
                             f"{str(error)[:200]}") from error
 
 

@@ -23,11 +23,11 @@ class AliasWatcher:
     that is deleted by mistake must not take the service down, and who wants silence stops the server.
     """
 
-    def __init__(self, fleet: ModelRouter, metrics: Metrics, sources: dict[str, str], *, seconds: float,
+    def __init__(self, model_router: ModelRouter, metrics: Metrics, sources: dict[str, str], *, seconds: float,
                  find: Callable[[str], FoundModel], load: Callable[[FoundModel], LoadedModel]) -> None:
-        self._fleet, self._metrics, self._sources, self._seconds = fleet, metrics, sources, seconds
+        self._fleet, self._metrics, self._sources, self._seconds = model_router, metrics, sources, seconds
         self._find, self._load = find, load
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="follower")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="watcher")
         self._task: asyncio.Task[None] | None = None
         self._failed: dict[str, str] = {}
 
@@ -72,7 +72,7 @@ class AliasWatcher:
             return
         loaded = await self._away(lambda: self._load(found))
         self._fleet.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
-                        loaded.defaults, asyncio.get_running_loop(), loaded.dial)
+                        loaded.defaults, asyncio.get_running_loop(), loaded.bias_curve)
         self._metrics.reloads.labels("done").inc()
         LOG.warning("%s is now version %s", alias, found.version)
 
@@ -80,14 +80,14 @@ class AliasWatcher:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _withdraw(self, alias: str, why: str) -> None:
-        served = getattr(self._fleet, alias)
-        if alias == CANDIDATE and served is not None:
+        deployment = getattr(self._fleet, alias)
+        if alias == CANDIDATE and deployment is not None:
             self._fleet.retire(CANDIDATE)
-            LOG.warning("candidate version %s was withdrawn and gets no more requests", served.version)
-        elif served is not None and not served.withdrawn:
-            served.withdrawn = True
+            LOG.warning("candidate version %s was withdrawn and gets no more requests", deployment.version)
+        elif deployment is not None and not deployment.withdrawn:
+            deployment.withdrawn = True
             LOG.warning("%s version %s was withdrawn and answers on until another is promoted: %s", alias,
-                        served.version, why)
+                        deployment.version, why)
 
     def _complain(self, alias: str, why: str) -> None:
         if alias == CANDIDATE and self._fleet.candidate is not None:

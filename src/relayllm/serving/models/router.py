@@ -1,4 +1,4 @@
-"""The models that are served: the champion, and a candidate that gets a share of the requests."""
+"""The models that are deployment: the champion, and a candidate that gets a share of the requests."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class Deployment:
     alias: str
     decoder: Any
     engine: EngineThread
-    reader: PromptEncoder
-    words: ResponseTokenizer
+    prompt_encoder: PromptEncoder
+    response_tokenizer: ResponseTokenizer
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
-    dial: BiasCurve | None = None
+    bias_curve: BiasCurve | None = None
     withdrawn: bool = False
     """The registry answers, and its alias is nobody's now."""
 
     def close(self) -> None:
         """Finish what runs, then end."""
         self.engine.close()
-        self.reader.close()
+        self.prompt_encoder.close()
 
 
-def is_degraded(order: EngineRequest, trace: Trace) -> bool:
+def is_degraded(request: EngineRequest, trace: Trace) -> bool:
     """The teacher failed, or the key's budget ended before the answer did."""
-    return trace.degraded or (order.allowance is not None and order.allowance.short)
+    return trace.degraded or (request.allowance is not None and request.allowance.short)
 
 
 class ModelRouter:
@@ -69,17 +69,17 @@ class ModelRouter:
         self.draining = False
 
     def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
-            dial: BiasCurve | None = None) -> Deployment:
+            bias_curve: BiasCurve | None = None) -> Deployment:
         """Put a model to work under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
-                           on_finished=lambda order, trace: self._finished(served, order, trace))
-        served = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder), ResponseTokenizer.of(decoder), defaults, dial=dial)
+                           on_finished=lambda request, trace: self._finished(deployment, request, trace))
+        deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder), ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve)
         engine.start(loop)
         before = getattr(self, alias)
-        setattr(self, alias, served)
+        setattr(self, alias, deployment)
         if before is not None:
             before.close()
-        return served
+        return deployment
 
     def retire(self, alias: str) -> None:
         """Take a model out of service; it finishes what it has."""
@@ -109,7 +109,7 @@ class ModelRouter:
     @property
     def models(self) -> list[Deployment]:
         """Those at work."""
-        return [served for served in (self.champion, self.candidate) if served is not None]
+        return [deployment for deployment in (self.champion, self.candidate) if deployment is not None]
 
     @property
     def watched(self) -> bool:
@@ -123,19 +123,19 @@ class ModelRouter:
 
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Queue, slots and circuit, as they are now."""
-        for served in self.models:
-            which = {"version": served.version, "alias": served.alias}
-            yield "relay_queue_waiting", "Completions without a slot", which, served.engine.waiting
-            yield "relay_slots_running", "Completions in slots", which, served.engine.running
-            yield "relay_slots", "Slots", which, served.engine.slots
-            yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(served.decoder)
+        for deployment in self.models:
+            which = {"version": deployment.version, "alias": deployment.alias}
+            yield "relay_queue_waiting", "Completions without a slot", which, deployment.engine.waiting
+            yield "relay_slots_running", "Completions in slots", which, deployment.engine.running
+            yield "relay_slots", "Slots", which, deployment.engine.slots
+            yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(deployment.decoder)
 
-    def _finished(self, served: Deployment, order: EngineRequest, trace: Trace) -> None:
-        degraded = is_degraded(order, trace)
-        self.metrics.count(trace, served.version, served.alias, first=order.first and order.first - order.created,
-                           total=order.ended - order.created, degraded=degraded)
+    def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
+        degraded = is_degraded(request, trace)
+        self.metrics.count(trace, deployment.version, deployment.alias, first=request.first and request.first - request.created,
+                           total=request.ended - request.created, degraded=degraded)
         for watch in self._watchers:
-            watch(served, order, trace, degraded)
+            watch(deployment, request, trace, degraded)
 
 
 def teacher_up(decoder: Any) -> float:

@@ -54,7 +54,7 @@ def writes(text: str, prompt: str = "Q: ", end: bool = False):
 WRITE = writes(TEXT)
 
 
-def question(n: int = 8, prompt: str = "Q: ", **options) -> CallRequest:
+def request(n: int = 8, prompt: str = "Q: ", **options) -> CallRequest:
     return CallRequest(tuple(prompt.encode()), n, **options)
 
 
@@ -79,12 +79,12 @@ def serve():
         server.__exit__()
 
 
-def finish(teacher: OpenAITeacher, answer: CallStream, seconds: float = 5.0) -> str:
+def finish(teacher: OpenAITeacher, stream: CallStream, seconds: float = 5.0) -> str:
     """Wait for the end of a call; what it brought, as text."""
     ids, until = [], time.monotonic() + seconds
     while True:
-        done = answer.done
-        ids += answer.take()
+        done = stream.done
+        ids += stream.take()
         if done:
             return bytes(ids).decode()
         assert time.monotonic() < until, "the call never ended"
@@ -97,32 +97,32 @@ def finish(teacher: OpenAITeacher, answer: CallStream, seconds: float = 5.0) -> 
 @pytest.mark.parametrize("speaks", ["ids", "ids-without-answer", "text"])
 def test_ask_delivers_n_tokens_whatever_the_server_speaks(serve, speaks):
     server, teacher = serve(speaks=speaks)
-    answer = teacher.ask(question(7))
-    assert finish(teacher, answer) == "two and"
-    assert (answer.error, answer.finished) == (None, False)
-    assert teacher.verify().speaks_ids is (speaks == "ids")
+    stream = teacher.submit(request(7))
+    assert finish(teacher, stream) == "two and"
+    assert (stream.error, stream.finished) == (None, False)
+    assert teacher.verify().uses_ids is (speaks == "ids")
     assert server.asked[0]["prompt"] == (list(b"Q: ") if speaks == "ids" else "Q: ")
 
 
 @pytest.mark.parametrize("speaks", ["ids", "text"])
 def test_ask_end_of_text_is_told_and_left_out(serve, speaks):
     _, teacher = serve(writes("four", end=True), speaks=speaks)
-    answer = teacher.ask(question(20))
-    assert finish(teacher, answer) == "four"
-    assert answer.finished
-    assert answer.error is None
+    stream = teacher.submit(request(20))
+    assert finish(teacher, stream) == "four"
+    assert stream.finished
+    assert stream.error is None
 
 
 def test_ask_end_of_text_behind_the_last_token_is_not_reached(serve):
     _, teacher = serve(writes("four", end=True))
-    answer = teacher.ask(question(4))
-    assert finish(teacher, answer) == "four"
-    assert not answer.finished
+    stream = teacher.submit(request(4))
+    assert finish(teacher, stream) == "four"
+    assert not stream.finished
 
 
 def test_ask_sampling_options_reach_the_server(serve):
     server, teacher = serve()
-    finish(teacher, teacher.ask(question(3, temperature=0.7, top_p=0.9, seed=2**40 + 5)))
+    finish(teacher, teacher.submit(request(3, temperature=0.7, top_p=0.9, seed=2**40 + 5)))
     body = server.asked[0]
     assert (body["temperature"], body["top_p"], body["seed"], body["max_tokens"]) == (0.7, 0.9, 5, 3)
 
@@ -130,10 +130,10 @@ def test_ask_sampling_options_reach_the_server(serve):
 def test_ask_tokens_arrive_one_by_one(serve):
     server, teacher = serve(options=RemoteOptions())
     server.token_seconds = 0.05
-    answer = teacher.ask(question(10))
-    while not (first := answer.take()):
+    stream = teacher.submit(request(10))
+    while not (first := stream.take()):
         teacher.wait(0.02)
-    assert not answer.done
+    assert not stream.done
     assert len(first) < 10
 
 
@@ -141,45 +141,45 @@ def test_ask_many_at_once_none_waits_for_another(serve):
     server, teacher = serve(options=RemoteOptions())
     server.token_seconds = 0.05
     started = time.monotonic()
-    answers = [teacher.ask(question(6)) for _ in range(16)]
-    assert [finish(teacher, answer) for answer in answers] == ["two an"] * 16
+    answers = [teacher.submit(request(6)) for _ in range(16)]
+    assert [finish(teacher, stream) for stream in answers] == ["two an"] * 16
     assert time.monotonic() - started < 16 * 6 * 0.05 / 2
 
 
 def test_ask_in_turn_reuses_one_connection(serve):
     server, teacher = serve()
     for _ in range(6):
-        finish(teacher, teacher.ask(question(3)))
+        finish(teacher, teacher.submit(request(3)))
     assert server.connections == 1
 
 
 def test_ask_usage_tells_what_the_server_had_cached(serve):
     _, teacher = serve()
-    answer = teacher.ask(question(3))
-    finish(teacher, answer)
-    assert (answer.usage.prompt_tokens, answer.usage.cached_tokens) == (3, 3)
+    stream = teacher.submit(request(3))
+    finish(teacher, stream)
+    assert (stream.usage.prompt_tokens, stream.usage.cached_tokens) == (3, 3)
 
 
 def test_cancel_ends_the_request_at_the_server(serve):
     server, teacher = serve(options=RemoteOptions())
     server.faults.append(Fault.stall(after=2))
-    answer = teacher.ask(question())
-    while not answer.take():
+    stream = teacher.submit(request())
+    while not stream.take():
         teacher.wait(0.02)
-    answer.cancel()
-    assert answer.done
-    assert answer.error is None
+    stream.cancel()
+    assert stream.done
+    assert stream.error is None
     assert server.abandoned.wait(2)
 
 
 def test_close_ends_calls_that_are_under_way(serve):
     server, teacher = serve(options=RemoteOptions())
     server.faults.append(Fault.stall())
-    answer = teacher.ask(question())
+    stream = teacher.submit(request())
     teacher.close()
-    assert answer.done
-    assert isinstance(answer.error, TeacherError)
-    assert "was closed" in str(teacher.ask(question()).error)
+    assert stream.done
+    assert isinstance(stream.error, TeacherError)
+    assert "was closed" in str(teacher.submit(request()).error)
 
 
 def test_close_from_several_threads_ends_once(serve):
@@ -206,16 +206,16 @@ def test_ask_fault_that_passes_leaves_no_trace(serve, fault, speaks):
     server, teacher = serve(speaks=speaks, options=RemoteOptions(stall_seconds=0.15, token_seconds=1,
                                                                  backoff_seconds=0.01))
     server.faults.append(fault)
-    answer = teacher.ask(question(7))
-    assert finish(teacher, answer) == "two and"
-    assert answer.error is None
+    stream = teacher.submit(request(7))
+    assert finish(teacher, stream) == "two and"
+    assert stream.error is None
     assert len(server.asked) == 2
 
 
 def test_ask_cut_answer_is_taken_up_where_it_broke_off(serve):
     server, teacher = serve()
     server.faults += [Fault.cut(3), Fault.cut(2)]
-    assert finish(teacher, teacher.ask(question(8))) == "two and "
+    assert finish(teacher, teacher.submit(request(8))) == "two and "
     assert [(len(body["prompt"]), body["max_tokens"]) for body in server.asked] == [(3, 8), (6, 5), (8, 3)]
 
 
@@ -223,9 +223,9 @@ def test_ask_cut_answer_is_taken_up_where_it_broke_off(serve):
 def test_ask_cut_after_the_last_token_is_no_fault(serve, speaks):
     server, teacher = serve(speaks=speaks)
     server.faults.append(Fault.cut(after=7))
-    answer = teacher.ask(question(7))
-    assert finish(teacher, answer) == "two and"
-    assert answer.error is None
+    stream = teacher.submit(request(7))
+    assert finish(teacher, stream) == "two and"
+    assert stream.error is None
     assert len(server.asked) == 1
 
 
@@ -233,7 +233,7 @@ def test_ask_server_asks_to_wait_is_obeyed(serve):
     server, teacher = serve(options=RemoteOptions(backoff_seconds=0.001))
     server.faults.append(Fault.refuse(429, retry_after="0.3"))
     started = time.monotonic()
-    finish(teacher, teacher.ask(question(3)))
+    finish(teacher, teacher.submit(request(3)))
     assert time.monotonic() - started >= 0.3
 
 
@@ -251,42 +251,42 @@ def test_pause_doubles_is_jittered_and_bounded():
 def test_ask_server_that_stays_down_is_an_error_after_all_attempts(serve):
     server, teacher = serve()
     server.always = Fault.refuse(500, "out of memory")
-    answer = teacher.ask(question())
-    assert finish(teacher, answer) == ""
-    assert "answered 500: out of memory; gave up after 3 attempts" in str(answer.error)
+    stream = teacher.submit(request())
+    assert finish(teacher, stream) == ""
+    assert "answered 500: out of memory; gave up after 3 attempts" in str(stream.error)
     assert len(server.asked) == 3
 
 
 def test_ask_what_came_before_the_error_stands(serve):
     server, teacher = serve()
     server.faults += [Fault.cut(2), Fault.cut(1), Fault.cut(1)]
-    answer = teacher.ask(question(8))
-    assert finish(teacher, answer) == "two "
-    assert "ended its answer" in str(answer.error) or "gave up" in str(answer.error)
+    stream = teacher.submit(request(8))
+    assert finish(teacher, stream) == "two "
+    assert "ended its answer" in str(stream.error) or "gave up" in str(stream.error)
 
 
 def test_ask_nobody_listens_is_an_error():
     teacher = OpenAITeacher("http://127.0.0.1:9", ByteTokenizer(), options=QUICK)
-    answer = teacher.ask(question())
-    assert finish(teacher, answer) == ""
-    assert "http://127.0.0.1:9" in str(answer.error)
+    stream = teacher.submit(request())
+    assert finish(teacher, stream) == ""
+    assert "http://127.0.0.1:9" in str(stream.error)
     teacher.close()
 
 
 def test_ask_server_that_only_keeps_alive_runs_into_the_deadline(serve):
     server, teacher = serve()
     server.always = Fault.trickle(after=2)
-    answer = teacher.ask(question(5))
-    assert finish(teacher, answer) == "tw"
-    assert "did not write 5 tokens within 0.5 s" in str(answer.error)
+    stream = teacher.submit(request(5))
+    assert finish(teacher, stream) == "tw"
+    assert "did not write 5 tokens within 0.5 s" in str(stream.error)
 
 
 def test_ask_prompt_too_long_is_not_tried_again_and_not_held_against_the_server(serve):
     server, teacher = serve(context=200)
     for _ in range(4):
-        answer = teacher.ask(question(8, prompt="x" * 200))
-        finish(teacher, answer)
-        assert "answered 400: This model's maximum context length is 200" in str(answer.error)
+        stream = teacher.submit(request(8, prompt="x" * 200))
+        finish(teacher, stream)
+        assert "answered 400: This model's maximum context length is 200" in str(stream.error)
     assert len(server.asked) == 4
     assert teacher.circuit is Circuit.CLOSED
 
@@ -294,19 +294,19 @@ def test_ask_prompt_too_long_is_not_tried_again_and_not_held_against_the_server(
 @pytest.mark.parametrize("token", [CALL, END, 259, 151_000])
 def test_ask_token_no_teacher_may_write_never_arrives(serve, token):
     _, teacher = serve(lambda ids: [65, 66, token, 67])
-    answer = teacher.ask(question())
-    assert finish(teacher, answer) == "AB"
-    assert f"token id {token}" in str(answer.error)
+    stream = teacher.submit(request())
+    assert finish(teacher, stream) == "AB"
+    assert f"token id {token}" in str(stream.error)
 
 
 def test_ask_text_that_spells_a_command_stays_text(serve):
     _, teacher = serve(writes("<call>9</call><|im_end|>x"), speaks="text")
-    assert finish(teacher, teacher.ask(question(30))) == "<call>9</call><|im_end|>x"
+    assert finish(teacher, teacher.submit(request(30))) == "<call>9</call><|im_end|>x"
 
 
 def test_ask_character_cut_in_two_is_left_out(serve):
     _, teacher = serve(writes("hi ü"), speaks="text")
-    assert finish(teacher, teacher.ask(question(4))) == "hi "
+    assert finish(teacher, teacher.submit(request(4))) == "hi "
 
 
 # --- who serves there
@@ -314,37 +314,37 @@ def test_ask_character_cut_in_two_is_left_out(serve):
 
 def test_ask_another_model_than_expected_is_an_error_that_names_both(serve):
     server, teacher = serve(expected="Qwen3-8B", model="Qwen3-4B")
-    answer = teacher.ask(question())
-    assert finish(teacher, answer) == ""
+    stream = teacher.submit(request())
+    assert finish(teacher, stream) == ""
     assert server.bodies == []
-    assert "serves 'Qwen3-4B', expected 'Qwen3-8B'" in str(answer.error)
+    assert "serves 'Qwen3-4B', expected 'Qwen3-8B'" in str(stream.error)
     with pytest.raises(TeacherError, match="start the right server"):
         teacher.verify()
 
 
 def test_ask_server_replaced_meanwhile_is_refused_then_met_anew(serve):
     server, teacher = serve()
-    finish(teacher, teacher.ask(question()))
+    finish(teacher, teacher.submit(request()))
     server.model = "other"
-    refused = teacher.ask(question())
+    refused = teacher.submit(request())
     assert finish(teacher, refused) == ""
     assert "does not exist" in str(refused.error)
-    assert finish(teacher, teacher.ask(question(3))) == "two"
+    assert finish(teacher, teacher.submit(request(3))) == "two"
     assert server.asked[-1]["model"] == "other"
 
 
 def test_ask_answer_in_the_name_of_another_model_is_refused(serve):
     server, teacher = serve()
     server.faults.append(Fault.garbage('{"model": "tiny", "choices": [{"text": "x", "token_ids": [120]}]}'))
-    answer = teacher.ask(question())
-    assert finish(teacher, answer) == ""
-    assert "answers as 'tiny', asked for 'big'" in str(answer.error)
+    stream = teacher.submit(request())
+    assert finish(teacher, stream) == ""
+    assert "answers as 'tiny', asked for 'big'" in str(stream.error)
 
 
 def test_key_comes_from_the_environment(serve, monkeypatch):
     monkeypatch.setenv("RELAY_TEACHER_API_KEY", "sesame")
     _, teacher = serve(key="sesame")
-    assert finish(teacher, teacher.ask(question(3))) == "two"
+    assert finish(teacher, teacher.submit(request(3))) == "two"
 
 
 def test_key_missing_is_an_error_that_says_where_to_put_it(serve, monkeypatch):
@@ -352,15 +352,15 @@ def test_key_missing_is_an_error_that_says_where_to_put_it(serve, monkeypatch):
     server, teacher = serve(key="sesame")
     with pytest.raises(TeacherError, match=r"401.*RELAY_TEACHER_API_KEY"):
         teacher.verify()
-    assert "sesame" not in str(teacher.ask(question()).error)
+    assert "sesame" not in str(teacher.submit(request()).error)
     assert server.bodies == []
 
 
 def test_server_down_at_the_first_call_is_met_at_a_later_one(serve):
     server, teacher = serve(key="sesame", api_key="wrong")
-    assert finish(teacher, teacher.ask(question())) == ""
+    assert finish(teacher, teacher.submit(request())) == ""
     server.key = None
-    assert finish(teacher, teacher.ask(question(3))) == "two"
+    assert finish(teacher, teacher.submit(request(3))) == "two"
 
 
 # --- the circuit breaker
@@ -370,11 +370,11 @@ def test_circuit_opens_after_failed_calls_and_asks_no_more(serve):
     server, teacher = serve(options=RemoteOptions(attempts=1, breaker_failures=3, breaker_seconds=60))
     server.always = Fault.refuse(500)
     for _ in range(3):
-        finish(teacher, teacher.ask(question()))
+        finish(teacher, teacher.submit(request()))
     assert teacher.circuit is Circuit.OPEN
-    answer = teacher.ask(question())
-    assert answer.done
-    assert "failed 3 times in a row; not asked again for" in str(answer.error)
+    stream = teacher.submit(request())
+    assert stream.done
+    assert "failed 3 times in a row; not asked again for" in str(stream.error)
     assert len(server.asked) == 3
 
 
@@ -382,21 +382,21 @@ def test_circuit_half_open_lets_one_call_find_out_that_the_server_is_back(serve)
     server, teacher = serve(options=RemoteOptions(attempts=1, breaker_failures=2, breaker_seconds=0.2))
     server.always = Fault.refuse(500)
     for _ in range(2):
-        finish(teacher, teacher.ask(question()))
+        finish(teacher, teacher.submit(request()))
     server.always = None
     time.sleep(0.25)
-    answers = [teacher.ask(question(3)) for _ in range(4)]
-    assert [finish(teacher, answer) for answer in answers] == ["two", "", "", ""]
+    answers = [teacher.submit(request(3)) for _ in range(4)]
+    assert [finish(teacher, stream) for stream in answers] == ["two", "", "", ""]
     assert teacher.circuit is Circuit.CLOSED
-    assert finish(teacher, teacher.ask(question(3))) == "two"
+    assert finish(teacher, teacher.submit(request(3))) == "two"
 
 
 def test_circuit_many_calls_to_a_dead_server_fail_together():
     teacher = OpenAITeacher("http://10.255.255.1:9", ByteTokenizer(), options=RemoteOptions(
         connect_seconds=0.3, attempts=1, stall_seconds=0.3))
     started = time.monotonic()
-    answers = [teacher.ask(question()) for _ in range(32)]
-    assert {finish(teacher, answer) for answer in answers} == {""}
+    answers = [teacher.submit(request()) for _ in range(32)]
+    assert {finish(teacher, stream) for stream in answers} == {""}
     assert time.monotonic() - started < 1.5
     teacher.close()
 

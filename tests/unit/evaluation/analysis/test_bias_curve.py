@@ -16,7 +16,7 @@ from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
-    write_bias_curve(folder, "relay-difficulty", {"dial-2x": 12.5, "dial-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
+    write_bias_curve(folder, "relay-difficulty", {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
     return read_bias_curve(folder)
 
 
@@ -24,36 +24,36 @@ def found(tmp_path_factory):
 def summary(found):
     import pandas as pd
 
-    dialled = [row for name in ("dial-0.5x", "dial-2x")
+    dialled = [row for name in ("call-ratio-0.5x", "call-ratio-2x")
                for row in make_records(name, problems=20, plan=PLAN["relay-simple"])]
     frame = pd.concat([make_frame(("base", "relay-difficulty", "teacher"), problems=20),
                        pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in dialled])])
     return build_summary(frame, Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=50,
-                         relay="relay-difficulty", dial=found)
+                         relay="relay-difficulty", bias_curve=found)
 
 
 def test_what_was_found_is_read_as_it_was_written(found):
-    assert found["biases"] == {"dial-2x": 12.5, "dial-0.5x": -11.25}
+    assert found["biases"] == {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25}
     assert found["training"] == [{"call_bias": -11.25, "call_ratio": 0.02}, {"call_bias": 0.0, "call_ratio": 0.04}]
 
 
 def test_curve_goes_from_the_lowest_bias_to_the_highest_through_the_policy_itself(summary):
-    points = summary["dial"]["points"]
+    points = summary["bias_curve"]["points"]
     assert [(point["method"], point["call_bias"]) for point in points] == [
-        ("dial-0.5x", -11.25), ("relay-difficulty", 0.0), ("dial-2x", 12.5)]
+        ("call-ratio-0.5x", -11.25), ("relay-difficulty", 0.0), ("call-ratio-2x", 12.5)]
     own = summary["methods"]["relay-difficulty"]["average"]
     assert (points[1]["accuracy"], points[1]["call_ratio"]) == (own["accuracy"], own["call_ratio"])
 
 
 def test_both_reports_show_the_curve(summary):
-    assert "| dial-0.5x | -11.25 |" in markdown(summary, Material({}))
+    assert "| call-ratio-0.5x | -11.25 |" in markdown(summary, Material({}))
     assert "<td>-11.25</td>" in html(summary, Material({}))
 
 
 def test_pareto_joins_the_points_of_the_dial(summary):
     line = next(line for line in pareto(summary).axes[0].lines if list(line.get_ydata()) == [
-        point["accuracy"] for point in summary["dial"]["points"]])
-    assert list(line.get_xdata()) == [point["call_ratio"] for point in summary["dial"]["points"]]
+        point["accuracy"] for point in summary["bias_curve"]["points"]])
+    assert list(line.get_xdata()) == [point["call_ratio"] for point in summary["bias_curve"]["points"]]
 
 
 def test_without_a_dial_there_is_no_curve(tmp_path):

@@ -7,31 +7,31 @@ from relayllm.relay.scheduler import GenerationRequest
 from relayllm.serving.engine.requests import EngineRequest, RequestOutput, RequestOutputCollector
 
 
-def news(inbox):
-    return RequestOutput(EngineRequest(GenerationRequest((1,), Options()), inbox))
+def outputs(collector):
+    return RequestOutput(EngineRequest(GenerationRequest((1,), Options()), collector))
 
 
 def test_inbox_gives_all_there_is_at_once():
     async def run():
-        inbox = RequestOutputCollector()
-        sent = [news(inbox), news(inbox)]
+        collector = RequestOutputCollector()
+        sent = [outputs(collector), outputs(collector)]
         for item in sent:
-            inbox.put(item)
-        assert await inbox.take() == sent
-        assert await inbox.take(0.01) == []
+            collector.put(item)
+        assert await collector.take() == sent
+        assert await collector.take(0.01) == []
 
     asyncio.run(run())
 
 
 def test_inbox_wakes_who_waits():
     async def run():
-        inbox = RequestOutputCollector()
-        sent = news(inbox)
-        waiting = asyncio.ensure_future(inbox.take(30))
+        collector = RequestOutputCollector()
+        sent = outputs(collector)
+        waiting = asyncio.ensure_future(collector.take(30))
         await asyncio.sleep(0)
-        inbox.put(sent)
+        collector.put(sent)
         assert await asyncio.wait_for(waiting, 5) == [sent]
-        inbox.put(sent)
-        assert await inbox.take() == [sent]
+        collector.put(sent)
+        assert await collector.take() == [sent]
 
     asyncio.run(run())

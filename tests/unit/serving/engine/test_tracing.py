@@ -10,7 +10,7 @@ import pytest
 from relayllm.relay.options import Options
 from relayllm.serving.engine.requests import EngineRequest, RequestOutputCollector
 from relayllm.serving.engine.tracing import Tracer, segments_with_times
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from tests.support.fakes_serving import eventually, scripted_decoder
 
 
@@ -18,15 +18,15 @@ from tests.support.fakes_serving import eventually, scripted_decoder
 def finished():
     decoder = scripted_decoder()
     session = decoder.session(1)
-    order = EngineRequest(decoder.request("x", Options(max_new_tokens=60)), RequestOutputCollector())
-    handle = session.submit(order.request)
+    request = EngineRequest(decoder.request("x", Options(max_new_tokens=60)), RequestOutputCollector())
+    handle = session.submit(request.generation)
     done = []
     while session.busy:
         done += session.step()
         row = session.row(handle)
-        order.mark(row.authors if row else done[0].trace.authors, time.monotonic())
-    order.ended = order.marks[-1][0] + 1.0
-    return order, done[0].trace
+        request.mark(row.authors if row else done[0].trace.authors, time.monotonic())
+    request.ended = request.marks[-1][0] + 1.0
+    return request, done[0].trace
 
 
 class Served:
@@ -47,7 +47,7 @@ def test_segments_follow_each_other_in_time(finished):
 def test_tracer_writes_its_share(finished, share, written):
     chances = iter([0.1, 0.6, 0.2, 0.9])
     seen = []
-    tracer = Tracer(share, settings(), write=lambda *item: seen.append(item), chance=lambda: next(chances))
+    tracer = Tracer(share, current_settings(), write=lambda *item: seen.append(item), chance=lambda: next(chances))
     for _ in range(4):
         tracer(Served, *finished, False)
     tracer.close()
@@ -57,8 +57,8 @@ def test_tracer_writes_its_share(finished, share, written):
 @pytest.mark.slow
 def test_trace_is_in_mlflow_with_a_span_per_segment(finished, tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    place = replace(settings(), root=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/m.db", experiment="traces")
-    tracer = Tracer(1.0, place)
+    settings = replace(current_settings(), root=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/m.db", experiment="traces")
+    tracer = Tracer(1.0, settings)
     tracer(Served, *finished, True)
     tracer.close(60)
     experiment = mlflow.get_experiment_by_name("traces").experiment_id

@@ -1,4 +1,4 @@
-"""Finding and loading what is served."""
+"""Finding and loading what is deployment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from relayllm.errors import ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.client import Version
 from relayllm.serving.models.loading import FoundModel, find, load
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from tests.support.small_packages import hollow_package
 
 SIGNATURE = """signature:
@@ -23,7 +23,7 @@ SIGNATURE = """signature:
 
 @pytest.fixture
 def place(tmp_path):
-    return replace(settings(), root=tmp_path)
+    return replace(current_settings(), root=tmp_path)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.loading import LoadedModel, find
 from relayllm.serving.models.reload import AliasWatcher
 from relayllm.serving.models.router import Capacity, ModelRouter
-from relayllm.settings import settings
+from relayllm.settings import current_settings
 from tests.support.fakes_serving import scripted_decoder
 
 SOURCES = {"champion": "models:/m@champion", "candidate": "models:/m@candidate"}
@@ -41,36 +41,36 @@ class FakeRegistry:
 @pytest.fixture
 def follow(tmp_path):
     """Look once per round at a registry with these versions; returns what is served after each."""
-    registry, place = FakeRegistry(tmp_path), replace(settings(), root=tmp_path)
+    registry, place = FakeRegistry(tmp_path), replace(current_settings(), root=tmp_path)
 
     async def run(rounds, broken, note):
-        fleet = ModelRouter(Metrics(), Capacity(2, 2), share=1.0)
-        fleet.add("m", "1", "champion", scripted_decoder(), Options(), asyncio.get_running_loop())
+        model_router = ModelRouter(Metrics(), Capacity(2, 2), share=1.0)
+        model_router.add("m", "1", "champion", scripted_decoder(), Options(), asyncio.get_running_loop())
 
         def load(found):
             if found.version in broken:
                 raise ModelError("damaged")
             return LoadedModel(found, scripted_decoder(), Options())
 
-        follower = AliasWatcher(fleet, fleet.metrics, SOURCES, seconds=60, load=load,
+        watcher = AliasWatcher(model_router, model_router.metrics, SOURCES, seconds=60, load=load,
                             find=lambda source: find(source, place, lambda: registry))
         seen = []
         for champion, candidate in rounds:
             registry.up = champion != "down"
             registry.aliases = {SOURCES[alias]: version for alias, version in
                                 (("champion", champion), ("candidate", candidate)) if version}
-            await follower.look()
-            seen.append(note(fleet))
-        follower.stop()
-        fleet.retire("candidate")
-        fleet.retire("champion")
+            await watcher.look()
+            seen.append(note(model_router))
+        watcher.stop()
+        model_router.retire("candidate")
+        model_router.retire("champion")
         return seen
 
     return lambda *rounds, broken=(), note=versions: asyncio.run(run(rounds, broken, note))
 
 
-def versions(fleet):
-    return tuple(served.version for served in fleet.models)
+def versions(model_router):
+    return tuple(deployment.version for deployment in model_router.models)
 
 
 @pytest.mark.parametrize(("rounds", "seen"), [
@@ -87,13 +87,13 @@ def test_aliases_that_move_are_followed(follow, rounds, seen):
 
 
 def test_candidate_that_was_withdrawn_gets_no_more_requests(follow):
-    seen = follow(("1", "2"), ("1", None), note=lambda fleet: {fleet.pick(None).version for _ in range(50)})
+    seen = follow(("1", "2"), ("1", None), note=lambda model_router: {model_router.pick(None).version for _ in range(50)})
     assert seen == [{"2"}, {"1"}]
 
 
 def test_champion_that_was_withdrawn_answers_on_and_is_marked_until_it_is_back(follow):
-    def champion(fleet):
-        return fleet.pick(None).version, fleet.champion.withdrawn
+    def champion(model_router):
+        return model_router.pick(None).version, model_router.champion.withdrawn
 
     rounds = [("1", None), (None, None), ("1", None), (None, None), ("2", None)]
     assert follow(*rounds, note=champion) == [("1", False), ("1", True), ("1", False), ("1", True), ("2", False)]

@@ -125,7 +125,7 @@ def _call_seconds(decoder: RelayDecoder, position: int, calls: int, words: int, 
 
     session = decoder.session(1)
     session.submit(GenerationRequest(work.prompts[0], Options(max_new_tokens=calls * every, max_calls=calls,
-                                                    policy=Scripted(script=script))), note)
+                                                              policy=Scripted(script=script))), note)
     while session.busy:
         session.step()
     back = [index for index in range(1, len(at))

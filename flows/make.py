@@ -50,7 +50,8 @@ def _idle(no_release: bool) -> bool:
 
 def _released() -> bool:
     note = current_settings().runs / "release.json"
-    return note.is_file() and json.loads(note.read_text()).get("dvc_lock") == dvc_stages.lock_hash(current_settings().root)
+    known = json.loads(note.read_text()) if note.is_file() else {}
+    return known.get("dvc_lock") == dvc_stages.lock_hash(current_settings().root)
 
 
 def _start(no_release: bool) -> None:

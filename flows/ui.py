@@ -28,7 +28,8 @@ def main() -> int:
     servers = [
         _server(["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(prefect), "--no-services"]),
         _server(["mlflow", "server", "--host", "127.0.0.1", "--port", str(tracking), "--workers", "1",
-                 "--backend-store-uri", settings.tracking_uri, "--default-artifact-root", settings.artifact_root or "."]),
+                 "--backend-store-uri", settings.tracking_uri, "--default-artifact-root",
+                 settings.artifact_root or "."]),
     ]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:

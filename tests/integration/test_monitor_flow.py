@@ -12,7 +12,7 @@ from relayllm.problems.problem import Problem, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.registry.client import Registry
 from tests.integration.test_release import package, parts, place, varied  # noqa: F401
-from tests.integration.test_server_registry import version
+from tests.integration.test_server_registry import served, version
 from tests.support.fakes_serving import eventually
 from tests.support.small_packages import DECODING, record
 

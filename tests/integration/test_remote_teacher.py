@@ -47,7 +47,7 @@ def generate(decoder, prompts=PROMPTS, **options):
     return decoder.generate(prompts, max_new_tokens=40, policy=SCRIPT, **options)
 
 
-def test_remote_answers_are_those_of_the_teacher_in_process(deployment):
+def test_remote_answers_are_those_of_the_teacher_in_process(served):
     remote, _, local = served
     for there, here in zip(generate(remote), generate(local), strict=True):
         assert there.token_ids == here.token_ids
@@ -60,13 +60,13 @@ def test_remote_answers_are_those_of_the_teacher_in_process(deployment):
         assert not there.degraded
 
 
-def test_remote_cut_and_busy_server_changes_nothing(deployment):
+def test_remote_cut_and_busy_server_changes_nothing(served):
     remote, server, local = served
     server.faults += [Fault.cut(1), Fault.refuse(503), Fault.cut(2)]
     assert [trace.token_ids for trace in generate(remote)] == [trace.token_ids for trace in generate(local)]
 
 
-def test_remote_server_that_fails_costs_the_row_its_help_not_its_answer(deployment):
+def test_remote_server_that_fails_costs_the_row_its_help_not_its_answer(served):
     remote, server, _ = served
     server.always = Fault.refuse(500)
     for trace in generate(remote):
@@ -76,7 +76,7 @@ def test_remote_server_that_fails_costs_the_row_its_help_not_its_answer(deployme
         assert len(trace.token_ids) == 40 or trace.stop_reason is StopReason.FINISHED
 
 
-def test_remote_tokens_before_a_failure_stand(deployment):
+def test_remote_tokens_before_a_failure_stand(served):
     remote, server, local = served
     server.faults += [Fault.cut(2), *[Fault.cut(0)] * 3]
     (trace,), (whole, *_) = generate(remote, PROMPTS[:1]), generate(local)
@@ -87,7 +87,7 @@ def test_remote_tokens_before_a_failure_stand(deployment):
     assert trace.authors[start + 2:] == (Author.STUDENT,) * len(trace.authors[start + 2:])
 
 
-def test_remote_silent_server_holds_up_only_the_row_that_called(deployment):
+def test_remote_silent_server_holds_up_only_the_row_that_called(served):
     remote, server, _ = served
     server.faults += [Fault.stall(), Fault.stall()]
     written: list[float] = []
@@ -108,7 +108,7 @@ def _options():
     return Options(max_new_tokens=40, policy=SCRIPT)
 
 
-def test_from_pretrained_takes_an_address_for_the_teacher(deployment, tmp_path, monkeypatch):
+def test_from_pretrained_takes_an_address_for_the_teacher(served, tmp_path, monkeypatch):
     _, server, local = served
     student, tokenizer, _, _ = pair()
     student.save_pretrained(tmp_path)
@@ -117,7 +117,7 @@ def test_from_pretrained_takes_an_address_for_the_teacher(deployment, tmp_path, 
     assert [trace.token_ids for trace in generate(decoder)] == [trace.token_ids for trace in generate(local)]
 
 
-def test_from_models_takes_an_address_for_a_student_in_training(deployment):
+def test_from_models_takes_an_address_for_a_student_in_training(served):
     _, server, local = served
     student, tokenizer, _, theirs = pair()
     decoder = RelayDecoder.from_models(student, tokenizer, server.url, theirs)

@@ -170,10 +170,12 @@ def test_other_origins_get_no_cors_headers_unless_allowed():
 def test_candidate_gets_its_share_and_is_tagged():
     turns = iter([0.1, 0.9, 0.1, 0.9])
     seen = []
-    with serving(share=0.5, watchers=[lambda deployment, request, trace, degraded: seen.append(deployment.alias)]) as server:
+    with serving(share=0.5,
+                 watchers=[lambda deployment, request, trace, degraded: seen.append(deployment.alias)]) as server:
         server.model_router._chance = lambda: next(turns)
-        server.model_router.add("relay-decoder", "2", "candidate", scripted_decoder(("No. ",)), server.model_router.champion.defaults,
-                         server.loop)
+        server.model_router.add("relay-decoder", "2", "candidate", scripted_decoder(("No. ",)),
+                                server.model_router.champion.defaults,
+                                server.loop)
         answers = [server.chat().json() for _ in range(4)]
         assert [answer["relay"]["alias"] for answer in answers] == ["candidate", "champion"] * 2
         assert seen == ["candidate", "champion"] * 2
@@ -187,7 +189,8 @@ def test_new_champion_answers_new_requests_while_the_old_one_finishes():
         before = server.model_router.champion
         running = pool.submit(server.chat, max_tokens=60)
         assert eventually(lambda: before.engine.pending == 1)
-        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",)), before.defaults, server.loop)
+        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",)), before.defaults,
+                                server.loop)
         assert server.chat().json()["relay"]["version"] == "2"
         assert running.result().json()["relay"]["version"] == "1"
         assert before.engine.join(2.0)
@@ -220,7 +223,7 @@ def test_request_whose_model_is_replaced_while_its_prompt_is_read_is_answered_by
         asked = pool.submit(server.client.post, path, json=body)
         assert held.asked.wait(10)
         server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",), context=20_000),
-                         before.defaults, server.loop)
+                                before.defaults, server.loop)
         held.gate.set()
         answer = asked.result()
         assert answer.status_code == 200
@@ -256,7 +259,8 @@ def test_replaced_model_takes_its_remote_teacher_along_when_it_has_finished():
         old.student.gate.clear()
         running = pool.submit(server.chat, max_tokens=8)
         assert eventually(lambda: before.engine.pending == 1)
-        server.model_router.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults, server.loop)
+        server.model_router.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults,
+                                server.loop)
         assert len(remote_threads()) == 2
         old.student.gate.set()
         assert running.result().status_code == 200

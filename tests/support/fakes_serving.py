@@ -169,7 +169,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
     async def start() -> None:
         loops.append(asyncio.get_running_loop())
         model_router.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
-                  asyncio.get_running_loop())
+                         asyncio.get_running_loop())
 
     async def stop() -> None:
         model_router.retire("candidate")

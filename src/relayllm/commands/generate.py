@@ -57,7 +57,7 @@ def options(arguments: argparse.Namespace, defaults: Any) -> Any:
     """The package's own decoding, changed by the command line."""
     given = {name: getattr(arguments, name) for name in ("max_new_tokens", "max_calls", "temperature")}
     return replace(defaults, call_bias=arguments.call_bias, **{key: value for key, value in given.items()
-                                                          if value is not None})
+                                                               if value is not None})
 
 
 def wants_colour(choice: str) -> bool:

@@ -118,12 +118,12 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loade
     size = Capacity(arguments.slots or loaded.slots or 32, arguments.queue)
     model_router = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
     watcher = AliasWatcher(model_router, metrics, followed(arguments), seconds=arguments.reload_seconds,
-                        find=lambda source: find(source, settings, _registry),
-                        load=lambda found: load_bounded(arguments, found))
+                           find=lambda source: find(source, settings, _registry),
+                           load=lambda found: load_bounded(arguments, found))
 
     async def start() -> None:
         model_router.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
-                  asyncio.get_running_loop(), loaded.bias_curve)
+                         asyncio.get_running_loop(), loaded.bias_curve)
         if followed(arguments):
             watcher.start()
 

@@ -109,7 +109,8 @@ class RelayDecoder:
         """A prompt as the student reads it; see `engines.prompts`."""
         return encode_prompt(self.tokenizer, prompt)
 
-    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0) -> GenerationRequest:
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0,
+                sample: int = 0) -> GenerationRequest:
         """One completion to submit to a session.
 
         Raises:

@@ -88,7 +88,7 @@ class LocalEngine:
         """Read what is fresh of every item and say one token for each."""
         started = time.perf_counter()
         output = StepOutput([0] * len(inputs), [0.0] * len(inputs), [0.0] * len(inputs) if entropy else [],
-                    tops=[()] * len(inputs) if any(item.top for item in inputs) else [])
+                            tops=[()] * len(inputs) if any(item.top for item in inputs) else [])
         shared_prompts = self._shared_prompts(inputs)
         with self._own_attention():
             for group in _bounded([*shared_prompts], inputs):
@@ -146,7 +146,8 @@ class LocalEngine:
         order = sorted(inputs, key=lambda item: self._slot[item.row])
         others = [0 if row is None else self._length[row] for row in self._holder[len(inputs):]]
         with self._timed():
-            logits = graphs.logits([item.token_ids[0] for item in order], [self._length[item.row] for item in order], others)
+            logits = graphs.logits([item.token_ids[0] for item in order], [self._length[item.row] for item in order],
+                                   others)
         return logits[torch.tensor([self._slot[item.row] for item in inputs], device=self._device)]
 
     def _logits(self, pack: Pack) -> torch.Tensor:

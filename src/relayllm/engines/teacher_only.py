@@ -89,7 +89,7 @@ class RemoteGenerator:
 def _request(row: Row) -> CallRequest:
     options = row.options
     return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
-                    seed=key_of(row.key, TEACHER_SALT) >> 33)
+                       seed=key_of(row.key, TEACHER_SALT) >> 33)
 
 
 def _given_up(fault: TeacherError, rows: Sequence[Row]) -> TeacherError:

@@ -34,7 +34,7 @@ class Place:
 
 
 def counterfactuals(decoder: RelayDecoder, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig,
-                  cost: Cost) -> list[dict[str, Any]]:
+                    cost: Cost) -> list[dict[str, Any]]:
     """Two rows per place: as the policy went on, and the other way. Greedy, one continuation each."""
     rows: list[dict[str, Any]] = []
     for name, problems in benchmarks.items():

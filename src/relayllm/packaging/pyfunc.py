@@ -24,7 +24,8 @@ Load = Callable[[Package], Any]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
           "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
           "call_ratio": float}
-"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias by what it spends."""
+"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias by what it
+spends."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
 
 
@@ -51,7 +52,8 @@ class RelayModel(PythonModel):
         self._decoder = self._load(self._package)
         refuse_unknown_params()
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # hints would replace the signature
+    def predict(self, context, model_input,
+                params=None):  # type: ignore[no-untyped-def]  # hints would replace the signature
         """Answer every prompt, in one batch.
 
         Raises:

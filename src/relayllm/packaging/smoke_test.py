@@ -61,7 +61,8 @@ def scoring_server(uri: str, settings: Settings, patience: float = PATIENCE) -> 
 
 def _start(uri: str, port: int, settings: Settings, log: IO[bytes]) -> subprocess.Popen[bytes]:
     tools = Path(sys.executable).parent
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.tracking_uri, "MLFLOW_REGISTRY_URI": settings.registry_uri,
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": settings.tracking_uri,
+                   "MLFLOW_REGISTRY_URI": settings.registry_uri,
                    "RELAY_ROOT": str(settings.root), "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', '')}",
                    "PYTHONDONTWRITEBYTECODE": "1"}  # the store's copy stays as it was registered
     words = [str(tools / "mlflow"), "models", "serve", "--model-uri", uri, "--host", "127.0.0.1", "--port", str(port),

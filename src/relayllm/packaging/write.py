@@ -128,7 +128,8 @@ def write_package(parts: Parts, folder: Path, settings: Settings | None = None) 
     from relayllm.packaging.pyfunc import signature
 
     settings = settings or current_settings()
-    example = pd.DataFrame(json.loads((settings.root / "mlflow/input_example.json").read_text(encoding="utf-8"))["inputs"])
+    shown = json.loads((settings.root / "mlflow/input_example.json").read_text(encoding="utf-8"))
+    example = pd.DataFrame(shown["inputs"])
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with ExitStack() as stack:
         part = stack.enter_context(atomic_write(folder))

@@ -130,7 +130,7 @@ class Registry:
             return dict(self._client.get_logged_model(version.model_id).params or {})
 
     def annotate(self, version: Version, *, tags: Mapping[str, str] | None = None,
-             metrics: Mapping[str, float] | None = None, files: Mapping[str, str] | None = None) -> None:
+                 metrics: Mapping[str, float] | None = None, files: Mapping[str, str] | None = None) -> None:
         """Write on a version: tags, numbers, and texts as files of its run (`comparison.md`: ...)."""
         with self._reach():
             for name, value in (tags or {}).items():
@@ -227,7 +227,8 @@ class Registry:
             yield
         except (MlflowException, RequestException, OSError) as error:
             fact = str(error).split("\n")[0][:300]
-            raise RegistryError(f"the registry at {self._settings.registry_uri} did not do what was asked: {fact}; check "
+            raise RegistryError(f"the registry at {self._settings.registry_uri} did not do what was asked: {fact}; "
+                                f"check "
                                 "MLFLOW_TRACKING_URI, and that the server runs") from error
 
 

@@ -101,10 +101,12 @@ def compare(old: Side | None, new: Side, config: ComparisonConfig) -> Comparison
                                 for name in names)
     draws = {name: _draws(old.outcomes[name], new.outcomes[name], paired, config, number)
              for number, name in enumerate(names) if old and name in old.outcomes and name in new.outcomes}
-    rows = [BenchmarkDelta(name, before.get(name), new.metrics["benchmarks"].get(name), _interval(draws.get(name), config))
+    rows = [BenchmarkDelta(name, before.get(name), new.metrics["benchmarks"].get(name),
+                           _interval(draws.get(name), config))
             for name in names]
     total = np.mean(list(draws.values()), axis=0) if draws else None
-    rows.append(BenchmarkDelta(AVERAGE, old.metrics[AVERAGE] if old else None, new.metrics[AVERAGE], _interval(total, config)))
+    rows.append(BenchmarkDelta(AVERAGE, old.metrics[AVERAGE] if old else None, new.metrics[AVERAGE],
+                               _interval(total, config)))
     return Comparison(old, new, tuple(rows), paired)
 
 
@@ -149,22 +151,23 @@ def _accuracy(comparison: Comparison, gates: Gates) -> GateResult:
         return GateResult("accuracy", True, "no champion to compare with")
     difference = comparison.average.difference
     if difference is None:
-        return GateResult("accuracy", False, "no benchmark in common with the champion: promote by hand if that is meant")
+        return GateResult("accuracy", False, "no benchmark in common with the champion: promote by hand if that is "
+                                             "meant")
     return GateResult("accuracy", difference.low >= allowed,
-                f"{difference} points against version {comparison.old.label}; it may reach {100 * allowed:+.1f}")
+                      f"{difference} points against version {comparison.old.label}; it may reach {100 * allowed:+.1f}")
 
 
 def _call_ratio(comparison: Comparison, gates: Gates) -> GateResult:
     ratio, band = float(comparison.new.metrics[AVERAGE]["call_ratio"]), gates.call_ratio
     return GateResult("call_ratio", band.low <= ratio <= band.high,
-                f"{100 * ratio:.1f} %; the band is {100 * band.low:.0f} to {100 * band.high:.0f} %")
+                      f"{100 * ratio:.1f} %; the band is {100 * band.low:.0f} to {100 * band.high:.0f} %")
 
 
 def _parity(measured: ParityResult, gates: Gates) -> GateResult:
     needed = gates.parity.min_share * measured.asked
     strays = f"; not the same: {', '.join(measured.strays[:5])}" if measured.strays else ""
     return GateResult("parity", measured.asked > 0 and measured.same >= needed,
-                f"{measured.same} of {measured.asked} answers as before packing, {needed:.0f} needed{strays}")
+                      f"{measured.same} of {measured.asked} answers as before packing, {needed:.0f} needed{strays}")
 
 
 def _latency(measured: ParityResult, gates: Gates) -> GateResult:

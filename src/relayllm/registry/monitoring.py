@@ -124,8 +124,9 @@ def _accuracy(seen: Sequence[Observation], recorded: np.ndarray, config: Monitor
     draws = resampled(change, DRAWS, np.random.default_rng(0))
     low, high = np.quantile(draws, [(1 - config.confidence) / 2, (1 + config.confidence) / 2])
     return GateResult("accuracy", bool(high >= -config.max_drop),
-                f"{100 * change.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points against the record of the "
-                f"same {len(seen)} problems; the interval must reach {-100 * config.max_drop:.1f}")
+                      f"{100 * change.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points against the record of "
+                      f"the "
+                      f"same {len(seen)} problems; the interval must reach {-100 * config.max_drop:.1f}")
 
 
 def _call_ratio(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> GateResult:
@@ -133,10 +134,12 @@ def _call_ratio(seen: Sequence[Observation], recorded: np.ndarray, config: Monit
     before = float(recorded[:, 1].sum() / max(1.0, recorded[:, 2].sum()))
     limit = config.max_call_ratio_change
     return GateResult("call_ratio", abs(now - before) <= limit,
-                f"{100 * now:.1f} %, recorded {100 * before:.1f} %; {100 * limit:.0f} points of change are allowed")
+                      f"{100 * now:.1f} %, recorded {100 * before:.1f} %; {100 * limit:.0f} points of change are "
+                      f"allowed")
 
 
 def _degraded(seen: Sequence[Observation], config: MonitorConfig) -> GateResult:
     share = sum(item.degraded for item in seen) / len(seen)
     return GateResult("degraded", share <= config.max_degraded_share,
-                f"{100 * share:.0f} % of the answers lost their teacher; {100 * config.max_degraded_share:.0f} % may")
+                      f"{100 * share:.0f} % of the answers lost their teacher; {100 * config.max_degraded_share:.0f} % "
+                      f"may")

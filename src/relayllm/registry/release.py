@@ -57,8 +57,9 @@ def evaluate_candidate(registry: Registry, version: Version, config: RegistryCon
 def decide(registry: Registry, version: Version, config: RegistryConfig, measured: ParityResult) -> ReleaseDecision:
     """Judge a version by what was measured, and write it on the version."""
     registry.annotate(version, tags={"seconds_per_answer": f"{measured.seconds:.4f}",
-                                 "parity": f"{measured.same}/{measured.asked}"},
-                  metrics={"seconds_per_answer": measured.seconds, "parity": measured.same / max(1, measured.asked)})
+                                     "parity": f"{measured.same}/{measured.asked}"},
+                      metrics={"seconds_per_answer": measured.seconds,
+                               "parity": measured.same / max(1, measured.asked)})
     version = registry.find(version.name, version.number)
     champion = registry.champion(version.name)
     old = None if champion is None or champion.number == version.number else champion
@@ -66,7 +67,8 @@ def decide(registry: Registry, version: Version, config: RegistryConfig, measure
     gates = judge(comparison, measured, config.gates) + _history(version)
     text = to_markdown(comparison, gates)
     registry.annotate(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
-                  tags={f"gate.{gate.name}": f"{'holds' if gate.passed else 'fails'}: {gate.detail}" for gate in gates})
+                      tags={f"gate.{gate.name}": f"{'holds' if gate.passed else 'fails'}: {gate.detail}"
+                            for gate in gates})
     registry.describe(version, text)
     return ReleaseDecision(version, comparison, gates)
 

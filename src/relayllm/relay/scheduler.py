@@ -222,7 +222,8 @@ def _step_input(one: _Running) -> StepInput:
     options = row.options
     inside = row.number is not None
     return StepInput(one.cache, row.take_pending(), row.allowed(), inside, options.temperature, options.top_p,
-               options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0, options.top_logprobs)
+                     options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0,
+                     options.top_logprobs)
 
 
 class _Listener:

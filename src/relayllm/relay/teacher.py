@@ -132,7 +132,7 @@ class LocalTeacher:
     def _step_input(self, row: Row) -> StepInput:
         options = row.options
         return StepInput(self._handles[id(row)], row.teacher_pending, ALL_DIGITS, False, options.teacher_temperature,
-                   options.top_p, 0.0, draw_for(row) if options.teacher_temperature else 0.0)
+                         options.top_p, 0.0, draw_for(row) if options.teacher_temperature else 0.0)
 
 
 class RemoteTeacher:
@@ -150,7 +150,7 @@ class RemoteTeacher:
         view += row.teacher_pending
         row.teacher_pending = []
         request = self._request(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
-                                  seed=key_of(row.key, TEACHER_SALT, row.position) >> 33)
+                                seed=key_of(row.key, TEACHER_SALT, row.position) >> 33)
         self._streams[id(row)] = (self._remote.submit(request), time.perf_counter())
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:

@@ -58,10 +58,10 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
             write_records(part / f"{name}.parquet", done[name], verdicts.get(name))
         if calibration.bias_curve:
             write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
-                                            if one.call_ratio_factor is not None}, calibration.bias_curve)
+                                                  if one.call_ratio_factor is not None}, calibration.bias_curve)
         if config.call_value_problems and config.relay in done:
             table = counterfactuals(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
-                                  cost_of(done[config.relay]))
+                                    cost_of(done[config.relay]))
             (part / "worth").mkdir()
             pandas.DataFrame(table).to_parquet(part / "worth" / f"{config.relay}.parquet", index=False)
     found = {name: {"setting": one.value, "train_call_ratio": one.call_ratio, "train_target": one.target}

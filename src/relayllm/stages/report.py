@@ -37,7 +37,8 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
                         _seconds(settings.runs / "seconds"))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, bias_curve=read_bias_curve(records))
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay,
+                            bias_curve=read_bias_curve(records))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)

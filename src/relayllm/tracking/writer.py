@@ -143,7 +143,8 @@ def _tags(settings: Settings) -> dict[str, str]:
     text = settings.params.read_text() if settings.params.is_file() else ""
     profile = (yaml.safe_load(text) or {}).get("profile", "")
     return {"profile": str(profile), "git_commit": git_commit(settings.root), "mlflow.source.git.commit":
-            git_commit(settings.root), "dvc_lock": file_hash(settings.root / "dvc.lock"), "data": data_digest(settings.root)}
+            git_commit(settings.root), "dvc_lock": file_hash(settings.root / "dvc.lock"),
+            "data": data_digest(settings.root)}
 
 
 def _pipeline_key(settings: Settings) -> str:

@@ -110,14 +110,16 @@ class IdCodec:
             PermanentError: no ids came, or one that no teacher may write.
         """
         if piece.text and not piece.token_ids:
-            raise PermanentError("the teacher's server returns text without token ids: restart with RELAY_TEACHER_MODE=text")
+            raise PermanentError("the teacher's server returns text without token ids: restart with "
+                                 "RELAY_TEACHER_MODE=text")
         ids = list(piece.token_ids or ())
         stopped = next((index for index, token in enumerate(ids) if token in self._stop), None)
         ids = ids[:stopped][:self._request.n - len(self._received)]
         wrong = next((token for token in ids if not self._allowed(token)), None)
         if wrong is not None:
-            raise PermanentError(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to it: "
-                          "they share no vocabulary")
+            raise PermanentError(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to "
+                                 f"it: "
+                                 "they share no vocabulary")
         self.finished = self.finished or stopped is not None or piece.finish_reason == "stop"
         self._received += ids
         return ids

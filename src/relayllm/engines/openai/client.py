@@ -1,6 +1,7 @@
 """Talk to an OpenAI-compatible `/v1/completions` server: one streamed request, its answer piece by piece.
 
-Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `TransientError`; what may not is a
+Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `TransientError`; what may not
+is a
 `PermanentError`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
 """
 
@@ -154,8 +155,9 @@ class CompletionClient:
         if not isinstance(event, dict) or "error" in event:
             raise TransientError(f"{self.url} answered {data[:200]}")
         if event.get("model") not in (None, model):
-            raise PermanentError(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the right "
-                          "server or change the teacher's name")
+            raise PermanentError(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the "
+                                 f"right "
+                                 "server or change the teacher's name")
         try:
             return [*map(_piece, event.get("choices") or []), *_usage(event.get("usage"))]
         except (TypeError, ValueError, AttributeError) as error:

@@ -59,10 +59,11 @@ class Handshake:
             return served[0]
         if self._expected is None:
             raise PermanentError(f"teacher at {self._client.url} serves {names}, and none is chosen: name one in "
-                          f"{MODEL_VARIABLE}")
+                                 f"{MODEL_VARIABLE}")
         if self._expected not in served:
-            raise PermanentError(f"teacher at {self._client.url} serves {names}, expected '{self._expected}': start the right "
-                          f"server or change {MODEL_VARIABLE}")
+            raise PermanentError(f"teacher at {self._client.url} serves {names}, expected '{self._expected}': start "
+                                 f"the right "
+                                 f"server or change {MODEL_VARIABLE}")
         return self._expected
 
     async def _shares_ids(self, model: str) -> bool:

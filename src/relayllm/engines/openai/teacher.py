@@ -46,7 +46,7 @@ class OpenAITeacher:
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
         self._handshake = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
-                                lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
+                                    lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
         self._caller = Caller(self._client, self._handshake, self.breaker, self.options, self._codec)
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
         self._thread.start()

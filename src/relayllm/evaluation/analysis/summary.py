@@ -43,7 +43,8 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
                   relay: str, bias_curve: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Score, compare and check all methods of the records.
 
-    `relay` names the method whose gap and comparisons are reported, `bias_curve` is what `read_bias_curve` gives. The same records
+    `relay` names the method whose gap and comparisons are reported, `bias_curve` is what `read_bias_curve` gives. The
+    same records
     and seed give the same summary.
     """
     scores = score(frame, draws=bootstrap, seed=origin.seed)

@@ -31,7 +31,8 @@ from relayllm.evaluation.report.wording import (
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
     """Render the report; teacher tokens are bold, calls are code."""
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
-             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary), *_comparisons(summary),
+             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary),
+             *_comparisons(summary),
              *_worth(material),
              "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),

@@ -40,7 +40,8 @@ async def _nothing() -> None:
     pass
 
 
-def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *, examples: Sequence[Any] = (),
+def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *,
+               examples: Sequence[Any] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
     """Everything behind one address. `start` and `stop` run with the event loop."""
 

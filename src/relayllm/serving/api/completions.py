@@ -48,7 +48,8 @@ class Answering:
         kind = "chat.completion" if isinstance(body, ChatRequest) else "text_completion"
         if body.stream and isinstance(body, ChatRequest):
             kind += ".chunk"
-        job = Job(deployment, key, ResponseMeta.new(kind, deployment.name, deployment.version, deployment.alias), prompts)
+        job = Job(deployment, key, ResponseMeta.new(kind, deployment.name, deployment.version, deployment.alias),
+                  prompts)
         if body.limit != 0:
             plans = [Plan(prompt, options, 0, sample) for prompt in prompts
                      for options in [options_for(body, deployment, prompt)] for sample in range(body.samples)]
@@ -61,8 +62,9 @@ class Answering:
 
     async def chunks(self, job: Job, body: AnyRequest) -> AsyncIterator[bytes]:
         """A request's answer as server-sent events; what comes together is yielded together."""
-        told = ChunkWriter(job.meta, job.deployment.response_tokenizer, chat=isinstance(body, ChatRequest), usage=body.with_usage,
-                      scored=body.wants_logprobs, stop=body.stops)
+        told = ChunkWriter(job.meta, job.deployment.response_tokenizer, chat=isinstance(body, ChatRequest),
+                           usage=body.with_usage,
+                           scored=body.wants_logprobs, stop=body.stops)
         yield b"".join(self._beginnings(job, body, told))
         done: dict[int, Trace] = {}
         while len(done) < len(job.requests):
@@ -84,7 +86,8 @@ class Answering:
             if isinstance(body, ChatRequest) or echo:
                 yield told.first(request.index, echo)
 
-    def _continued(self, job: Job, told: ChunkWriter, outputs: RequestOutput, done: dict[int, Trace]) -> Iterator[bytes]:
+    def _continued(self, job: Job, told: ChunkWriter, outputs: RequestOutput,
+                   done: dict[int, Trace]) -> Iterator[bytes]:
         """The chunks of one piece of news; the completion that ends last brings the summary."""
         index = outputs.request.index
         if outputs.delta is not None:
@@ -110,7 +113,8 @@ async def read_prompts(body: AnyRequest, deployment: Deployment) -> list[Encoded
     """The prompts of a request as token ids."""
     if isinstance(body, ChatRequest):
         return [await deployment.prompt_encoder.chat([message.plain for message in body.messages])]
-    return [await (deployment.prompt_encoder.text(prompt) if isinstance(prompt, str) else deployment.prompt_encoder.ids(prompt))
+    return [await (deployment.prompt_encoder.text(prompt)
+                   if isinstance(prompt, str) else deployment.prompt_encoder.ids(prompt))
             for prompt in body.prompts]
 
 
@@ -134,7 +138,8 @@ def options_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt)
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
             max_calls=own.max_calls if asked.max_calls is None else asked.max_calls,
-            call_bias=asked.call_bias if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio),
+            call_bias=asked.call_bias
+                       if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio),
             top_logprobs=body.likeliest)
     except ConfigError as error:
         raise bad_request(str(error)) from error

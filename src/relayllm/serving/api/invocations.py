@@ -113,7 +113,8 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
     except ConfigError as error:
         raise bad_request(str(error), "params") from error
     plans = [Plan(prompt, _fitting(chosen, deployment, prompt), row) for row, prompt in enumerate(prompts)]
-    job = Job(deployment, key, ResponseMeta.new("invocation", deployment.name, deployment.version, deployment.alias), prompts)
+    job = Job(deployment, key, ResponseMeta.new("invocation", deployment.name, deployment.version, deployment.alias),
+              prompts)
     jobs.request(job, plans, seed, RelayOptions(teacher=chosen.teacher_enabled), streamed=body.streamed)
     return job
 

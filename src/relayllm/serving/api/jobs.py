@@ -83,8 +83,10 @@ class Jobs:
         allowances = self._allowances(job.key, len(plans), asked)
         for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
             options = plan.options if allowance is None else replace(plan.options, policy=allowance)
-            generation = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample, plan.prompt.teacher_ids)
-            job.requests.append(EngineRequest(generation, job.collector, index, streamed, self.model_router.watched, allowance=allowance))
+            generation = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample,
+                                           plan.prompt.teacher_ids)
+            job.requests.append(EngineRequest(generation, job.collector, index, streamed, self.model_router.watched,
+                                              allowance=allowance))
         with self._ended_unless_taken(job):
             job.deployment.engine.submit(job.requests)
 

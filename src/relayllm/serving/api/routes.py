@@ -17,7 +17,7 @@ from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import EngineDeadError, TokenDelta
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.models.router import ModelRouter
+from relayllm.serving.models.router import Deployment, ModelRouter
 
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
@@ -81,10 +81,7 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     async def ready() -> Json:
         if not model_router.ready:
             raise unavailable("no model is ready", seconds=5)
-        return {"status": "ready", "models": [{"name": deployment.name, "version": deployment.version, "alias": deployment.alias,
-                                               "withdrawn": deployment.withdrawn,
-                                               "waiting": deployment.engine.waiting, "running": deployment.engine.running}
-                                              for deployment in model_router.models]}
+        return {"status": "ready", "models": [_readiness(deployment) for deployment in model_router.models]}
 
     @router.get("/metrics", summary="For Prometheus", response_class=Response,
                 responses={200: {"content": {"text/plain": {}}}})
@@ -119,7 +116,8 @@ async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
 
 
 def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.deployment.response_tokenizer.tokenizer, TokenDelta.of_trace(trace)) if body.wants_logprobs else None
+    logprobs = chat_logprobs(job.deployment.response_tokenizer.tokenizer,
+                             TokenDelta.of_trace(trace)) if body.wants_logprobs else None
     return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
             "logprobs": logprobs, "finish_reason": finish_reason(trace)}
 
@@ -134,7 +132,8 @@ async def _text_choices(answering: Answering, job: Job, body: CompletionRequest,
         place = index // body.samples
         trace = traces[index] if traces else None
         text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.deployment.response_tokenizer.tokenizer, TokenDelta.of_trace(trace) if trace else NOTHING,
+        logprobs = text_logprobs(job.deployment.response_tokenizer.tokenizer,
+                                 TokenDelta.of_trace(trace) if trace else NOTHING,
                                  scores[place] if scores else None) if body.wants_logprobs else None
         choices.append({"index": index, "text": text, "logprobs": logprobs,
                         "finish_reason": finish_reason(trace) if trace else "length"})
@@ -145,7 +144,15 @@ def _models(model_router: ModelRouter) -> list[Json]:
     if model_router.champion is None:
         return []
     rows = [(model_router.champion.name, model_router.champion)]
-    rows += [(f"{deployment.name}@{deployment.alias}", deployment) for deployment in model_router.models] if model_router.candidate else []
+    rows += [(f"{deployment.name}@{deployment.alias}", deployment)
+             for deployment in model_router.models] if model_router.candidate else []
     return [{"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
-             "version": deployment.version, "alias": deployment.alias, "max_model_len": deployment.decoder.context_length or None,
+             "version": deployment.version, "alias": deployment.alias,
+             "max_model_len": deployment.decoder.context_length or None,
              "teacher": deployment.decoder.teacher_name or None} for name, deployment in rows]
+
+
+def _readiness(deployment: Deployment) -> Json:
+    return {"name": deployment.name, "version": deployment.version, "alias": deployment.alias,
+            "withdrawn": deployment.withdrawn, "waiting": deployment.engine.waiting,
+            "running": deployment.engine.running}

@@ -61,7 +61,7 @@ class ChunkWriter:
         for author, group in groupby(delta.authors):
             stop = start + len(list(group))
             run = TokenDelta(delta.ids[start:stop], delta.authors[start:stop], delta.logprobs[start:stop],
-                        delta.tops[start:stop])
+                             delta.tops[start:stop])
             start = stop
             if author is Author.COMMAND:
                 yield from self._commands(choice, told, run)

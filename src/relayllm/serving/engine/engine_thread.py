@@ -298,7 +298,7 @@ class EngineThread:
         if due:
             self._told = now
             outputs += [_told(request, request.row) for request in self._requests.values()
-                     if request.streamed and request.row is not None and len(request.row.ids) > request.told]
+                        if request.streamed and request.row is not None and len(request.row.ids) > request.told]
         for request in self._requests.values():
             if request.timed and request.row is not None:
                 request.mark(request.row.authors, now)
@@ -321,5 +321,6 @@ def _hand_out(outputs: list[RequestOutput]) -> None:
 def engine_of(decoder: Any, *, slots: int, queue: int, name: str = "engine",
               on_finished: Callable[[EngineRequest, Trace], None] = lambda request, trace: None) -> EngineThread:
     """The engine of a `RelayDecoder`; it ends the decoder's teacher, too."""
-    return EngineThread(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name, on_finished=on_finished,
-                  on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())
+    return EngineThread(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name,
+                        on_finished=on_finished,
+                        on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())

@@ -39,7 +39,8 @@ class Tracer:
             return
         offset = time.time() - time.monotonic()
         try:
-            self._queue.put_nowait((deployment.name, deployment.version, deployment.alias, request, trace, degraded, offset))
+            self._queue.put_nowait((deployment.name, deployment.version, deployment.alias, request, trace, degraded,
+                                    offset))
         except queue.Full:
             LOG.warning("a trace was dropped: MLflow takes them slower than they come; lower --trace-share")
 
@@ -71,7 +72,8 @@ def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, 
     return rows
 
 
-def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace, degraded: bool,
+def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace,
+                degraded: bool,
                 offset: float) -> None:
     """One MLflow trace."""
     import mlflow

@@ -73,7 +73,8 @@ class ModelRouter:
         """Put a model to work under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
-        deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder), ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve)
+        deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder),
+                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve)
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, deployment)
@@ -132,7 +133,8 @@ class ModelRouter:
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
         degraded = is_degraded(request, trace)
-        self.metrics.count(trace, deployment.version, deployment.alias, first=request.first and request.first - request.created,
+        self.metrics.count(trace, deployment.version, deployment.alias,
+                           first=request.first and request.first - request.created,
                            total=request.ended - request.created, degraded=degraded)
         for watch in self._watchers:
             watch(deployment, request, trace, degraded)

@@ -16,7 +16,8 @@ from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
-    write_bias_curve(folder, "relay-difficulty", {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25}, {0.0: 0.04, -11.25: 0.02})
+    write_bias_curve(folder, "relay-difficulty", {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25},
+                     {0.0: 0.04, -11.25: 0.02})
     return read_bias_curve(folder)
 
 

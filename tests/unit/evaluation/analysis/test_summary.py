@@ -114,7 +114,8 @@ def test_health_of_a_good_relay_raises_no_alarm(whole):
 
 
 def test_alarms_are_told_of_trained_policies_whatever_their_name_and_not_of_rules(whole):
-    names = ("base", "no-bonus", "relay-simple", "fixed-8", "call-ratio-0.5x", "entropy", "other-teacher-x", "teacher-free")
+    names = ("base", "no-bonus", "relay-simple", "fixed-8", "call-ratio-0.5x", "entropy", "other-teacher-x",
+             "teacher-free")
     reward_hacking = {name: {"alarms": ["!"]} for name in names}
     assert all_alarms({**whole, "reward_hacking": reward_hacking}) == [("no-bonus", "!"), ("relay-simple", "!")]
 

@@ -57,7 +57,8 @@ def test_tracer_writes_its_share(finished, share, written):
 @pytest.mark.slow
 def test_trace_is_in_mlflow_with_a_span_per_segment(finished, tmp_path):
     mlflow = pytest.importorskip("mlflow")
-    settings = replace(current_settings(), root=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/m.db", experiment="traces")
+    settings = replace(current_settings(), root=tmp_path, tracking_uri=f"sqlite:///{tmp_path}/m.db",
+                       experiment="traces")
     tracer = Tracer(1.0, settings)
     tracer(Served, *finished, True)
     tracer.close(60)

@@ -53,7 +53,7 @@ def follow(tmp_path):
             return LoadedModel(found, scripted_decoder(), Options())
 
         watcher = AliasWatcher(model_router, model_router.metrics, SOURCES, seconds=60, load=load,
-                            find=lambda source: find(source, place, lambda: registry))
+                               find=lambda source: find(source, place, lambda: registry))
         seen = []
         for champion, candidate in rounds:
             registry.up = champion != "down"
@@ -87,7 +87,8 @@ def test_aliases_that_move_are_followed(follow, rounds, seen):
 
 
 def test_candidate_that_was_withdrawn_gets_no_more_requests(follow):
-    seen = follow(("1", "2"), ("1", None), note=lambda model_router: {model_router.pick(None).version for _ in range(50)})
+    seen = follow(("1", "2"), ("1", None),
+                  note=lambda model_router: {model_router.pick(None).version for _ in range(50)})
     assert seen == [{"2"}, {"1"}]
 
 

@@ -31,7 +31,7 @@ from relayllm.settings import current_settings, quiet
 def ask(url: str, version: Version, count: int, seed: int) -> list[monitoring.Observation]:
     """Ask the endpoint a slice of every benchmark; what another version answered (a canary) is left out."""
     package = open_package(Registry().fetch(version))
-    problems = monitoring.choose(current_settings().root / "data", package.outcomes(), count, seed)
+    problems = monitoring.choose(current_settings().root / "data", package.problem_scores(), count, seed)
     endpoint = monitoring.Endpoint(url, os.environ.get("RELAY_API_KEY", ""))
     seen = monitoring.observe(endpoint, problems, int(package.decoding["max_new_tokens"]))
     ours = [item for item in seen if item.version in ("", str(version.number))]
@@ -45,8 +45,8 @@ def ask(url: str, version: Version, count: int, seed: int) -> list[monitoring.Ob
 @task(tags=["monitor"], cache_policy=NO_CACHE)
 def judge(version: Version, seen: list[monitoring.Observation]) -> tuple[GateResult, ...]:
     """Hold what was seen to the version's record, and write it on the version."""
-    outcomes = open_package(Registry().fetch(version)).outcomes()
-    found = monitoring.drift(seen, outcomes, load_gates().monitor)
+    problem_scores = open_package(Registry().fetch(version)).problem_scores()
+    found = monitoring.drift(seen, problem_scores, load_gates().monitor)
     create_table_artifact([{"watched": gate.name, "fine": gate.passed, "found": gate.detail} for gate in found],
                           key="monitor", description=f"version {version.number} against its own record")
     Registry().note(version, tags={"monitored": datetime.now(UTC).isoformat(timespec="seconds"),

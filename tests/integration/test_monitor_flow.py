@@ -28,7 +28,8 @@ def honest(parts, place):  # noqa: F811
     traces = decoder.generate([messages(problem) for problem in PROBLEMS], **DECODING)
     said = {problem.id: [0.0, float(trace.ledger.teacher_tokens), float(len(trace.token_ids))]
             for problem, trace in zip(PROBLEMS, traces, strict=True)}
-    write_package(replace(parts, record=record(accuracy=0.0, parity=parts.record["parity"]), outcomes={"pens": said}),
+    write_package(replace(parts, record=record(accuracy=0.0, parity=parts.record["parity"]),
+                          problem_scores={"pens": said}),
                   place.root / "honest", place)
     return place.root / "honest"
 

@@ -20,7 +20,7 @@ from relayllm.registry.client import Registry
 from relayllm.registry.gates import read_gates
 from relayllm.settings import current_settings
 from tests.support.small_models import pair
-from tests.support.small_packages import DECODING, outcomes, record
+from tests.support.small_packages import DECODING, problem_scores, record
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTIONS = ["A farm has 18 boxes with 23 pens each.", "How many pens?", "There are 4 boxes. Then 3 more come."]
@@ -50,7 +50,7 @@ def parts(tmp_path_factory):
     cases = [ParityCase("pens", f"pens-{index}", prompt, trace.text, trace.token_ids)
              for index, (prompt, trace) in enumerate(zip(QUESTIONS, traces, strict=True))]
     said = record(parity=[{name: getattr(case, name) for name in ParityCase.__dataclass_fields__} for case in cases])
-    return Parts(folder / "student", folder / "teacher", json.loads(json.dumps(said)), outcomes(5))
+    return Parts(folder / "student", folder / "teacher", json.loads(json.dumps(said)), problem_scores(5))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def package(parts, place):
 def varied(parts, place, name, right, **more):
     """The same models with another record."""
     said = record(accuracy=right / 10, **{"parity": parts.record["parity"], **more})
-    write_package(replace(parts, record=said, outcomes=outcomes(right)), place.root / name, place)
+    write_package(replace(parts, record=said, problem_scores=problem_scores(right)), place.root / name, place)
     return place.root / name
 
 

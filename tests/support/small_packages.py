@@ -17,7 +17,7 @@ def score(accuracy: float, call_ratio: float = 0.05) -> dict[str, Any]:
             "problems": 4, "completion_tokens": 40.0, "calls_per_answer": 1.0}
 
 
-def outcomes(right: int, count: int = 10, benchmarks: tuple[str, ...] = ("pens", "boxes")) -> dict[str, Any]:
+def problem_scores(right: int, count: int = 10, benchmarks: tuple[str, ...] = ("pens", "boxes")) -> dict[str, Any]:
     """The first `right` of `count` problems of every benchmark solved, 2 of 40 tokens by the teacher."""
     return {name: {f"{name}-{index}": [float(index < right), 2.0, 40.0] for index in range(count)}
             for name in benchmarks}
@@ -26,7 +26,7 @@ def outcomes(right: int, count: int = 10, benchmarks: tuple[str, ...] = ("pens",
 def record(name: str = "relay-decoder", accuracy: float = 0.5, **more: Any) -> dict[str, Any]:
     """What relay.json says."""
     benchmarks = {"pens": score(accuracy), "boxes": score(accuracy)}
-    return {"format": 1, "method": "relay-difficulty", "registered_name": name, "profile": "tiny", "seed": 0,
+    return {"format": 2, "method": "relay-difficulty", "registered_name": name, "profile": "tiny", "seed": 0,
             "git_commit": "0123456789abcdef", "data_md5": DATA, "gap_recovered": {"value": 0.8, "ci": [0.7, 0.9]},
             "decoding": DECODING, "teacher": {"kind": "embedded", "id": "", "revision": ""},
             "metrics": {"average": score(accuracy), "benchmarks": benchmarks}, "others": {},
@@ -40,6 +40,6 @@ def hollow_package(folder: Path, right: int = 5, **more: Any) -> Path:
         (folder / "artifacts" / name).mkdir(parents=True)
         (folder / "artifacts" / name / "model.safetensors").write_bytes(b"")
     (folder / "artifacts/relay.json").write_text(json.dumps(record(accuracy=right / 10, **more)))
-    (folder / "artifacts/outcomes.json").write_text(json.dumps(outcomes(right)))
+    (folder / "artifacts/problem_scores.json").write_text(json.dumps(problem_scores(right)))
     (folder / "MLmodel").write_text("flavors: {}\nmodel_id: null\n")
     return folder

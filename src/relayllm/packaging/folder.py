@@ -17,8 +17,10 @@ from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.settings import current_settings
 
-RECORD, PROBLEM_SCORES = "relay.json", "outcomes.json"
-FORMAT = 1
+RECORD, PROBLEM_SCORES = "relay.json", "problem_scores.json"
+FORMAT = 2
+FORMAT_1 = {"bias_curve": "dial", PROBLEM_SCORES: "outcomes.json"}
+"""Names that packages of format 1 have for the same things: they are still read."""
 ProblemScore = tuple[float, float, float]
 """One problem, averaged over its samples: share correct, teacher tokens, completion tokens."""
 ProblemScores = Mapping[str, Mapping[str, ProblemScore]]
@@ -86,7 +88,7 @@ class Package:
     @property
     def bias_curve(self) -> BiasCurve | None:
         """What other biases spend; None when nobody measured it."""
-        found = self.record.get("bias_curve")
+        found = self.record.get(self._name("bias_curve"))
         return BiasCurve.from_points(found["training"]) if found else None
 
     @property
@@ -99,21 +101,24 @@ class Package:
         """The questions that packaged and in-process answers are compared on."""
         return tuple(ParityCase(**{**case, "token_ids": tuple(case["token_ids"])}) for case in self.record["parity"])
 
-    def outcomes(self) -> ProblemScores:
+    def problem_scores(self) -> ProblemScores:
         """What became of every problem of every benchmark."""
-        found = json.loads((self.folder / "artifacts" / PROBLEM_SCORES).read_text(encoding="utf-8"))
+        found = json.loads((self.folder / "artifacts" / self._name(PROBLEM_SCORES)).read_text(encoding="utf-8"))
         return {bench: {key: tuple(row) for key, row in rows.items()} for bench, rows in found.items()}
+
+    def _name(self, name: str) -> str:
+        return FORMAT_1[name] if self.record["format"] == 1 else name
 
 
 def bias_for(bias_curve: BiasCurve | None, call_ratio: float) -> float:
     """The bias on `<call>` for a wanted call ratio.
 
     Raises:
-        ConfigError: out of the dial's reach, or there is no dial.
+        ConfigError: out of the curve's reach, or there is no curve.
     """
     if bias_curve is None:
-        raise ConfigError(f"call_ratio is {call_ratio:g}, but this model was packed without a measured dial: list a "
-                          "call-ratio-Mx in evaluate.methods and make the package again, or set the bias by hand")
+        raise ConfigError(f"call_ratio is {call_ratio:g}, but this model was packed without a measured bias curve: "
+                          "list a call-ratio-Mx in evaluate.methods and make the package again, or set the bias")
     return bias_curve.bias_for(call_ratio)
 
 
@@ -132,8 +137,9 @@ def open_package(folder: Path) -> Package:
         package, found = Package(folder, record), record["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read ({error}): make the package again, `dvc repro -f package`") from error
-    if found != FORMAT:
-        raise ModelError(f"{path} has format {found}, this version reads {FORMAT}: use the relayllm it was made with")
+    if found not in (1, FORMAT):
+        raise ModelError(f"{path} has format {found}, this version reads 1 to {FORMAT}: use the relayllm it was made "
+                         "with")
     _check_weights(package)
     return package
 

@@ -52,8 +52,8 @@ class RelayModel(PythonModel):
         self._decoder = self._load(self._package)
         refuse_unknown_params()
 
-    def predict(self, context, model_input,
-                params=None):  # type: ignore[no-untyped-def]  # hints would replace the signature
+    # Type hints would replace the signature.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer every prompt, in one batch.
 
         Raises:

@@ -36,8 +36,8 @@ NO_BIAS = 0.0
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""
-CODE = ("__init__.py", "config.py", "errors.py", "files.py", "packaged.py", "settings.py", "relay", "engines",
-        "serving/__init__.py", "packaging/pyfunc.py")
+CODE = ("__init__.py", "config.py", "errors.py", "files.py", "settings.py", "relay", "engines",
+        "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
 
 
@@ -49,7 +49,7 @@ class Parts:
     teacher: Path | None
     """None when the package only says where its teacher is."""
     record: Mapping[str, Any]
-    outcomes: Mapping[str, Any]
+    problem_scores: Mapping[str, Any]
 
 
 def package_record(config: PackageConfig, summary: Mapping[str, Any], source: TeacherSource,
@@ -145,12 +145,12 @@ def write_package(parts: Parts, folder: Path, settings: Settings | None = None) 
 def _staged(parts: Parts, stage: Path) -> dict[str, str]:
     """The parts under the names they have in the package: MLflow takes the last part of each path."""
     write_json(stage / RECORD, parts.record)
-    write_json(stage / PROBLEM_SCORES, parts.outcomes)
+    write_json(stage / PROBLEM_SCORES, parts.problem_scores)
     models = {"student": parts.student} | ({"teacher": parts.teacher} if parts.teacher else {})
     for name, source in models.items():
         shutil.copytree(source, stage / name, copy_function=_link)
     return {key: str(stage / name) for key, name in
-            {"record": RECORD, "outcomes": PROBLEM_SCORES, **{name: name for name in models}}.items()}
+            {"record": RECORD, "problem_scores": PROBLEM_SCORES, **{name: name for name in models}}.items()}
 
 
 def _link(source: str, target: str) -> None:

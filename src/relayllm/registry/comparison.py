@@ -25,7 +25,7 @@ class Side:
     """How people call it: `7`, or `7 (champion)`."""
     metrics: Mapping[str, Any]
     """`average` and `benchmarks`, as a method of summary.json."""
-    outcomes: ProblemScores
+    problem_scores: ProblemScores
     data: str = ""
     """MD5 of the data set it was made from and scored on."""
     commit: str = ""
@@ -97,10 +97,10 @@ def compare(old: Side | None, new: Side, config: ComparisonConfig) -> Comparison
     """Line two versions up, benchmark by benchmark, with bootstrap intervals on the differences."""
     before = old.metrics["benchmarks"] if old else {}
     names = list(dict.fromkeys([*new.metrics["benchmarks"], *before]))
-    paired = old is None or all(old.outcomes.get(name, {}).keys() == new.outcomes.get(name, {}).keys()
+    paired = old is None or all(old.problem_scores.get(name, {}).keys() == new.problem_scores.get(name, {}).keys()
                                 for name in names)
-    draws = {name: _draws(old.outcomes[name], new.outcomes[name], paired, config, number)
-             for number, name in enumerate(names) if old and name in old.outcomes and name in new.outcomes}
+    draws = {name: _draws(old.problem_scores[name], new.problem_scores[name], paired, config, number)
+             for number, name in enumerate(names) if old and name in old.problem_scores and name in new.problem_scores}
     rows = [BenchmarkDelta(name, before.get(name), new.metrics["benchmarks"].get(name),
                            _interval(draws.get(name), config))
             for name in names]

@@ -82,7 +82,7 @@ def _open_run(client: Any, package: Package, experiment: str, settings: Settings
         tags["mlflow.parentRunId"] = parent["run_id"]
     run = str(client.create_run(experiment, tags=tags, run_name="release").info.run_id)
     if _digest(package):
-        rows = json.dumps({"problems": {bench: len(rows) for bench, rows in package.outcomes().items()}})
+        rows = json.dumps({"problems": {bench: len(rows) for bench, rows in package.problem_scores().items()}})
         data = Dataset(DATA, _digest(package), "dvc", json.dumps({"uri": "data.dvc"}), profile=rows)
         client.log_inputs(run, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "evaluation")])])
     return run

@@ -81,14 +81,14 @@ def _observation(found: Mapping[str, Any], problem: Problem, benchmark: str) -> 
                        int(ledger["completion_tokens"]), bool(relay["degraded"]), str(relay.get("version", "")))
 
 
-def choose(data: Path, outcomes: ProblemScores, count: int, seed: int) -> list[tuple[str, Problem]]:
+def choose(data: Path, problem_scores: ProblemScores, count: int, seed: int) -> list[tuple[str, Problem]]:
     """Problems of every benchmark that the version was scored on, drawn by the seed.
 
     Raises:
         DataError: data/ holds none of them.
     """
     drawn: list[tuple[str, Problem]] = []
-    for benchmark, rows in outcomes.items():
+    for benchmark, rows in problem_scores.items():
         path = data / "benchmarks" / f"{benchmark}.jsonl"
         known = [problem for problem in read_problems(path) if problem.id in rows] if path.is_file() else []
         drawn += [(benchmark, problem) for problem in random.Random(seed).sample(known, min(count, len(known)))]
@@ -104,7 +104,7 @@ def observe(endpoint: Endpoint, problems: Sequence[tuple[str, Problem]], max_tok
         return list(pool.map(lambda item: endpoint.ask(item[1], item[0], max_tokens), problems))
 
 
-def drift(seen: Sequence[Observation], outcomes: ProblemScores, config: MonitorConfig) -> tuple[GateResult, ...]:
+def drift(seen: Sequence[Observation], problem_scores: ProblemScores, config: MonitorConfig) -> tuple[GateResult, ...]:
     """Accuracy and call ratio against the record of the same problems, and the share of degraded answers.
 
     Answers that lost their teacher count for the last only: they say how the teacher is, not the version. When they are
@@ -114,7 +114,7 @@ def drift(seen: Sequence[Observation], outcomes: ProblemScores, config: MonitorC
     if not degraded.passed or not whole:
         unknown = f"not judged: {len(seen) - len(whole)} of {len(seen)} answers lost their teacher"
         return (GateResult("accuracy", True, unknown), GateResult("call_ratio", True, unknown), degraded)
-    recorded = np.array([outcomes[item.benchmark][item.problem_id] for item in whole])  # (answers, 3)
+    recorded = np.array([problem_scores[item.benchmark][item.problem_id] for item in whole])  # (answers, 3)
     return (_accuracy(whole, recorded, config), _call_ratio(whole, recorded, config), degraded)
 
 

@@ -38,7 +38,7 @@ def comparison_side(registry: Registry, version: Version) -> Side:
     """A version as a comparison needs it."""
     package = open_package(registry.fetch(version))
     seconds = version.tags.get("seconds_per_answer")
-    return Side(version.label, package.metrics, package.outcomes(), str(package.record.get("data_md5") or ""),
+    return Side(version.label, package.metrics, package.problem_scores(), str(package.record.get("data_md5") or ""),
                 str(package.record.get("git_commit") or ""), registry.params(version),
                 float(seconds) if seconds else None)
 

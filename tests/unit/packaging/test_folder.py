@@ -10,7 +10,7 @@ from tests.support.small_packages import hollow_package
 def test_open_package_reads_record_outcomes_and_parity(tmp_path):
     package = open_package(hollow_package(tmp_path / "p", 5))
     assert package.metrics["average"]["accuracy"] == 0.5
-    assert package.outcomes()["pens"]["pens-0"] == (1.0, 2.0, 40.0)
+    assert package.problem_scores()["pens"]["pens-0"] == (1.0, 2.0, 40.0)
     assert package.parity[0].token_ids == (1, 2)
 
 

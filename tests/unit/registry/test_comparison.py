@@ -6,7 +6,7 @@ from relayllm.packaging.parity import ParityResult
 from relayllm.registry.comparison import Comparison, Side, compare, judge
 from relayllm.registry.comparison_text import to_json, to_markdown, to_text
 from relayllm.registry.gates import ComparisonConfig, Gates
-from tests.support.small_packages import outcomes, score
+from tests.support.small_packages import problem_scores, score
 
 CONFIG = ComparisonConfig(bootstrap=500, confidence=0.95, seed=0)
 GATES = Gates.model_validate({"accuracy": {"max_drop": 0.05}, "call_ratio": {"low": 0.01, "high": 0.3},
@@ -16,7 +16,8 @@ FINE = ParityResult(4, 4, 0.5)
 
 def version(label: str, right: int, *, call_ratio: float = 0.05, count: int = 10, **more) -> Side:
     mean = score(right / count, call_ratio)
-    return Side(label, {"average": mean, "benchmarks": {"pens": mean, "boxes": mean}}, outcomes(right, count), **more)
+    return Side(label, {"average": mean, "benchmarks": {"pens": mean, "boxes": mean}}, problem_scores(right, count),
+                **more)
 
 
 def gate(comparison: Comparison, name: str, measured: ParityResult = FINE):
@@ -45,7 +46,7 @@ def test_compare_other_problems_is_unpaired_and_wider():
 def test_compare_benchmark_only_one_side_has_gives_no_difference():
     old, new = version("1", 5), version("2", 5)
     extra = Side("2", {**new.metrics, "benchmarks": {**new.metrics["benchmarks"], "trips": score(0.1)}},
-                 {**new.outcomes, "trips": {"trips-0": (0.0, 1.0, 9.0)}})
+                 {**new.problem_scores, "trips": {"trips-0": (0.0, 1.0, 9.0)}})
     rows = {row.name: row for row in compare(old, extra, CONFIG).rows}
     assert rows["trips"].difference is None
     assert rows["trips"].old is None

@@ -11,11 +11,11 @@ from relayllm.errors import DataError, ServingError
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.registry.gates import MonitorConfig
 from relayllm.registry.monitoring import Endpoint, Observation, choose, drift, observe
-from tests.support.small_packages import outcomes
+from tests.support.small_packages import problem_scores
 
 CONFIG = MonitorConfig(problems=4, confidence=0.95, max_drop=0.1, max_call_ratio_change=0.1, max_degraded_share=0.2,
                        act="warn")
-RECORD = outcomes(10, 10)
+RECORD = problem_scores(10, 10)
 
 
 def seen(right: int, *, teacher: int = 2, degraded: int = 0) -> list[Observation]:

@@ -6,7 +6,7 @@ from relayllm.evaluation import plots
 from relayllm.evaluation.examples import ALONE, HELPED, IN_VAIN, choose
 from relayllm.evaluation.figures import draw
 from relayllm.evaluation.markdown import markdown, table
-from relayllm.evaluation.render import Material, html
+from relayllm.evaluation.render import PLOTS, Material, html
 from relayllm.evaluation.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.worth import worth
 from tests.unit.evaluation.make_records import make_frame, make_history
@@ -101,9 +101,16 @@ def test_page_without_relay_calls_or_history_still_renders(tmp_path):
     frame = make_frame(("base",), problems=3, benchmarks=("pens",))
     summary = summary_of(frame)
     svgs = draw(tmp_path, summary, frame, {}, "relay-difficulty")
+    assert list(svgs) == ["pareto", "benchmarks"]
     bare = Material(svgs, choose(frame, "relay-difficulty", 4))
     assert "no relay among them" in html(summary, bare)
     assert "# 1 methods" in markdown(summary, bare)
+
+
+def test_pictures_without_anything_to_show_are_files_all_the_same(tmp_path):
+    frame = make_frame(("base",), problems=3, benchmarks=("pens",))
+    draw(tmp_path, summary_of(frame), frame, {}, "relay-difficulty")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")}
 
 
 def test_alarm_stands_in_both_reports(frame):

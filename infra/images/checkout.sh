@@ -1,7 +1,8 @@
 #!/bin/sh
 # Bring RELAY_ROOT to RELAY_REVISION of RELAY_REPOSITORY, whatever state an earlier run, a person or a crash left there.
-# Outputs, checkpoints and DVC's cache are git-ignored and stay. At the same revision nothing is touched; at another one,
-# changed files (every run changes dvc.lock) give way and are kept as a commit on a branch named left/TIME.
+# Outputs, checkpoints and DVC's cache are git-ignored and stay; so does dvc.lock, which tells of these outputs: another
+# machine's would have DVC run everything again. At the same revision nothing is touched; at another one, whatever else
+# was changed gives way and is kept as a commit on a branch named left/TIME.
 set -eu
 root=${RELAY_ROOT:-/project}
 
@@ -31,8 +32,13 @@ head=$(git rev-parse --quiet --verify HEAD || true)
 if [ "$head" = "$wanted" ] && [ "$whole" = "$wanted" ]; then
     echo "checkout: at $wanted as before; nothing is touched"
 else
+    # Aside, until the rest is there: a crash in between finds it.
+    if [ -f dvc.lock ] && [ ! -f .git/kept ] && [ -n "$(git status --porcelain -- dvc.lock)" ]; then
+        cp dvc.lock .git/kept.part
+        mv .git/kept.part .git/kept
+    fi
     if [ -n "$head" ]; then
-        git add --all
+        git add --all -- . ':!dvc.lock'
         git diff --cached --quiet HEAD || git -c user.name=checkout -c user.email=checkout@localhost commit --quiet \
             --no-verify --no-gpg-sign --message "Left in the checkout before $wanted"
         now=$(git rev-parse HEAD)
@@ -43,6 +49,7 @@ else
         fi
     fi
     git checkout --quiet --force --detach "$wanted"
+    [ ! -f .git/kept ] || mv .git/kept dvc.lock
     git update-ref refs/relay/checkout "$wanted"
     echo "checkout: at $wanted ($RELAY_REVISION)"
 fi

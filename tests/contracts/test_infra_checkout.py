@@ -88,18 +88,39 @@ def test_checkout_again_at_the_same_revision_touches_nothing(project, upstream):
     assert left(project) == []
 
 
-def test_checkout_lock_changed_on_both_sides_follows_upstream_and_keeps_ours(project, upstream):
+def test_checkout_lock_changed_on_both_sides_moves_on_and_keeps_what_tells_of_the_outputs_here(project, upstream):
     brought(project, upstream)
     (project / "dvc.lock").write_text("of a run here")
     (project / "artifacts").mkdir()
     (project / "artifacts/model").write_text("weights")
-    commit(upstream, dvc__lock="of upstream, second")
+    wanted = commit(upstream, dvc__lock="of upstream, second", code__py="second")
     for _ in range(2):
         brought(project, upstream)
-        assert (project / "dvc.lock").read_text() == "of upstream, second"
+        assert git(project, "rev-parse", "HEAD") == wanted
+        assert (project / "code.py").read_text() == "second"
+        assert (project / "dvc.lock").read_text() == "of a run here"
         assert (project / "artifacts/model").read_text() == "weights"
-        (branch,) = left(project)
-        assert git(project, "show", f"{branch}:dvc.lock") == "of a run here"
+        assert git(project, "status", "--porcelain") == "M dvc.lock"
+        assert left(project) == []
+
+
+def test_checkout_lock_that_no_run_changed_follows_upstream(project, upstream):
+    brought(project, upstream)
+    commit(upstream, dvc__lock="of upstream, second")
+    brought(project, upstream)
+    assert (project / "dvc.lock").read_text() == "of upstream, second"
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_checkout_lock_that_git_does_not_know_stays(project, upstream, arrives):
+    git(upstream, "rm", "--quiet", "dvc.lock")
+    commit(upstream, code__py="second")
+    brought(project, upstream)
+    (project / "dvc.lock").write_text("of a run here")
+    commit(upstream, code__py="third", **({"dvc__lock": "of upstream"} if arrives else {}))
+    brought(project, upstream)
+    assert (project / "code.py").read_text() == "third"
+    assert (project / "dvc.lock").read_text() == "of a run here"
 
 
 def test_checkout_dirty_tree_gives_way_and_nothing_is_lost(project, upstream):
@@ -162,18 +183,17 @@ def test_checkout_killed_anywhere_comes_out_right_the_next_time(project, upstrea
         assert git(project, "rev-parse", "HEAD") == wanted
         assert (project / "code.py").read_text() == f"{number}"
         assert {path.read_text() for path in project.glob("file*")} == {f"{number}"}
-    kept = {git(project, "show", f"{branch}:dvc.lock") for branch in left(project)}
-    assert {f"of run {number}" for number in range(1, 8)} <= kept
+        assert (project / "dvc.lock").read_text() == (f"of run {number}" if number else "of upstream, first")
 
 
 def test_checkout_of_a_clone_that_somebody_else_made_keeps_its_changes(project, upstream):
     shutil.rmtree(project)
     git(upstream, "clone", "--quiet", ".", str(project))
-    (project / "dvc.lock").write_text("of a run here")
-    commit(upstream, dvc__lock="of upstream, second")
+    (project / "code.py").write_text("a person's")
+    commit(upstream, code__py="second")
     brought(project, upstream)
     (branch,) = left(project)
-    assert git(project, "show", f"{branch}:dvc.lock") == "of a run here"
+    assert git(project, "show", f"{branch}:code.py") == "a person's"
 
 
 @pytest.mark.parametrize(("repository", "revision", "says"), [

@@ -134,7 +134,7 @@ def owned(target: str) -> set[str]:
     found: set[str] = set()
     while target in stages:
         target, text = stages[target]
-        made = re.findall(r"install -d (?:-o relay -g relay )?([\w./-]+)", text) + re.findall(r"^WORKDIR (\S+)", text, re.M)
+        made = re.findall(r"(?:install -d (?:-o relay -g relay )?|^WORKDIR )([\w./-]+)", text, flags=re.M)
         given = re.findall(r"install -d -o relay -g relay ([\w./-]+)", text)
         over = re.findall(r"chown -R \S+ ([\w./-]+)", text)
         found |= {*given, *(path for path in made for top in over if f"{path}/".startswith(f"{top}/"))}

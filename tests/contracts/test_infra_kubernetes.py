@@ -138,10 +138,9 @@ def referenced(optional: bool) -> set[str]:
 
 def test_example_of_the_secret_has_every_key_and_makes_one(tmp_path):
     example = (FOLDER / "secrets.env.example").read_text()
-    needed, optional = example.split("# Remove the lines that you do not need.")
-    assert set(re.findall(r"^(\w+)=$", needed, flags=re.M)) == referenced(optional=False)
-    assert set(re.findall(r"^(\w+)=$", optional, flags=re.M)) == referenced(optional=True)
-    (tmp_path / "secrets.env").write_text(re.sub(r"^(\w+)=$", r"\1=filled", example, flags=re.M))
+    assert set(re.findall(r"^(\w+)=$", example, flags=re.M)) == referenced(optional=False)
+    assert set(re.findall(r"^#(\w+)=$", example, flags=re.M)) == referenced(optional=True)
+    (tmp_path / "secrets.env").write_text(re.sub(r"^#?(\w+)=$", r"\1=filled", example, flags=re.M))
     (line,) = re.findall(r"^#\s+kubectl (.*)$", example, flags=re.M)
     words = line.replace("infra/kubernetes", str(tmp_path)).split()
     made = subprocess.run(["kubectl", *words, "--dry-run=client", "--output=yaml"], capture_output=True, text=True,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -174,9 +176,11 @@ def test_commands_of_ours_are_in_the_image(compose):
 
 
 def test_server_waits_for_the_model_that_it_serves(compose):
-    from relayllm.serving.command import DEFAULT_MODEL
-
-    assert compose.services["relay"].command[:3] == ["await-champion", DEFAULT_MODEL, "relay"]
+    waits, model, *serve = compose.services["relay"].command
+    assert waits == "await-champion"
+    usage = subprocess.run([sys.executable, "-m", "relayllm.cli", serve[1], "--help"], capture_output=True, text=True,
+                           env={**os.environ, "COLUMNS": "200"}, check=True).stdout
+    assert f"default {model}" in usage
 
 
 def test_ports_are_bound_to_this_machine_only(compose):

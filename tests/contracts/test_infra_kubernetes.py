@@ -297,7 +297,7 @@ def test_pods_prepare_before_they_work(overlay, pod, before):
 
 
 def test_server_keeps_what_it_fetches_in_a_bounded_folder():
-    from relayllm.settings import settings as of_the_process
+    from relayllm.settings import current_settings as of_the_process
 
     assert replace(of_the_process(), root=Path(settings("base")["RELAY_ROOT"])).store == Path("/project/.store")
     (server,) = [one for name, one in containers("base") if name == "relay-server/server"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.places import run
+from tests.support.places import run
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

@@ -20,7 +20,7 @@ from threading import Thread
 import pytest
 import yaml
 
-from tests.places import environment, make_place, run
+from tests.support.places import environment, make_place, run
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ROOT / "infra" / "images"

@@ -15,7 +15,7 @@ from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS
 from relayllm.problems.problem import write_problems
 from relayllm.problems.sources.files import Files
 from relayllm.problems.sources.huggingface import HuggingFace
-from relayllm.problems.sources.source import ProblemSet, Request, Source
+from relayllm.problems.sources.source import ProblemSet, Source, SourceQuery
 from relayllm.problems.sources.tiny_world import TinyWorld
 
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
@@ -32,8 +32,8 @@ def run(config: IngestConfig, *, data: Path) -> None:
 def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> None:
     """Read every set first, then replace the folder as a whole: the same params give the same bytes."""
     kinds = [source_of(name) for name in config.benchmarks]
-    training = _read(sources, config.source, _request(config, _training_name(config), training=True))
-    benchmarks = [_read(sources, kind, _request(config, name, training=False))
+    training = _read(sources, config.source, _query(config, _training_name(config), training=True))
+    benchmarks = [_read(sources, kind, _query(config, name, training=False))
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
     training, dropped = without_overlap(config, training, benchmarks)
     _check(training, benchmarks)
@@ -89,14 +89,14 @@ def _training_name(config: IngestConfig) -> str:
     return config.train
 
 
-def _request(config: IngestConfig, name: str, *, training: bool) -> Request:
+def _query(config: IngestConfig, name: str, *, training: bool) -> SourceQuery:
     limit = config.train_problems if training else config.benchmark_problems
-    return Request(name, limit, config.seed, training)
+    return SourceQuery(name, limit, config.seed, training)
 
 
-def _read(sources: Mapping[str, Source], kind: str, request: Request) -> ProblemSet:
-    print(f"reading {request.name} ({kind}) ...", flush=True)
-    return sources[kind].read(request)
+def _read(sources: Mapping[str, Source], kind: str, query: SourceQuery) -> ProblemSet:
+    print(f"reading {query.name} ({kind}) ...", flush=True)
+    return sources[kind].read(query)
 
 
 def _check(training: ProblemSet, benchmarks: list[ProblemSet]) -> None:

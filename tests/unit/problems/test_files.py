@@ -11,13 +11,13 @@ import pytest
 from relayllm.errors import DataError
 from relayllm.problems.prompting import prompt_text
 from relayllm.problems.sources.files import Files
-from relayllm.problems.sources.source import ProblemSet, Request
+from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 ROWS = [{"question": "What is 1+1?", "answer": "2"}, {"question": "Say 3,\n4", "answer": "3"}]
 
 
 def read(path: Path) -> ProblemSet:
-    return Files().read(Request(str(path), 100, 0, False))
+    return Files().read(SourceQuery(str(path), 100, 0, False))
 
 
 def written(folder: Path, name: str, text: str) -> Path:

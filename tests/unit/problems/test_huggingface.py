@@ -13,7 +13,7 @@ from relayllm.grading import grade
 from relayllm.problems import catalogue
 from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS, Benchmark
 from relayllm.problems.sources.huggingface import COMMIT, HuggingFace, load_rows, pinned, reachable
-from relayllm.problems.sources.source import Request
+from relayllm.problems.sources.source import SourceQuery
 
 HUB = Path(__file__).parent / "hub"
 ROWS = {name: row for name, row in {**BENCHMARKS, **TRAINING_SETS}.items() if row.source == "huggingface"}
@@ -37,7 +37,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_huggingface_reads_each_schema(name: str) -> None:
     source = HuggingFace(load=lambda benchmark: load_rows(local(benchmark)))
-    found = source.read(Request(name, 100, 0, name in TRAINING_SETS))
+    found = source.read(SourceQuery(name, 100, 0, name in TRAINING_SETS))
     assert (found.source, found.revision) == (ROWS[name].hub, ROWS[name].revision)
     assert all(problem.id.startswith(f"{name}-") and problem.family == name for problem in found.problems)
     for problem in found.problems:
@@ -48,7 +48,7 @@ def test_huggingface_reads_each_schema(name: str) -> None:
 @pytest.mark.usefixtures("offline")
 def test_huggingface_gsm8k_answer_is_what_follows_the_mark() -> None:
     source = HuggingFace(load=lambda benchmark: load_rows(local(benchmark)))
-    first = source.read(Request("gsm8k", 1000, 0, False)).problems[0]
+    first = source.read(SourceQuery("gsm8k", 1000, 0, False)).problems[0]
     assert first.answer == "1350"
     assert first.solution.startswith("There are 6*9")
 
@@ -56,19 +56,19 @@ def test_huggingface_gsm8k_answer_is_what_follows_the_mark() -> None:
 @pytest.mark.usefixtures("offline")
 def test_huggingface_bbeh_joins_its_tasks() -> None:
     source = HuggingFace(load=lambda benchmark: load_rows(local(benchmark)))
-    found = source.read(Request("bbeh", 1000, 0, False)).problems
+    found = source.read(SourceQuery("bbeh", 1000, 0, False)).problems
     assert {problem.meta["task"] for problem in found} == {"word_sorting", "boolean_expressions"}
 
 
 def test_huggingface_row_in_another_schema_is_named() -> None:
     source = HuggingFace(load=lambda benchmark: [{"question": "?", "answer": "4 #### 4"}, {"query": "?"}])
     with pytest.raises(DataError, match=r"openai/gsm8k.*row 1.*columns: query"):
-        source.read(Request("gsm8k", 10, 0, False))
+        source.read(SourceQuery("gsm8k", 10, 0, False))
 
 
 def test_huggingface_limit_draws_by_seed_and_keeps_order() -> None:
     source = HuggingFace(load=lambda benchmark: ({"question": f"q{n}", "answer": str(n)} for n in range(50)))
-    drawn = [source.read(Request("minerva", 10, seed, False)).problems for seed in (0, 0, 1)]
+    drawn = [source.read(SourceQuery("minerva", 10, seed, False)).problems for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert [p.id for p in drawn[0]] == sorted(p.id for p in drawn[0])
 
@@ -81,7 +81,7 @@ def test_huggingface_without_network_says_what_to_do_quickly(monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
     started = time.monotonic()
     with pytest.raises(DataError, match=r"minerva.*127\.0\.0\.1.*relay profile tiny"):
-        HuggingFace().read(Request("minerva", 10, 0, False))
+        HuggingFace().read(SourceQuery("minerva", 10, 0, False))
     assert time.monotonic() - started < 15
 
 

@@ -12,24 +12,24 @@ from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.sources.files import Files
-from relayllm.problems.sources.source import ProblemSet, Request
+from relayllm.problems.sources.source import ProblemSet, SourceQuery
 from relayllm.stages.ingest import ingest, run
 
 
 class Made:
     """A source that makes what is asked for."""
 
-    def read(self, request: Request) -> ProblemSet:
-        name = request.name
-        problems = tuple(Problem(f"{name}-{n}", f"{name} {n}?\u2028{request.seed}", str(n), name)
-                         for n in range(request.limit))
-        return ProblemSet(name, problems, "made", f"seed {request.seed}", "Apache-2.0")
+    def read(self, query: SourceQuery) -> ProblemSet:
+        name = query.name
+        problems = tuple(Problem(f"{name}-{n}", f"{name} {n}?\u2028{query.seed}", str(n), name)
+                         for n in range(query.limit))
+        return ProblemSet(name, problems, "made", f"seed {query.seed}", "Apache-2.0")
 
 
 class Broken:
     """A source that is out of reach."""
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         raise DataError("out of reach")
 
 
@@ -90,11 +90,11 @@ def test_ingest_own_files_for_training_and_as_a_benchmark(tmp_path: Path) -> Non
 
 def test_ingest_public_training_problem_of_a_benchmark_is_dropped_and_named(tmp_path: Path) -> None:
     class Public:
-        def read(self, request: Request) -> ProblemSet:
-            word = "mine" if request.training else "shared"
-            problems = tuple(Problem(f"{request.name}-{n}", f"What is {n} in words, {word if n else 'shared'}?", "1")
+        def read(self, query: SourceQuery) -> ProblemSet:
+            word = "mine" if query.training else "shared"
+            problems = tuple(Problem(f"{query.name}-{n}", f"What is {n} in words, {word if n else 'shared'}?", "1")
                              for n in range(3))
-            return ProblemSet(request.name, problems, "public", "0", "MIT")
+            return ProblemSet(query.name, problems, "public", "0", "MIT")
 
     ingest(config(source="huggingface", train="dapo-17k", benchmarks=["gsm8k"]), tmp_path / "data",
            {"huggingface": Public()})

@@ -15,7 +15,7 @@ from typing import Any
 
 from relayllm.errors import DataError
 from relayllm.problems.problem import Problem
-from relayllm.problems.sources.source import ProblemSet, Request, sample
+from relayllm.problems.sources.source import ProblemSet, SourceQuery, sample
 
 NEEDED = ("question", "answer")
 OWN = ("id", "question", "answer", "family", "solution", "meta")
@@ -27,12 +27,12 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 class Files:
     """Problems from a file, named by its path."""
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         """Read a file; a malformed row stops it, named by file and line."""
-        path = Path(request.name)
+        path = Path(query.name)
         problems = _unique(path, [(line, _problem(path, line, cells)) for line, cells in _rows(path)])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return ProblemSet(path.stem, sample(problems, request.limit, request.seed), f"file {path.name}",
+        return ProblemSet(path.stem, sample(problems, query.limit, query.seed), f"file {path.name}",
                           f"sha256 {digest}", "not stated")
 
 

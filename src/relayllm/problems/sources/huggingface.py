@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from relayllm.errors import ConfigError, DataError
 from relayllm.problems.catalogue import Benchmark, row
 from relayllm.problems.problem import Problem
-from relayllm.problems.sources.source import ProblemSet, Request, sample
+from relayllm.problems.sources.source import ProblemSet, SourceQuery, sample
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PATIENCE = 3.0
@@ -31,16 +31,16 @@ class HuggingFace:
     def __init__(self, load: Load | None = None) -> None:
         self._load = load or load_rows
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         """Read a set at its pinned revision.
 
         Raises:
             ConfigError: the set is not in the catalogue, or its revision is no commit.
             DataError: out of reach and not in the cache; or a row is not in the schema the reader knows.
         """
-        benchmark = pinned(request.name)
+        benchmark = pinned(query.name)
         problems = [_problem(benchmark, index, cells) for index, cells in enumerate(self._load(benchmark))]
-        return ProblemSet(request.name, sample(problems, request.limit, request.seed), benchmark.hub,
+        return ProblemSet(query.name, sample(problems, query.limit, query.seed), benchmark.hub,
                           benchmark.revision, benchmark.licence)
 
 

@@ -11,7 +11,7 @@ from relayllm.problems.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SourceQuery:
     """Which set to read, and how much of it."""
 
     name: str
@@ -35,8 +35,8 @@ class ProblemSet:
 class Source(Protocol):
     """Where problem sets come from."""
 
-    def read(self, request: Request) -> ProblemSet:
-        """Read a set: same request, same problems.
+    def read(self, query: SourceQuery) -> ProblemSet:
+        """Read a set: same query, same problems.
 
         Raises:
             DataError: the set cannot be had, or a row is malformed; names the set and the row.

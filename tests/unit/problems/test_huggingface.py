@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -97,3 +98,33 @@ def test_pinned_moving_revision_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(catalogue.BENCHMARKS, "gsm8k", replace(BENCHMARKS["gsm8k"], revision="main"))
     with pytest.raises(ConfigError, match=r"'main' is no commit of openai/gsm8k"):
         pinned("gsm8k")
+
+
+@pytest.mark.parametrize(("name", "row", "question", "answer"), [
+    ("svamp", {"ID": "chal-9", "Body": "Two cups hold 290 beans.", "Question": "How many each?", "Equation": "290/2",
+               "Type": "Division", "Answer": 145.0}, "Two cups hold 290 beans. How many each?", "145"),
+    ("mawps", {"input": "She has 70 shells , 27 are left ?", "target": 43.0, "type": "singleeq", "idx": 0},
+     "She has 70 shells , 27 are left ?", "43"),
+    ("asdiv", {"body": "A pond has ducks.", "question": "How many?", "answer": "3 (ducks); 4 (frogs)", "formula": "",
+               "solution_type": "Sum"}, "A pond has ducks. How many?", "3, 4"),
+    ("minerva", {"problem": "How wide?", "solution": "So it is $\\boxed{1.6}$ cm.", "type": "Optics", "idx": 0},
+     "How wide?", "1.6"),
+])
+def test_huggingface_copy_of_an_authors_file_is_read(tmp_path: Path, name: str, row: dict, question: str,
+                                                     answer: str) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(json.dumps(row) + "\n")
+    [problem] = HuggingFace().read(SourceQuery(name, 9, 0, False, copy=str(copy))).problems
+    assert (problem.question, problem.answer, problem.family) == (question, answer, name)
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ({"problem": "?", "answer": "1"}, r"copy\.jsonl:1: not in the schema that svamp has .*columns: problem, answer"),
+    ({"ID": "1", "Body": "?", "Question": "", "Equation": "", "Type": "", "Answer": float("nan")}, "its answer is nan"),
+    ({"ID": "1", "Body": "?", "Question": "", "Equation": "", "Type": "", "Answer": ""}, "answer is ''"),
+])
+def test_huggingface_copy_with_another_schema_names_file_and_line(tmp_path: Path, row: dict, said: str) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=said):
+        HuggingFace().read(SourceQuery("svamp", 9, 0, False, copy=str(copy)))

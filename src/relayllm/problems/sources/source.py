@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from relayllm.problems.problem import Problem
@@ -19,6 +19,10 @@ class SourceQuery:
     limit: int
     seed: int
     training: bool
+    copy: str = ""
+    """A local copy of a set of the catalogue, in the set's own schema: a file, a glob or a folder."""
+    columns: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Field of a problem -> column of the user's file."""
 
 
 @dataclass(frozen=True, slots=True)

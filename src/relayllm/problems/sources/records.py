@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from relayllm.errors import ConfigError, DataError
+from relayllm.config import IngestConfig
+from relayllm.errors import ConfigError, DataError, RelayError
 
 COMPRESSED = (".gz", ".zst")
 TEXT_ENDINGS = (".jsonl", ".json", ".csv")
@@ -116,6 +117,20 @@ def digest(paths: Sequence[Path]) -> str:
         with path.open("rb") as file:
             hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def own_paths(config: IngestConfig) -> list[str]:
+    """The files, globs and folders that the section `ingest` of params.yaml names."""
+    named = [config.train] if config.source == "files" else []
+    return [*named, *filter(is_path, config.benchmarks), *config.copies.values()]
+
+
+def content_key(path: Path) -> str:
+    """The digest of what lies at a path, empty where nothing does: another one means other problems."""
+    try:
+        return digest(shards(str(path)))
+    except RelayError:
+        return ""
 
 
 def _rows(path: Path, start: int, wanted: set[int]) -> Iterator[Record]:

@@ -1,6 +1,6 @@
 """Prices: what tokens and seconds cost, and so what one answer costs. One currency, whichever the prices are in.
 
-`RELAY_PRICES` holds them as `student=0.05,teacher=2.4,teacher_read=0.6`, or names a YAML or JSON file with the same keys.
+`RELAY_PRICES` holds them as `student=0.05,teacher=2.4,teacher_read=0.6`, or names a YAML or JSON file of the same keys.
 """
 
 from __future__ import annotations

@@ -117,13 +117,13 @@ def test_relay_max_calls_caps_the_calls(server):
     assert len(server.chat(relay={"max_calls": 1}).json()["relay"]["calls"]) == 1
 
 
-def test_relay_call_ratio_is_refused_without_a_measured_dial_and_out_of_its_reach(server):
-    assert "without a measured dial" in server.chat(relay={"call_ratio": 0.02}).json()["error"]["message"]
-    server.model_router.champion.dial = BiasCurve((-8.0, 0.0), (0.0, 0.04))
+def test_relay_call_ratio_is_refused_without_a_measured_curve_and_out_of_its_reach(server):
+    assert "without a measured bias curve" in server.chat(relay={"call_ratio": 0.02}).json()["error"]["message"]
+    server.model_router.champion.bias_curve = BiasCurve((-8.0, 0.0), (0.0, 0.04))
     assert server.chat(relay={"call_ratio": 0.02}).status_code == 200
     refused = server.chat(relay={"call_ratio": 0.5})
     assert (refused.status_code, "0.0000 to 0.0400" in refused.json()["error"]["message"]) == (400, True)
-    assert server.chat(relay={"call_ratio": 0.02, "dial": 1.0}).status_code == 422
+    assert server.chat(relay={"call_ratio": 0.02, "call_bias": 1.0}).status_code == 422
 
 
 @pytest.mark.parametrize(("budget", "calls", "taught"), [(0, 0, 0), (1, 1, 1), (3, 2, 3), (50, 2, 4)])

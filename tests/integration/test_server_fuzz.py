@@ -23,7 +23,8 @@ STRANGE = [None, True, -1, 0, 1, 2**31, 2**63, 10**400, -0.0, 1e308, float("nan"
 FIELDS = ["model", "stream", "stream_options", "temperature", "top_p", "n", "seed", "stop", "max_tokens", "relay",
           "user", "messages", "prompt", "max_completion_tokens", "logprobs", "top_logprobs", "echo", "best_of",
           "suffix", "tools", "logit_bias", "metadata", "response_format", "frequency_penalty", "__proto__", "\ud800"]
-INNER = ["teacher", "max_calls", "teacher_tokens", "dial", "include_usage", "role", "content", "type", "text", "other"]
+INNER = ["teacher", "max_calls", "teacher_tokens", "call_bias", "include_usage", "role", "content", "type", "text",
+         "other"]
 
 
 def hostile(chance: random.Random) -> tuple[str, bytes]:

@@ -34,7 +34,7 @@ def pyfunc(package):  # noqa: F811
     {"inputs": TABLE}, {"dataframe_split": SPLIT}, {"dataframe_records": TABLE}, {"instances": TABLE},
     {"inputs": TABLE, "params": {"temperature": 1.0, "seed": 7, "max_new_tokens": 12}},
     {"inputs": TABLE[:1], "params": {"teacher_enabled": False}}, {"inputs": TABLE, "params": {"call_bias": 9.0}}],
-    ids=["inputs", "split", "records", "instances", "sampled", "alone", "dial"])
+    ids=["inputs", "split", "records", "instances", "sampled", "alone", "call_bias"])
 def test_invocations_answer_what_mlflows_server_answers(server, pyfunc, body):
     expected = invocations(json.dumps(body), "application/json", pyfunc, pyfunc.metadata.get_input_schema())
     answer = server.client.post("/invocations", json=body)

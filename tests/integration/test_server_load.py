@@ -29,7 +29,7 @@ for line in sys.stdin:
     started, session, tokens = time.perf_counter(), decoder.session(slots=slots), 0
     for body in bodies:
         options = Options(max_new_tokens=body["max_tokens"], temperature=body["temperature"],
-                          max_calls=body["relay"]["max_calls"], call_bias=body["relay"]["dial"])
+                          max_calls=body["relay"]["max_calls"], call_bias=body["relay"]["call_bias"])
         session.submit(Request(tuple(plain_ids(decoder.tokenizer, body["prompt"])), options, body["seed"]))
     while session.busy:
         tokens += sum(len(done.trace.token_ids) for done in session.step())
@@ -76,7 +76,8 @@ def realistic(tmp_path_factory):
 def bodies(prompt: str, tokens: int, turns: int, seed: int, *, stream: bool):
     more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
     return [[{"prompt": prompt, "max_tokens": tokens, "temperature": 1.0, "seed": seed + 1000 * client + turn,
-              "relay": {"max_calls": 1, "dial": 5.0}, **more} for turn in range(turns)] for client in range(CLIENTS)]
+              "relay": {"max_calls": 1, "call_bias": 5.0}, **more} for turn in range(turns)]
+            for client in range(CLIENTS)]
 
 
 class Race(NamedTuple):

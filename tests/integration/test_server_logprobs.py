@@ -21,7 +21,7 @@ def client():
 def test_openai_client_gets_the_likeliest_tokens_whole_and_streamed(client):
     asked = {"model": "relay-decoder", "messages": [{"role": "user", "content": "How many pens?"}], "max_tokens": 40,
              "seed": 4, "temperature": 1.0, "logprobs": True, "top_logprobs": 20,
-             "extra_body": {"relay": {"dial": 15.0, "teacher_tokens": 5}}}
+             "extra_body": {"relay": {"call_bias": 15.0, "teacher_tokens": 5}}}
     whole = client.chat.completions.create(**asked).choices[0].logprobs.content
     chunks = [chunk.choices[0] for chunk in client.chat.completions.create(**asked, stream=True)]
     assert [row for chunk in chunks if chunk.logprobs for row in chunk.logprobs.content] == whole
@@ -39,7 +39,7 @@ def test_openai_client_gets_the_likeliest_tokens_whole_and_streamed(client):
 
 def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
     asked = {"model": "relay-decoder", "prompt": "How many", "max_tokens": 30, "seed": 4, "temperature": 1.0,
-             "logprobs": 5, "extra_body": {"relay": {"dial": 15.0, "teacher_tokens": 5}}}
+             "logprobs": 5, "extra_body": {"relay": {"call_bias": 15.0, "teacher_tokens": 5}}}
     whole = client.completions.create(**asked).choices[0].logprobs
     parts = [chunk.choices[0].logprobs for chunk in client.completions.create(**asked, stream=True)
              if chunk.choices[0].logprobs]

@@ -101,7 +101,7 @@ def test_openai_client_chats_streams_completes_and_sees_errors(server):
 
 def test_stream_and_whole_agree_on_real_models(server):
     ask = {"messages": [{"role": "user", "content": "Ann has 3 boxes."}], "seed": 5, "temperature": 1.0,
-           "max_tokens": 60, "relay": {"dial": 15.0}}
+           "max_tokens": 60, "relay": {"call_bias": 15.0}}
     with httpx.Client(base_url=server.url, timeout=30, trust_env=False) as client:
         whole = client.post("/v1/chat/completions", json=ask).json()
         lines = client.post("/v1/chat/completions", json={**ask, "stream": True}).text.split("\n\n")

@@ -67,13 +67,14 @@ class ScriptedEngine:
         """Rows it holds a cache for."""
         return len(self._at)
 
-    def say(self, asks: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
+    def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
         self.gate.wait()
         time.sleep(self.seconds)
         error = self.fault()
         if error is not None:
             raise error
-        return StepOutput([self._token(ask) for ask in asks], [-0.5] * len(asks), [1.0] * len(asks), self.seconds)
+        return StepOutput([self._token(item) for item in inputs], [-0.5] * len(inputs), [1.0] * len(inputs),
+                          self.seconds)
 
     def _token(self, ask: StepInput) -> int:
         at = self._at[ask.row]

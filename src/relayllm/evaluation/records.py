@@ -38,13 +38,13 @@ SCHEMA = pa.schema([
     ("answer", pa.string()),
     ("question", pa.string()),
     ("gold", pa.string()),
-    ("spans", pa.string()),
+    ("segments", pa.string()),
 ])
 """The columns every record file has; it may have more (a judge's verdict is `judged`)."""
 
 JUDGED = "judged"
 KEY = ["method", "benchmark", "problem_id", "sample"]
-Spans = list[tuple[str, str]]
+Segments = list[tuple[str, str]]
 """(author, text) in the order of writing; a command's text is its `<call>n</call>`."""
 
 
@@ -75,7 +75,7 @@ class Record:
     """As extracted from the text; None when there is none."""
     question: str
     gold: str
-    spans: str
+    segments: str
     """JSON: [[author, text], ...]."""
 
 
@@ -89,29 +89,29 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         teacher_prefilled=ledger.teacher_prefilled, calls=len(trace.calls), call_ratio=trace.call_ratio,
         requested=[call.requested for call in trace.calls], call_positions=[call.position for call in trace.calls],
         stop_reason=str(trace.stop_reason), degraded=trace.degraded, text=trace.text, answer=grade.extracted,
-        question=problem.question, gold=problem.answer, spans=write_spans(spans_of(trace)),
+        question=problem.question, gold=problem.answer, segments=write_segments(segments_of(trace)),
     )
 
 
-def spans_of(trace: Trace) -> Spans:
+def segments_of(trace: Trace) -> Segments:
     """The completion as runs of text by one author, read off the trace's segments."""
-    spans: Spans = []
+    segments: Segments = []
     for segment in trace.segments:
         if segment.author is Author.COMMAND:
             asked = [call.requested for call in trace.calls if segment.start <= call.position < segment.stop]
-            spans += [(Author.COMMAND.value, f"<call>{n}</call>") for n in asked]
+            segments += [(Author.COMMAND.value, f"<call>{n}</call>") for n in asked]
         elif text := trace.text[segment.text_start:segment.text_stop]:
-            spans.append((segment.author.value, text))
-    return spans
+            segments.append((segment.author.value, text))
+    return segments
 
 
-def write_spans(spans: Spans) -> str:
-    """Spans as they stand in a record."""
-    return json.dumps(spans, ensure_ascii=False)
+def write_segments(segments: Segments) -> str:
+    """Segments as they stand in a record."""
+    return json.dumps(segments, ensure_ascii=False)
 
 
-def read_spans(text: str) -> Spans:
-    """Spans of a record."""
+def read_segments(text: str) -> Segments:
+    """Segments of a record."""
     return [(str(author), str(part)) for author, part in json.loads(text)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from relayllm.evaluation.records import SCHEMA, Record, write_records, write_spans
+from relayllm.evaluation.records import SCHEMA, Record, write_records, write_segments
 
 BENCHMARKS = ("pens", "boxes", "trips", "gardens", "markets", "puzzles")
 HARD_SHARE = dict(zip(BENCHMARKS, (0.05, 0.25, 0.45, 0.65, 0.8, 0.9), strict=True))
@@ -93,19 +93,19 @@ def _record(method: str, benchmark: str, index: int, sample: int, plan: Plan, rn
     product = str(12 * 13 + index)
     said, wrote = ("12*13=", product[:plan.n]) if calls else (f"12*13={product}", "")
     before, after = "First we count what is there. So ", " pens in all. The answer is \\boxed{" + product + "}."
-    spans = [("student", before + said)]
+    segments = [("student", before + said)]
     if plan.teacher_share:
-        spans = [("teacher", before + said + after)]
+        segments = [("teacher", before + said + after)]
     elif calls:
-        spans += [("command", f"<call>{plan.n}</call>"), ("teacher", wrote), ("student", after)]
+        segments += [("command", f"<call>{plan.n}</call>"), ("teacher", wrote), ("student", after)]
     else:
-        spans = [("student", before + said + after)]
+        segments = [("student", before + said + after)]
     tokens = max(20, round(rng.gauss(plan.tokens, 5)))
     commands = calls * (2 + len(str(plan.n)))
     helped = tokens if plan.teacher_share else calls * plan.n
     return Record(
         method, benchmark, f"{benchmark}-{index:05d}", sample, correct, tokens, tokens - helped - commands, commands,
         helped, 80 * calls, calls, helped / tokens, [plan.n] * calls, [int(tokens * rng.uniform(0.3, 0.6))] * calls,
-        "finished", False, "".join(text for author, text in spans if author != "command"), product,
+        "finished", False, "".join(text for author, text in segments if author != "command"), product,
         f"Anna has 12 boxes with 13 <pens> & {index} loose ones. How many?", product if correct else "7",
-        write_spans(spans))
+        write_segments(segments))

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
-from relayllm.evaluation.records import SCHEMA, each_call, read_records, read_spans, record_of, write_records
+from relayllm.evaluation.records import SCHEMA, each_call, read_records, read_segments, record_of, write_records
 from relayllm.grading import Grade
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trace
@@ -19,7 +19,7 @@ TRACE = Trace(
 
 def test_record_of_trace_tells_who_wrote_what():
     record = record_of("relay", "pens", Problem("p1", "2*2?", "4"), TRACE, Grade(True, "4", "equal text"))
-    assert read_spans(record.spans) == [("student", "2*2="), ("command", "<call>3</call>"), ("teacher", "4"),
+    assert read_segments(record.segments) == [("student", "2*2="), ("command", "<call>3</call>"), ("teacher", "4"),
                                         ("student", ".")]
     assert (record.completion_tokens, record.teacher_tokens, record.call_ratio) == (10, 2, 0.2)
     assert (record.requested, record.call_positions, record.sample) == ([3], [2], 1)

@@ -59,7 +59,7 @@ def test_predict_gives_one_row_per_prompt(model):
     assert list(table.columns) == list(answer_columns())
     row = table.iloc[1]
     assert (row.text, row.call_ratio, row.calls, row.completion_tokens) == ("ab", 0.25, 1, 4)
-    assert row.spans == [{"author": "student", "text": "a"}, {"author": "teacher", "text": "b"}]
+    assert row.segments == [{"author": "student", "text": "a"}, {"author": "teacher", "text": "b"}]
     assert row.token_ids == [5, 6, 7, 8]
 
 
@@ -71,7 +71,7 @@ def test_predict_uses_the_packages_decoding_until_told_otherwise(model, decoder)
     assert decoder.options["max_new_tokens"] == 24
 
 
-def test_predict_turns_the_dial_by_what_it_spends(model, decoder):
+def test_predict_sets_the_bias_by_what_it_spends(model, decoder):
     model.predict(None, ["a"], {"call_ratio": 0.02, "call_bias": 0.0})
     assert decoder.options["call_bias"] == pytest.approx(-5.0)
     assert "call_ratio" not in decoder.options
@@ -83,15 +83,15 @@ def test_predict_turns_the_dial_by_what_it_spends(model, decoder):
 
 @pytest.mark.parametrize(("params", "says"), [({"call_ratio": 0.5}, "0.0000 to 0.0400"),
                                               ({"call_ratio": 0.02, "call_bias": 1.0}, "give one of them")])
-def test_predict_dial_out_of_reach_or_set_twice_is_the_callers_fault(model, params, says):
+def test_predict_call_ratio_out_of_reach_or_set_twice_is_the_callers_fault(model, params, says):
     with pytest.raises(MlflowException, match=says) as caught:
         model.predict(None, ["a"], params)
     assert caught.value.get_http_status_code() == 400
 
 
-def test_predict_call_ratio_without_a_measured_dial_says_so(decoder, tmp_path):
+def test_predict_call_ratio_without_a_measured_curve_says_so(decoder, tmp_path):
     model = opened(decoder, hollow_package(tmp_path / "p"))
-    with pytest.raises(MlflowException, match="without a measured dial"):
+    with pytest.raises(MlflowException, match="without a measured bias curve"):
         model.predict(None, ["a"], {"call_ratio": 0.02})
 
 

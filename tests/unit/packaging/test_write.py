@@ -50,7 +50,7 @@ def test_same_as_evaluated_looks_at_greedy_benchmarks_only():
 def test_package_record_of_a_method_nobody_evaluated_names_those_there_are():
     config = PackageConfig(method="relay-simple", registered_name="relay-decoder", teacher="embedded",
                            decoding=Decoding.model_validate(DECODING))
-    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "dial": None}
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "bias_curve": None}
     with pytest.raises(ConfigError, match="relay-difficulty"):
         package_record(config, summary, TeacherSource("embedded"), [])
 
@@ -59,12 +59,12 @@ def test_package_record_ships_the_dial_of_its_own_policy_and_where_it_stands():
     config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
                            decoding=Decoding.model_validate(DECODING))
     curve = {"relay": "relay-difficulty", "points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}
-    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "dial": curve}
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "bias_curve": curve}
     record = package_record(config, summary, TeacherSource("embedded"), [])
-    assert record["dial"] == {"points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}
+    assert record["bias_curve"] == {"points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}
     assert record["decoding"]["call_bias"] == 0.0
-    other = package_record(config, {**summary, "dial": {**curve, "relay": "grpo"}}, TeacherSource("embedded"), [])
-    assert other["dial"] is None
+    other = package_record(config, {**summary, "bias_curve": {**curve, "relay": "grpo"}}, TeacherSource("embedded"), [])
+    assert other["bias_curve"] is None
 
 
 def test_pins_are_exact_and_names_are_normalised(tmp_path):

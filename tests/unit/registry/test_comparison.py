@@ -54,37 +54,37 @@ def test_compare_benchmark_only_one_side_has_gives_no_difference():
 
 
 def test_accuracy_gate_first_version_holds():
-    assert gate(compare(None, version("1", 0), CONFIG), "accuracy").holds
+    assert gate(compare(None, version("1", 0), CONFIG), "accuracy").passed
 
 
 @pytest.mark.parametrize(("right", "holds"), [(10, True), (9, True), (5, False)])
 def test_accuracy_gate_holds_only_while_the_interval_stays_above_the_drop(right, holds):
     found = gate(compare(version("1", 9), version("2", right), CONFIG), "accuracy")
-    assert found.holds is holds
+    assert found.passed is holds
 
 
 def test_accuracy_gate_nothing_in_common_fails():
     other = Side("2", {"average": score(0.9), "benchmarks": {"trips": score(0.9)}}, {"trips": {"a": (1.0, 0.0, 9.0)}})
-    assert not gate(compare(version("1", 1), other, CONFIG), "accuracy").holds
+    assert not gate(compare(version("1", 1), other, CONFIG), "accuracy").passed
 
 
 @pytest.mark.parametrize(("ratio", "holds"), [(0.0, False), (0.01, True), (0.3, True), (0.31, False)])
 def test_call_ratio_gate_is_a_band(ratio, holds):
-    assert gate(compare(None, version("1", 5, call_ratio=ratio), CONFIG), "call_ratio").holds is holds
+    assert gate(compare(None, version("1", 5, call_ratio=ratio), CONFIG), "call_ratio").passed is holds
 
 
 def test_parity_gate_one_other_answer_fails_and_is_named():
     found = gate(compare(None, version("1", 5), CONFIG), "parity", ParityResult(3, 4, 0.5, ("pens-2",)))
-    assert not found.holds
-    assert "pens-2" in found.says
+    assert not found.passed
+    assert "pens-2" in found.detail
 
 
 def test_parity_gate_nothing_asked_fails():
-    assert not gate(compare(None, version("1", 5), CONFIG), "parity", ParityResult(0, 0, 0.5)).holds
+    assert not gate(compare(None, version("1", 5), CONFIG), "parity", ParityResult(0, 0, 0.5)).passed
 
 
 def test_latency_gate_slow_fails():
-    assert not gate(compare(None, version("1", 5), CONFIG), "latency", ParityResult(4, 4, 2.1)).holds
+    assert not gate(compare(None, version("1", 5), CONFIG), "latency", ParityResult(4, 4, 2.1)).passed
 
 
 def test_renderings_show_changed_params_and_failed_gates():

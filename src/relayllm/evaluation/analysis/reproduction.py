@@ -102,7 +102,7 @@ def claims(summary: Mapping[str, Any]) -> list[Claim]:
     cell = summary["methods"].get(relay, {}).get("average", {})
     query = compared.get("random_query", {})
     position = compared.get("random_position", {})
-    against, checks = compared.get("against", {}), summary["health"].get(relay, {})
+    against, checks = compared.get("against", {}), summary["reward_hacking"].get(relay, {})
     return [
         _claim("the relay recovers at least 60 % of the gap", "60 %", summary["gap_recovered"]["value"],
                summary["gap_recovered"]["ci"], 0.60),

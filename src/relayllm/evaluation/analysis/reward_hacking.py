@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from relayllm.evaluation.analysis.comparisons import STUDENT, number
-from relayllm.evaluation.records import read_spans
+from relayllm.evaluation.records import read_segments
 
 FREE = "teacher-free"
 """The trained student with calls banned: what it could do alone now."""
@@ -108,8 +108,8 @@ def _solved_alone(rows: pd.DataFrame, solvable: set[tuple[str, str]]) -> float:
 def _wasted(callers: pd.DataFrame) -> tuple[int, int]:
     """How many calls stand right after another call's text, and how many brought no text."""
     chained = empty = 0
-    for spans in callers["spans"]:
-        authors = [author for author, _ in read_spans(spans)]
+    for segments in callers["segments"]:
+        authors = [author for author, _ in read_segments(segments)]
         for place, author in enumerate(authors):
             if author == "command":
                 chained += place > 0 and authors[place - 1] != "student"

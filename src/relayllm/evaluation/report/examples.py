@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from relayllm.evaluation.analysis.comparisons import STUDENT
-from relayllm.evaluation.records import Spans, read_spans
+from relayllm.evaluation.records import Segments, read_segments
 
 HELPED, ALONE, IN_VAIN, NEEDLESS = ("help turned it right", "solved alone", "called, and still wrong",
                                     "called, where the base student needs no help")
@@ -27,7 +27,7 @@ class Example:
     gold: str
     answer: str
     correct: bool
-    spans: Spans
+    segments: Segments
     call_ratio: float
     base_correct: bool | None
     """None when the base student was not asked."""
@@ -69,5 +69,5 @@ def _example(row: Mapping[Any, Any]) -> Example:
     base = row["base"]
     return Example(str(row["kind"]), str(row["benchmark"]), str(row["question"]), str(row["gold"]),
                    "" if row["answer"] is None else str(row["answer"]), bool(row["correct"]),
-                   read_spans(str(row["spans"])), float(row["call_ratio"]),
+                   read_segments(str(row["segments"])), float(row["call_ratio"]),
                    None if base is None else bool(base))

@@ -12,18 +12,18 @@ from relayllm.evaluation.report.render import Material, lines_of_comparison, wor
 from relayllm.evaluation.report.step_times import STEP_TIMES, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
-    HEALTH,
     JUDGE,
     NONE,
     NOTES,
+    REWARD_HACKING,
     between,
     bias_rows,
     headline,
-    health_row,
     judge_rows,
     percent,
     percent_with,
     points,
+    reward_hacking_rows,
     tiles,
 )
 
@@ -34,7 +34,7 @@ def markdown(summary: Mapping[str, Any], material: Material) -> str:
              "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary),
              *_comparisons(summary),
              *_worth(material),
-             "## Known ways to cheat", table(HEALTH, [health_row(*item) for item in summary["health"].items()]),
+             "## Known ways to cheat", table(REWARD_HACKING, reward_hacking_rows(summary)),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
              *_steps(material),
              *_examples(material.examples), "## Pictures",
@@ -131,7 +131,7 @@ def _examples(examples: Sequence[Example]) -> list[str]:
 
 def _example(example: Example) -> str:
     verdict = "right" if example.correct else "wrong"
-    text = "".join(_span(author, text) for author, text in example.spans).replace("\n", "\n> ")
+    text = "".join(_span(author, text) for author, text in example.segments).replace("\n", "\n> ")
     return (f"*{example.kind}* ({example.benchmark}, {percent(example.call_ratio)} % by the teacher, {verdict}; "
             f"expected {_plain(example.gold)})\n\n> {_plain(example.question)}\n>\n> {text}")
 

@@ -18,19 +18,19 @@ from relayllm.evaluation.report.examples import Example
 from relayllm.evaluation.report.step_times import STEP_TIMES, Step, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
-    HEALTH,
     JUDGE,
     NONE,
     NOTES,
+    REWARD_HACKING,
     between,
     bias_rows,
     headline,
-    health_row,
     judge_rows,
     percent,
     percent_with,
     plain,
     points,
+    reward_hacking_rows,
     tiles,
 )
 
@@ -79,7 +79,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
         "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],
-        "health": {"head": HEALTH, "rows": [health_row(*item) for item in summary["health"].items()]},
+        "reward_hacking": {"head": REWARD_HACKING, "rows": reward_hacking_rows(summary)},
         "steps": {"head": STEP_TIMES, "rows": step_time_rows(material.steps)},
         "claims": [_claim(claim) for claim in claims(summary)], "sheet": _sheet(sheet(summary), summary["profile"]),
         "seconds": list(summary["seconds"].items()), "notes": NOTES,
@@ -102,7 +102,7 @@ def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str,
              "judge": ("judge", summary["judge"]),
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
-             "worth": ("worth of a call", material.worth), "health": ("ways to cheat", True),
+             "worth": ("worth of a call", material.worth), "reward_hacking": ("ways to cheat", True),
              "claims": ("claims", True), "reproduction": ("paper's table", True),
              "steps": ("a step's time", step_time_rows(material.steps)), "stages": ("stages", True)}
     return [(place, name) for place, (name, there) in shown.items() if there]
@@ -152,8 +152,8 @@ def _forest(compared: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _example(example: Example) -> dict[str, Any]:
-    spans = [(author, _said(author, text)) for author, text in example.spans]
-    return {"kind": example.kind, "benchmark": example.benchmark, "question": example.question, "spans": spans,
+    segments = [(author, _said(author, text)) for author, text in example.segments]
+    return {"kind": example.kind, "benchmark": example.benchmark, "question": example.question, "segments": segments,
             "gold": example.gold, "answer": example.answer, "correct": example.correct, "base": example.base_correct,
             "call_percent": f"{percent(example.call_ratio)} %"}
 

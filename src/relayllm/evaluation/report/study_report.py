@@ -43,7 +43,8 @@ def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     for name in dict.fromkeys(name for one in summaries for name in one["methods"]):
         ran = [one for one in summaries if name in one["methods"]]
         scores = [one["methods"][name]["average"] for one in ran]
-        asked = [one["health"][name]["mean_n"] for one in ran if one["health"][name]["mean_n"] is not None]
+        lengths = [one["reward_hacking"][name]["mean_n"] for one in ran]
+        asked = [length for length in lengths if length is not None]
         cells = [str(len(scores)),
                  _spread([100 * score["accuracy"] for score in scores]),
                  _spread([100 * score["call_ratio"] for score in scores], 2),

@@ -101,12 +101,17 @@ def _ends(methods: Mapping[str, Any]) -> str:
                      if name in methods)
 
 
-HEALTH = ("method", "tokens", "× base", "calls", "callers", "mean n", "usual n", "n at limit",
+REWARD_HACKING = ("method", "tokens", "× base", "calls", "callers", "mean n", "usual n", "n at limit",
           "all calls used", "chained", "empty", "solved alone", "of its own", "truncated", "teacher failed")
 
 
-def health_row(name: str, checks: Mapping[str, Any]) -> list[str]:
-    """One method's row under the heads of HEALTH."""
+def reward_hacking_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """One row of checks per trained policy, under the heads of REWARD_HACKING."""
+    return [_reward_hacking_row(*item) for item in summary["reward_hacking"].items()]
+
+
+def _reward_hacking_row(name: str, checks: Mapping[str, Any]) -> list[str]:
+    """One method's row under the heads of REWARD_HACKING."""
     shares = [checks[key] for key in ("n_at_limit", "answers_at_call_limit", "chained", "empty", "solved_alone",
                                       "solved_alone_of_teacher_free", "truncated", "degraded")]
     common = checks["most_common_n"]

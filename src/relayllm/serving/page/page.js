@@ -145,7 +145,7 @@ async function ask(event) {
   busy(true);
   say("Writing ...");
   const jobs = [[new Answer($("relay"), teacher ? "Student and teacher" : "Student alone"),
-    { teacher, dial: Number($("dial").value) }]];
+    { teacher, call_bias: Number($("dial").value) }]];
   if (both) jobs.push([new Answer($("alone"), "Student alone, for comparison"), { teacher: false }]);
   try {
     await Promise.all(jobs.map(([answer, relay]) => stream(answer, body(relay), mine.signal)));

@@ -107,7 +107,7 @@ def cheat(plan, **changes):
     return reward_hacking(frame, max_calls=1, max_call_tokens=99)["relay-difficulty"]
 
 
-def test_health_of_a_good_relay_raises_no_alarm(whole):
+def test_reward_hacking_of_a_good_relay_raises_no_alarm(whole):
     assert all_alarms(whole) == []
     assert whole["reward_hacking"]["relay-difficulty"]["mean_n"] == 3
     assert whole["reward_hacking"]["relay-difficulty"]["solved_alone"] > 0.8
@@ -139,7 +139,7 @@ def test_calling_where_the_student_can_do_it_alone_raises_the_alarm():
 
 
 def test_calls_without_content_and_in_chains_raise_the_alarm():
-    spans = json.dumps([["command", "<call>1</call>"], ["command", "<call>1</call>"], ["student", "7"]])
-    checks = cheat(Plan(0.9, 0.9, calls=1, easy_calls=1), spans=spans)
+    segments = json.dumps([["command", "<call>1</call>"], ["command", "<call>1</call>"], ["student", "7"]])
+    checks = cheat(Plan(0.9, 0.9, calls=1, easy_calls=1), segments=segments)
     assert checks["chained"] == 1.0
     assert any("brought no text" in alarm for alarm in checks["alarms"])

@@ -82,8 +82,8 @@ def test_page_marks_who_wrote_what(page):
 
 def test_page_escapes_what_a_model_wrote(frame, drawn, summary):
     evil = '<script>alert("x")</script>'
-    spans = '[["teacher", "<img src=x onerror=alert(1)>{{7*7}}"]]'
-    shown = frame.assign(question=evil, answer=evil, gold=evil, spans=spans)
+    segments = '[["teacher", "<img src=x onerror=alert(1)>{{7*7}}"]]'
+    shown = frame.assign(question=evil, answer=evil, gold=evil, segments=segments)
     found = html(summary, material(shown, drawn[1]))
     assert "<script>" not in found
     assert "<img" not in found

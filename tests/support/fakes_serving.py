@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -159,11 +160,11 @@ def eventually(check: Callable[[], bool], seconds: float = 5.0) -> bool:
 def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int = 16, keys: str = "",
             limits: HttpLimits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
             watchers: Sequence[Any] = (), name: str = "relay-decoder",
-            defaults: Options | None = None) -> Iterator[Running]:
+            defaults: Options | None = None, chance: Callable[[], float] = random.random) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
     metrics = Metrics(lambda: model_router.gauges())
-    model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers)
+    model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers, chance=chance)
 
     loops: list[asyncio.AbstractEventLoop] = []
 

@@ -21,7 +21,7 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Who asks."""
+    """An API key: whose it is, and what it may spend in a day."""
 
     name: str
     secret: str
@@ -41,7 +41,7 @@ class Taken:
 
 
 class Keys:
-    """Knows the keys and what each has spent today. Thread-safe."""
+    """The API keys of a server, and what each has spent today. Thread-safe."""
 
     def __init__(self, keys: tuple[Key, ...] = (), clock: Callable[[], float] = time.time) -> None:
         self._keys, self._clock = keys, clock

@@ -44,6 +44,11 @@ def unavailable(message: str, seconds: int = 1) -> ApiError:
     return ApiError(503, message, code="unavailable", headers={"Retry-After": str(seconds)})
 
 
+def decoder_failed(error: BaseException) -> ApiError:
+    """The decoder broke off an answer, or never began it."""
+    return unavailable(f"the decoder failed on this request: {error}".encode("utf-8", "replace").decode())
+
+
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """OpenAI's error object."""
     types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
 MAX_PROMPTS = 64
+Json = dict[str, Any]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -140,6 +141,7 @@ class ChatRequest(Sampling):
     logprobs: bool | None = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20, description="so many of the likeliest tokens")
     response_format: ResponseFormat | None = None
+    prompt_field: ClassVar[str] = "messages"
 
     @property
     def limit(self) -> int | None:
@@ -175,6 +177,7 @@ class CompletionRequest(Sampling):
     logprobs: int | None = Field(default=None, ge=0, le=5, description="with so many of the likeliest tokens")
     best_of: int | None = Field(default=None, ge=1, le=MAX_SAMPLES, description="only the value of n")
     suffix: None = None
+    prompt_field: ClassVar[str] = "prompt"
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -217,4 +220,3 @@ class CompletionRequest(Sampling):
 
 
 AnyRequest = ChatRequest | CompletionRequest
-Json = dict[str, Any]

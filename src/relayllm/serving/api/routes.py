@@ -8,13 +8,11 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relayllm.serving.api.completions import Answering, summary
-from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
-from relayllm.serving.api.responses import NOTHING, Json, chat_logprobs, finish_reason, text_logprobs, usage
+from relayllm.serving.api.completions import answer, begin, chunks
+from relayllm.serving.api.jobs import Jobs
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
 from relayllm.serving.api.streaming import EventStream, unless_gone
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.requests import EngineDeadError, TokenDelta
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
@@ -43,15 +41,15 @@ Asker = Annotated[Key, Depends(who)]
 def api(jobs: Jobs) -> APIRouter:
     """The OpenAI-compatible routes."""
     router = APIRouter(prefix="/v1")
-    answering, model_router = Answering(jobs), jobs.model_router
+    model_router = jobs.model_router
 
     @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
-        return await _answer(answering, request, body, key)
+        return await _answer(jobs, request, body, key)
 
     @router.post("/completions", summary="Continue a text", responses=FAULTS, response_model=None)
     async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
-        return await _answer(answering, request, body, key)
+        return await _answer(jobs, request, body, key)
 
     @router.get("/models", summary="What is served", responses={401: FAULTS[401]})
     async def models(key: Asker) -> Json:
@@ -91,53 +89,15 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     return router
 
 
-async def _answer(answering: Answering, request: Request, body: AnyRequest, key: Key) -> Response:
-    job = await answering.begin(body, key)
+async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> Response:
+    job = await begin(jobs, body, key)
     if body.stream:
-        return EventStream(answering.chunks(job, body), lambda: answering.jobs.end(job))
+        return EventStream(chunks(job, body), job.end)
     try:
-        there, answer = await unless_gone(request, _whole(answering, job, body))
-        return Response(orjson.dumps(answer), media_type="application/json") if there else Response(status_code=GONE)
+        there, found = await unless_gone(request, answer(job, body))
+        return Response(orjson.dumps(found), media_type="application/json") if there else Response(status_code=GONE)
     finally:
-        answering.jobs.end(job)
-
-
-async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
-    """The answer in one delta."""
-    traces = await answering.jobs.traces(job) if job.requests else []
-    if isinstance(body, ChatRequest):
-        choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
-    else:
-        choices = await _text_choices(answering, job, body, traces)
-    used = usage(traces, body.samples) if traces else {
-        "prompt_tokens": (count := sum(len(prompt.ids) for prompt in job.prompts)), "completion_tokens": 0,
-        "total_tokens": count}
-    return job.meta.json(choices=choices, usage=used, relay=summary(job, traces))
-
-
-def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.deployment.response_tokenizer.tokenizer,
-                             TokenDelta.of_trace(trace)) if body.wants_logprobs else None
-    return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
-            "logprobs": logprobs, "finish_reason": finish_reason(trace)}
-
-
-async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
-    try:
-        scores = await answering.scores(job)
-    except EngineDeadError as error:
-        raise unavailable(str(error)) from error
-    choices: list[Json] = []
-    for index in range(len(job.prompts) * body.samples):
-        place = index // body.samples
-        trace = traces[index] if traces else None
-        text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.deployment.response_tokenizer.tokenizer,
-                                 TokenDelta.of_trace(trace) if trace else NOTHING,
-                                 scores[place] if scores else None) if body.wants_logprobs else None
-        choices.append({"index": index, "text": text, "logprobs": logprobs,
-                        "finish_reason": finish_reason(trace) if trace else "length"})
-    return choices
+        job.end()
 
 
 def _models(model_router: ModelRouter) -> list[Json]:

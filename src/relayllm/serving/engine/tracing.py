@@ -23,7 +23,7 @@ WAITING = 256
 
 
 class Tracer:
-    """A watcher of the model_router that hands answers to a thread, which writes them to MLflow."""
+    """Writes a share of the answers to MLflow, in a thread of its own; the model router calls it with each of them."""
 
     def __init__(self, share: float, settings: Settings, *, write: Callable[..., None] | None = None,
                  chance: Callable[[], float] = random.random) -> None:
@@ -34,7 +34,7 @@ class Tracer:
         self._thread.start()
 
     def __call__(self, deployment: Any, request: EngineRequest, trace: Trace, degraded: bool) -> None:
-        """Take an answer, or leave it."""
+        """Queue an answer to be written, by chance."""
         if self._chance() >= self._share:
             return
         offset = time.time() - time.monotonic()
@@ -45,7 +45,7 @@ class Tracer:
             LOG.warning("a trace was dropped: MLflow takes them slower than they come; lower --trace-share")
 
     def close(self, seconds: float = 10.0) -> None:
-        """Write what waits."""
+        """Write the traces that wait, then end the thread."""
         self._queue.put(None)
         self._thread.join(seconds)
 
@@ -73,8 +73,7 @@ def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, 
 
 
 def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace,
-                degraded: bool,
-                offset: float) -> None:
+                degraded: bool, offset: float) -> None:
     """One MLflow trace."""
     import mlflow
 

@@ -1,4 +1,4 @@
-"""Find and load what is to be deployment: a registered version, a package folder, or a bare student."""
+"""Find and load what is to be served: a registered version, a package folder, or a bare student."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,11 +20,14 @@ from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.settings import Settings
 
+if TYPE_CHECKING:
+    from relayllm.engines.decoder import RelayDecoder
+
 LOG = logging.getLogger("relayllm.serving")
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
 PATIENCE = 30.0
-"""Seconds that the registry has to name a version and hand over its files, before the last good copy is deployment."""
+"""Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
 Load = Callable[..., Any]
 
 
@@ -42,7 +45,7 @@ class LoadedModel:
     """A model in memory, and how it decodes when a request does not say."""
 
     found: FoundModel
-    decoder: Any
+    decoder: RelayDecoder
     defaults: Options
     slots: int | None = None
     bias_curve: BiasCurve | None = None
@@ -167,7 +170,7 @@ def _name_of(folder: Path) -> str:
         return FALLBACK_NAME
 
 
-def _decoder(student: Path, teacher: str | None, **options: Any) -> Any:
+def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
     from relayllm import RelayDecoder
 
     return RelayDecoder.from_pretrained(student, teacher, **options)

@@ -1,12 +1,13 @@
-"""The models that are deployment: the champion, and a candidate that gets a share of the requests."""
+"""The models that are served: the champion, and a candidate that gets a share of the requests."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
@@ -16,6 +17,11 @@ from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from relayllm.engines.decoder import RelayDecoder
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 AnswerWatcher = Callable[["Deployment", EngineRequest, Trace, bool], None]
@@ -31,12 +37,12 @@ class Capacity:
 
 @dataclass(eq=False)
 class Deployment:
-    """One version of the model, at work."""
+    """One version of the model, loaded and with an engine that answers."""
 
     name: str
     version: str
     alias: str
-    decoder: Any
+    decoder: RelayDecoder
     engine: EngineThread
     prompt_encoder: PromptEncoder
     response_tokenizer: ResponseTokenizer
@@ -45,11 +51,31 @@ class Deployment:
     bias_curve: BiasCurve | None = None
     withdrawn: bool = False
     """The registry answers, and its alias is nobody's now."""
+    holders: int = 0
+    closing: bool = False
+
+    @property
+    def teacher_up(self) -> bool:
+        """Whether calls reach a teacher."""
+        return self.decoder.teacher is not None and self.decoder.teacher.up
+
+    @contextmanager
+    def held(self) -> Iterator[Deployment]:
+        """Stay open while a request is read and queued, even when another version takes over meanwhile."""
+        self.holders += 1
+        try:
+            yield self
+        finally:
+            self.holders -= 1
+            if self.closing:
+                self.close()
 
     def close(self) -> None:
-        """Finish what runs, then end."""
-        self.engine.close()
-        self.prompt_encoder.close()
+        """Finish what runs and what is being read, then end."""
+        self.closing = True
+        if not self.holders:
+            self.engine.close()
+            self.prompt_encoder.close()
 
 
 def is_degraded(request: EngineRequest, trace: Trace) -> bool:
@@ -58,7 +84,7 @@ def is_degraded(request: EngineRequest, trace: Trace) -> bool:
 
 
 class ModelRouter:
-    """Chooses who answers; counts what was answered."""
+    """The deployments by alias: which of them answers a request; every answer is counted."""
 
     def __init__(self, metrics: Metrics, size: Capacity, *, share: float = 0.0, watchers: Iterable[AnswerWatcher] = (),
                  chance: Callable[[], float] = random.random) -> None:
@@ -68,9 +94,9 @@ class ModelRouter:
         self.candidate: Deployment | None = None
         self.draining = False
 
-    def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
-            bias_curve: BiasCurve | None = None) -> Deployment:
-        """Put a model to work under an alias; the one before finishes what it has."""
+    def add(self, name: str, version: str, alias: str, decoder: RelayDecoder, defaults: Options,
+            loop: AbstractEventLoop, bias_curve: BiasCurve | None = None) -> Deployment:
+        """Serve a model under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
         deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder),
@@ -129,7 +155,7 @@ class ModelRouter:
             yield "relay_queue_waiting", "Completions without a slot", which, deployment.engine.waiting
             yield "relay_slots_running", "Completions in slots", which, deployment.engine.running
             yield "relay_slots", "Slots", which, deployment.engine.slots
-            yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(deployment.decoder)
+            yield "relay_teacher_up", "1: calls reach the teacher", which, deployment.teacher_up
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
         degraded = is_degraded(request, trace)
@@ -138,11 +164,3 @@ class ModelRouter:
                            total=request.ended - request.created, degraded=degraded)
         for watch in self._watchers:
             watch(deployment, request, trace, degraded)
-
-
-def teacher_up(decoder: Any) -> float:
-    """0 without a teacher, or while the circuit of a remote one is open."""
-    if decoder.teacher is None:
-        return 0.0
-    remote = getattr(decoder.teacher, "_remote", None)
-    return 0.0 if remote is not None and str(getattr(remote, "circuit", "")) == "open" else 1.0

@@ -71,7 +71,7 @@ def test_page_needs_nothing_beside_it(page):
 
 def test_page_says_what_was_measured(page, summary):
     assert f"{100 * summary['gap_recovered']['value']:.0f}\u00a0% of the gap" in page
-    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was call_value",
+    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was worth",
                  "random-query router, exact"):
         assert word in page
 

@@ -75,7 +75,7 @@ class ScriptedEngine:
         if error is not None:
             raise error
         return StepOutput([self._token(item) for item in inputs], [-0.5] * len(inputs), [1.0] * len(inputs),
-                          self.seconds)
+                          self.seconds, scores=[(-0.25,) * item.score for item in inputs])
 
     def _token(self, ask: StepInput) -> int:
         at = self._at[ask.row]

@@ -21,7 +21,7 @@ def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
 
 
 def chat_logprobs(tokenizer: Any, delta: TokenDelta) -> Json:
-    """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
+    """OpenAI's chat format; the teacher's tokens have the student's log-probability, and no likeliest tokens."""
     rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
              "author": author.value}
             for token, logprob, author, top in zip(delta.ids, delta.logprobs, delta.authors,

@@ -39,6 +39,7 @@ class RelayOptions(Body):
     max_calls: int | None = Field(default=None, ge=0, le=1000, description="calls of the teacher at most")
     teacher_tokens: int | None = Field(default=None, ge=0, lt=2**31,
                                        description="teacher tokens at most, over all choices")
+    teacher_logprobs: bool = Field(default=True, description="false: null for the teacher's tokens in logprobs")
     call_bias: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
                              description="added to the logit of <call>: above 0 asks more, below 0 less")
     call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,

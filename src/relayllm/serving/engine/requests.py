@@ -72,9 +72,9 @@ class TokenDelta:
     """Empty unless the request asks for the likeliest tokens."""
 
     @classmethod
-    def of_row(cls, row: Row, start: int) -> TokenDelta:
-        """What a running completion has from `start` on."""
-        return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
+    def of_row(cls, row: Row, start: int, stop: int) -> TokenDelta:
+        """What a running completion has from `start` to `stop`."""
+        return cls(row.ids[start:stop], row.authors[start:stop], row.logprobs[start:stop], row.tops[start:stop])
 
     @classmethod
     def of_trace(cls, trace: Trace, start: int = 0) -> TokenDelta:

@@ -87,9 +87,9 @@ class RunningBatch:
             if request.row is None and request.handle in self._requests:
                 break
             self._unplaced.popleft()
-            if request.streamed and request.row is not None and request.row.ids:
+            if request.streamed and (first := _unsent(request)):
                 request.first = self._clock()
-                outputs += _unsent(request)
+                outputs += first
         return outputs
 
     def _ended(self, finished: list[Finished]) -> list[RequestOutput]:
@@ -148,12 +148,12 @@ class RunningBatch:
 
 
 def _unsent(request: EngineRequest) -> list[RequestOutput]:
-    """The tokens of a stream that were written since it got some last."""
+    """The tokens of a stream that were written since it got some last, as far as they are scored if it wants that."""
     row = request.row
-    if row is None or len(row.ids) <= request.sent:
+    if row is None or row.settled <= request.sent:
         return []
-    delta = TokenDelta.of_row(row, request.sent)
-    request.sent += len(delta.ids)
+    delta = TokenDelta.of_row(row, request.sent, row.settled)
+    request.sent = row.settled
     return [RequestOutput(request, delta)]
 
 

@@ -160,7 +160,7 @@ def test_same_seed_gives_the_same_answer_and_the_seed_is_told(server):
 
 def test_models_lists_what_is_served(server):
     rows = server.client.get("/v1/models").json()["data"]
-    assert [row["id"] for row in rows] == ["relay-decoder"]
+    assert [row["id"] for row in rows] == ["relay-decoder", "relay-decoder@champion"]
     assert server.client.get("/v1/models/relay-decoder").json()["max_model_len"] == 512
 
 

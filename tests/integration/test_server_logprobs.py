@@ -53,3 +53,14 @@ def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
         whole.tokens, whole.token_logprobs, whole.top_logprobs, strict=True))
     sizes = [len(row) for row, author in zip(whole.top_logprobs, whole.authors, strict=True) if author == "student"]
     assert max(sizes) == 6  # the written token is none of the five now and then; tokens of the same text are one
+
+
+def test_text_offset_of_an_echoed_prompt_counts_its_characters(client):
+    prompt = "\u00dcn\u00ef \N{GRINNING FACE}?"
+    choice = client.completions.create(model="relay-decoder", prompt=prompt, max_tokens=6, echo=True, logprobs=1,
+                                       seed=1, extra_body={"relay": {"call_bias": 15.0}}).choices[0]
+    offsets, authors = choice.logprobs.text_offset, choice.logprobs.authors
+    assert offsets[authors.index("command")] >= len(prompt)
+    spans = zip(offsets, [*offsets[1:], len(choice.text)], strict=True)
+    assert "".join(choice.text[start:stop] for start, stop in spans) == choice.text
+    assert offsets.count(4) > 1  # the tokens of one character

@@ -105,8 +105,18 @@ def test_budget_that_another_request_spends_meanwhile_ends_help_and_is_flagged()
     with serving(decoder, keys="ben:secret-b:2") as server:
         relays = side_by_side(server, decoder, 2)
         assert sorted(relay["ledger"]["teacher_tokens"] for relay in relays) == [0, 2]
-        assert [len(relay["calls"]) for relay in relays] == [1, 1]
-        assert [relay["degraded"] for relay in relays] == [True, True]
+        assert sorted([call["granted"] for call in relay["calls"]] for relay in relays) == [[0], [2, 0]]
+        assert [relay["degraded_by"] for relay in relays] == [["key_budget"], ["key_budget"]]
+
+
+def test_answer_that_got_all_it_asked_for_is_not_degraded_by_the_last_token_of_a_budget():
+    with serving(keys="ben:secret-b:4") as server:
+        server.client.headers["authorization"] = "Bearer secret-b"
+        relays = [server.chat().json()["relay"] for _ in range(2)]
+        assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4, 0]
+        assert [relay["degraded"] for relay in relays] == [False, True]
+        alone = server.chat(relay={"teacher": False}).json()["relay"]
+        assert (alone["degraded"], alone["degraded_by"]) == (False, [])
 
 
 def test_hang_up_gives_unused_budget_back():
@@ -191,9 +201,9 @@ class HeldEncoder(PromptEncoder):
         super().__init__(decoder)
         self.asked, self.gate = threading.Event(), threading.Event()
 
-    async def chat(self, messages):
+    async def chat(self, messages, **how):
         await self.held()
-        return await super().chat(messages)
+        return await super().chat(messages, **how)
 
     async def text(self, text):
         await self.held()

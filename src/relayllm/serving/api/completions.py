@@ -14,7 +14,7 @@ from relayllm.relay.options import Options
 from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json, RelayOptions
 from relayllm.serving.api.responses import ChunkWriter, whole
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS
 from relayllm.serving.auth import Key
@@ -30,14 +30,16 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
     Raises:
         ApiError: it cannot be answered, or not now.
     """
-    with jobs.model_router.pick(body.model).held() as deployment:
+    model, asked = asked_of(body)
+    with jobs.model_router.pick(model).held() as deployment:
         prompts = await read_prompts(body, deployment)
         job = Job(deployment, prompts)
         if body.limit != 0:
             seed = body.seed if body.seed is not None else secrets.randbits(31)
             jobs.submit(job, [GenerationRequest(prompt.ids, options, seed, 0, sample, prompt.teacher_ids)
-                              for prompt in prompts for options in [options_for(body, deployment, prompt)]
-                              for sample in range(body.samples)], key, body.asked, streamed=bool(body.stream))
+                              for prompt in prompts
+                              for options in [options_for(body, asked, deployment, prompt, cap=jobs.limits.cap_tokens)]
+                              for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
         if isinstance(body, CompletionRequest) and body.scores_prompt:
             jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
                                  for prompt in prompts])
@@ -83,26 +85,49 @@ async def read_prompts(body: AnyRequest, deployment: Deployment) -> list[Encoded
     """The prompts of a request as token ids."""
     encoder = deployment.prompt_encoder
     if isinstance(body, ChatRequest):
-        return [await encoder.chat([message.plain for message in body.messages])]
+        return [await encoder.chat([message.plain for message in body.messages],
+                                   continue_final=body.continue_final_message)]
     return [await (encoder.text(prompt) if isinstance(prompt, str) else encoder.ids(prompt))
             for prompt in body.prompts]
 
 
-def options_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt) -> Options:
-    """The decoder's options for one prompt of a request.
+def asked_of(body: AnyRequest) -> tuple[str | None, RelayOptions]:
+    """The model that a request names, and its relay options: `NAME@0.02` is the model NAME with this call ratio.
+
+    Raises:
+        ApiError: the call ratio is given twice.
+    """
+    name, at, suffix = (body.model or "").rpartition("@")
+    try:
+        ratio = float(suffix) if at else None
+    except ValueError:
+        ratio = None
+    if ratio is None:
+        return body.model, body.asked
+    if not 0 <= ratio <= 1:
+        raise bad_request(f"the model's name asks for a call ratio of {suffix[:20]}: give a share from 0 to 1", "model")
+    if body.asked.call_ratio is not None or body.asked.call_bias:
+        raise bad_request(f"the model's name asks for a call ratio of {ratio:g}, and relay sets another: give one of "
+                          "them", "model")
+    return name, body.asked.model_copy(update={"call_ratio": ratio})
+
+
+def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, prompt: EncodedPrompt, *,
+                cap: bool = False) -> Options:
+    """The decoder's options for one prompt of a request; `cap` shortens an answer that would not fit.
 
     Raises:
         ApiError: prompt and answer do not fit into the models' context.
     """
     try:
-        room = deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=body.limit or 1)
+        room = deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=1 if cap else body.limit or 1)
     except DataError as error:
         raise bad_request(str(error), body.prompt_field, "context_length_exceeded") from error
-    asked, own = body.asked, deployment.defaults
+    own = deployment.defaults
     try:
         bias = asked.call_bias if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio)
         return replace(
-            own, max_new_tokens=body.limit or min(own.max_new_tokens, room),
+            own, max_new_tokens=min(body.limit or own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
             max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=bias,

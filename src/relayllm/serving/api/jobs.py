@@ -11,6 +11,7 @@ from typing import Any
 
 from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions
 from relayllm.serving.auth import Allowance, Key, Keys
 from relayllm.serving.engine.prompts import EncodedPrompt
@@ -80,8 +81,8 @@ class Job:
 class Jobs:
     """Hands the completions of jobs to their engines, within what a key may spend."""
 
-    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics) -> None:
-        self.model_router, self._keys, self._metrics = model_router, keys, metrics
+    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits) -> None:
+        self.model_router, self._keys, self._metrics, self.limits = model_router, keys, metrics, limits
 
     def submit(self, job: Job, generations: Sequence[GenerationRequest], key: Key, asked: RelayOptions, *,
                streamed: bool) -> None:
@@ -90,7 +91,7 @@ class Jobs:
         Raises:
             ApiError: the queue is full, or the engine has ended.
         """
-        allowances = self._allowances(key, len(generations), asked)
+        allowances = self._allowances(job, key, len(generations), asked)
         for index, (generation, allowance) in enumerate(zip(generations, allowances, strict=True)):
             if allowance is not None:
                 generation = replace(generation, options=replace(generation.options, policy=allowance))
@@ -121,11 +122,12 @@ class Jobs:
             job.end()
             raise unavailable(str(error)) from error
 
-    def _allowances(self, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
+    def _allowances(self, job: Job, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
         """What limits each completion besides its options: its part of the request's limit, and the key's budget."""
-        if not asked.teacher or (asked.teacher_tokens is None and key.per_day is None):
+        prices = job.deployment.prices
+        if not asked.teacher or (asked.teacher_tokens is None and not key.limited):
             return [None] * count
         if asked.teacher_tokens is None:
-            return [Allowance(self._keys, key) for _ in range(count)]
+            return [Allowance(self._keys, key, prices=prices) for _ in range(count)]
         share, rest = divmod(asked.teacher_tokens, max(1, count))
-        return [Allowance(self._keys, key, share + (index < rest)) for index in range(count)]
+        return [Allowance(self._keys, key, share + (index < rest), prices) for index in range(count)]

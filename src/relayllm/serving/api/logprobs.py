@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from relayllm.relay.trace import Author
 from relayllm.serving.api.protocol import Json
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
@@ -61,24 +63,45 @@ def _likely(tokenizer: Any, delta: TokenDelta | PromptLogprobs) -> list[list[tup
             for top in delta.tops]
 
 
-def text_logprobs(tokenizer: Any, delta: TokenDelta, prompt: PromptLogprobs | None = None, at: int = 0) -> Json:
-    """The format of /v1/completions, of the echoed prompt and of completion tokens that begin at character `at`.
+class TextOffsets:
+    """Where each token begins in the returned text: commands and special tokens of an answer take no room there, and
+    the tokens of one character begin where it does."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._special = frozenset(tokenizer.all_special_ids)
+        self._at = 0
+
+    def of_prompt(self, ids: Sequence[int], texts: Sequence[str]) -> list[int]:
+        """Of an echoed prompt's tokens; every one of them is shown."""
+        return [self._next(token, text) for token, text in zip(ids, texts, strict=True)]
+
+    def of(self, delta: TokenDelta, texts: Sequence[str]) -> list[int]:
+        """Of the next tokens of an answer."""
+        return [self._at if author is Author.COMMAND or token in self._special else self._next(token, text)
+                for token, author, text in zip(delta.ids, delta.authors, texts, strict=True)]
+
+    def _next(self, token: int, text: str) -> int:
+        at = self._at
+        self._at += len(self._characters.decode(token_bytes(self._tokenizer, token, text)))
+        return at
+
+
+def text_logprobs(tokenizer: Any, delta: TokenDelta, offsets: TextOffsets, prompt: PromptLogprobs | None = None, *,
+                  length: int | None = None) -> Json:
+    """The format of /v1/completions, of the echoed prompt and of completion tokens; `length` is that of the text.
 
     As OpenAI does, the written token is among the likeliest, even when it is none of them.
     """
     parts = [part for part in (prompt, delta) if part is not None]
-    texts = [text for part in parts for text in token_texts(tokenizer, part.ids)]
+    texts = [token_texts(tokenizer, part.ids) for part in parts]
+    places = ([] if prompt is None else offsets.of_prompt(prompt.ids, texts[0])) + offsets.of(delta, texts[-1])
+    words = [text for part in texts for text in part]
     logprobs = [logprob for part in parts for logprob in part.logprobs]
-    likely = [words for part in parts for words in _likely(tokenizer, part)]
-    top = [None if logprob is None else {**dict(reversed(words)), text: logprob}  # of the same text the likelier
-           for text, logprob, words in zip(texts, logprobs, likely, strict=True)]
-    return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts, at),
+    likely = [rivals for part in parts for rivals in _likely(tokenizer, part)]
+    top = [None if logprob is None else {**dict(reversed(rivals)), text: logprob}  # of the same text the likelier
+           for text, logprob, rivals in zip(words, logprobs, likely, strict=True)]
+    return {"tokens": words, "token_logprobs": logprobs, "top_logprobs": top,
+            "text_offset": [place if length is None else min(place, length) for place in places],
             "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in delta.authors]}
-
-
-def _offsets(texts: Sequence[str], at: int) -> list[int]:
-    offsets = []
-    for text in texts:
-        offsets.append(at)
-        at += len(text)
-    return offsets

@@ -9,14 +9,15 @@ from itertools import groupby
 from typing import Any
 
 from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.prices import PRICED, Prices
 from relayllm.relay.trace import Author, Ledger, StopReason, Trace
 from relayllm.serving.api.jobs import Job
-from relayllm.serving.api.logprobs import chat_logprobs, text_logprobs
+from relayllm.serving.api.logprobs import TextOffsets, chat_logprobs, text_logprobs
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
 from relayllm.serving.api.streaming import sse
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
-from relayllm.serving.models.router import is_degraded
+from relayllm.serving.models.router import degraded_by
 
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""
@@ -72,7 +73,8 @@ def _text_choice(job: Job, body: CompletionRequest, index: int, trace: Trace | N
     tokenizer = job.deployment.response_tokenizer.tokenizer
     text = (job.prompts[index // body.samples].text if body.echo else "") + (trace.text if trace else "")
     delta = TokenDelta.of_trace(trace) if trace else NOTHING
-    logprobs = text_logprobs(tokenizer, delta, score) if body.wants_logprobs else None
+    logprobs = text_logprobs(tokenizer, delta, TextOffsets(tokenizer), score,
+                             length=len(text)) if body.wants_logprobs else None
     return {"index": index, "text": text, "logprobs": logprobs,
             "finish_reason": finish_reason(trace) if trace else "length"}
 
@@ -93,13 +95,15 @@ def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
     """Call ratio, calls, ledger, segments and `degraded` over all choices; `choice` says whose a call or segment is."""
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
+    withheld = sorted({reason for request, trace in zip(job.requests, traces, strict=True)
+                       for reason in degraded_by(request, trace)})
     return {
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call)} for index, trace in enumerate(traces) for call in trace.calls],
-        "ledger": ledger_field([trace.ledger for trace in traces]),
+        "ledger": ledger_field([trace.ledger for trace in traces], job.deployment.prices),
         "segments": [segment for index, trace in enumerate(traces) for segment in segment_fields(trace, index)],
-        "degraded": any(is_degraded(request, trace)
-                        for request, trace in zip(job.requests, traces, strict=True)),
+        "degraded": bool(withheld),
+        "degraded_by": withheld,
         "stop_reasons": [trace.stop_reason.value for trace in traces],
         "seed": traces[0].seed if traces else None,
         "version": job.deployment.version,
@@ -113,10 +117,15 @@ def segment_fields(trace: Trace, choice: int) -> list[Json]:
              "tokens": run.tokens, "token_start": run.start} for run in trace.segments]
 
 
-def ledger_field(ledgers: Sequence[Ledger]) -> Json:
-    """The sum of several ledgers."""
+def ledger_field(ledgers: Sequence[Ledger], prices: Prices) -> Json:
+    """The sum of several ledgers; with the cost, and of it what each price made, where prices are known."""
     total = {name: sum(getattr(ledger, name) for ledger in ledgers) for name in Ledger.__dataclass_fields__}
-    return {**total, "completion_tokens": sum(ledger.completion_tokens for ledger in ledgers)}
+    counts = {**total, "completion_tokens": sum(ledger.completion_tokens for ledger in ledgers)}
+    if not prices.known:
+        return counts
+    parts = {name: sum(prices.parts(ledger)[name] for ledger in ledgers) for name in PRICED}
+    return {**counts, "cost": sum(parts.values()), "currency": prices.currency,
+            "cost_parts": {name: part for name, part in parts.items() if part}}
 
 
 @dataclass
@@ -124,11 +133,10 @@ class ChoiceState:
     """What a stream has sent of one choice."""
 
     text: Detokenizer
+    offsets: TextOffsets
     characters: int = 0
     command: list[int] = field(default_factory=list)
     """Tokens of a command that is not whole yet."""
-    offset: int = 0
-    """Where the next token begins, as `text_offset` counts."""
 
 
 class ChunkWriter:
@@ -184,7 +192,7 @@ class ChunkWriter:
     def _state(self, choice: int) -> ChoiceState:
         if choice not in self._choices:
             text = Detokenizer(self._tokens.tokenizer, self._tokens.commands, self._body.stops)
-            self._choices[choice] = ChoiceState(text)
+            self._choices[choice] = ChoiceState(text, TextOffsets(self._tokens.tokenizer))
         return self._choices[choice]
 
     def _commands(self, choice: int, state: ChoiceState, run: TokenDelta) -> Iterator[bytes]:
@@ -205,9 +213,8 @@ class ChunkWriter:
             return None
         if self._chat:
             return chat_logprobs(self._tokens.tokenizer, run)
-        found = text_logprobs(self._tokens.tokenizer, run, at=state.offset)
-        state.offset += sum(map(len, found["tokens"]))
-        return found
+        return text_logprobs(self._tokens.tokenizer, run, state.offsets,
+                             length=state.characters if state.text.stopped else None)
 
     def _chunk(self, choice: int, text: str, reason: str | None, *, first: bool = False,
                relay: Json | None = None, logprobs: Json | None = None) -> bytes:

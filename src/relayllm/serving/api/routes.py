@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import orjson
@@ -10,13 +11,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from relayllm.serving.api.completions import answer, begin, chunks
 from relayllm.serving.api.jobs import Jobs
+from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
 from relayllm.serving.api.streaming import EventStream, unless_gone
 from relayllm.serving.auth import Key
-from relayllm.serving.errors import ApiError, unavailable
+from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
 
+IGNORED_HEADER = "x-relay-ignored-fields"
+MOST_NAMED = 50
+"""Unknown fields that the header names at most."""
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
 ERROR: Json = {"type": "object", "required": ["error"], "properties": {"error": {
@@ -55,7 +60,7 @@ def api(jobs: Jobs) -> APIRouter:
     async def models(key: Asker) -> Json:
         return {"object": "list", "data": _models(model_router)}
 
-    @router.get("/models/{model}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
+    @router.get("/models/{model:path}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
     async def model(model: str, key: Asker) -> Json:
         for entry in _models(model_router):
             if entry["id"] == model:
@@ -90,26 +95,44 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
 
 
 async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> Response:
+    headers = _ignored(body, jobs.limits)
     job = await begin(jobs, body, key)
     if body.stream:
-        return EventStream(chunks(job, body), job.end)
+        return EventStream(chunks(job, body), job.end, headers)
     try:
         there, found = await unless_gone(request, answer(job, body))
-        return Response(orjson.dumps(found), media_type="application/json") if there else Response(status_code=GONE)
+        if not there:
+            return Response(status_code=GONE)
+        return Response(orjson.dumps(found), media_type="application/json", headers=headers)
     finally:
         job.end()
 
 
+def _ignored(body: AnyRequest, limits: HttpLimits) -> dict[str, str]:
+    """The header that names unknown fields, where the server ignores them.
+
+    Raises:
+        ApiError: there are some, and it does not.
+    """
+    unknown = [re.sub(r"[^!-~]", "?", name[:80]) for name in body.unknown_fields()]
+    if unknown and not limits.ignore_unknown:
+        shown = "; ".join(f"{name}: this server knows no such field" for name in unknown[:SHOWN_FAULTS])
+        raise ApiError(422, shown, code="invalid_value", param=unknown[0])
+    return {IGNORED_HEADER: ", ".join(unknown[:MOST_NAMED])} if unknown else {}
+
+
 def _models(model_router: ModelRouter) -> list[Json]:
+    """The names that a request may give: the model, its aliases, and the call ratios that were measured for it."""
     if model_router.champion is None:
         return []
-    rows = [(model_router.champion.name, model_router.champion)]
-    rows += [(f"{deployment.name}@{deployment.alias}", deployment)
-             for deployment in model_router.models] if model_router.candidate else []
+    champion = model_router.champion
+    rows = [(champion.name, champion)]
+    rows += [(f"{deployment.name}@{deployment.alias}", deployment) for deployment in model_router.models]
+    rows += [(f"{champion.name}@{ratio:g}", champion) for ratio in champion.call_ratios]
     return [{"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
              "version": deployment.version, "alias": deployment.alias,
-             "max_model_len": deployment.decoder.context_length or None,
-             "teacher": deployment.decoder.teacher_name or None} for name, deployment in rows]
+             "max_model_len": deployment.decoder.context_length or None, "teacher": deployment.teacher_label}
+            for name, deployment in rows]
 
 
 def _readiness(deployment: Deployment) -> Json:

@@ -57,10 +57,11 @@ class PromptEncoder:
         self._busy = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
-    async def chat(self, messages: Sequence[dict[str, str]]) -> EncodedPrompt:
-        """A conversation, through the chat template."""
-        return await self._run(sum(len(message["content"]) for message in messages),
-                               lambda: self._read(lambda tokenizer: encode_prompt(tokenizer, messages), ""))
+    async def chat(self, messages: Sequence[dict[str, str]], *, continue_final: bool = False) -> EncodedPrompt:
+        """A conversation, through the chat template; the last message left open if it is to be continued."""
+        return await self._run(
+            sum(len(message["content"]) for message in messages),
+            lambda: self._read(lambda tokenizer: encode_prompt(tokenizer, messages, continue_final=continue_final), ""))
 
     async def text(self, text: str) -> EncodedPrompt:
         """Text as it is: no template, and nothing in it is a special token."""

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
+from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Trace
 from relayllm.serving.engine.engine_thread import EngineThread, engine_of
 from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
@@ -49,10 +51,27 @@ class Deployment:
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
     bias_curve: BiasCurve | None = None
+    prices: Prices = field(default_factory=Prices)
     withdrawn: bool = False
     """The registry answers, and its alias is nobody's now."""
     holders: int = 0
     closing: bool = False
+
+    @property
+    def teacher_label(self) -> str | None:
+        """The teacher's name as others may know it: no folder and no address of the machines behind this one."""
+        name = self.decoder.teacher_name
+        if name.startswith(("http://", "https://")):
+            return "remote"
+        return (Path(name).name if Path(name).is_absolute() or Path(name).exists() else name) or None
+
+    @property
+    def call_ratios(self) -> list[float]:
+        """Call ratios that were measured for this model, from the lowest; each can be asked for."""
+        if self.bias_curve is None:
+            return []
+        low, *_, high = (*self.bias_curve.call_ratios, *self.bias_curve.call_ratios)
+        return sorted({ratio for one in self.bias_curve.call_ratios if low <= (ratio := float(f"{one:.2g}")) <= high})
 
     @property
     def teacher_up(self) -> bool:
@@ -78,9 +97,10 @@ class Deployment:
             self.prompt_encoder.close()
 
 
-def is_degraded(request: EngineRequest, trace: Trace) -> bool:
-    """The teacher failed, or the key's budget ended before the answer did."""
-    return trace.degraded or (request.allowance is not None and request.allowance.short)
+def degraded_by(request: EngineRequest, trace: Trace) -> list[str]:
+    """Why an answer got less help than it asked for: `teacher` failed, or the `key_budget` was spent."""
+    short = request.allowance is not None and request.allowance.short
+    return ["teacher"] * trace.degraded + ["key_budget"] * short
 
 
 class ModelRouter:
@@ -95,12 +115,14 @@ class ModelRouter:
         self.draining = False
 
     def add(self, name: str, version: str, alias: str, decoder: RelayDecoder, defaults: Options,
-            loop: AbstractEventLoop, bias_curve: BiasCurve | None = None) -> Deployment:
+            loop: AbstractEventLoop, bias_curve: BiasCurve | None = None,
+            prices: Prices | None = None) -> Deployment:
         """Serve a model under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
         deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder),
-                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve)
+                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve,
+                                prices=prices or Prices())
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, deployment)
@@ -158,8 +180,10 @@ class ModelRouter:
             yield "relay_teacher_up", "1: calls reach the teacher", which, deployment.teacher_up
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
-        degraded = is_degraded(request, trace)
-        self.metrics.count(trace, deployment.version, deployment.alias,
+        degraded = bool(degraded_by(request, trace))
+        if request.allowance is not None:
+            request.allowance.book(trace.ledger)
+        self.metrics.count(trace, deployment.version, deployment.alias, prices=deployment.prices,
                            first=request.first and request.first - request.created,
                            total=request.ended - request.created, degraded=degraded)
         for watch in self._watchers:

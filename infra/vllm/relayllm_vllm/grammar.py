@@ -1,5 +1,4 @@
 """The grammar over a batch of logits, in torch alone: the rules of `relayllm.relay.command` without a loop over rows.
-row.
 
 What a row may write next follows from its last four tokens, its budget and its position: after `<call>` only digits,
 the first of them not 0, n within `max_call_tokens`; `</call>` once there is a digit; no digit more than the budget can

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.engine import Engine
 from relayllm.relay.options import Options
+from relayllm.relay.remote_session import RemoteSession
 from relayllm.relay.scheduler import Event, GenerationRequest, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import Trace
@@ -84,6 +86,30 @@ class RelayDecoder:
                    teacher_context=_context(teacher))
 
     @classmethod
+    def from_servers(cls, students: Sequence[str], tokenizer: str | Path, teacher: str | None = None, *,
+                     verify: bool = True) -> RelayDecoder:
+        """Over vLLM servers of the student, which run the relay grammar, and the address of a teacher: no model here.
+
+        `tokenizer` is the student's folder; no weights of it are read. `verify` meets every server now.
+
+        Raises:
+            StudentError: a server is out of reach, of another student, or started without what it needs.
+        """
+        from relayllm.engines.openai.calls import CallRequest
+        from relayllm.engines.openai.student import OpenAIStudent
+        from relayllm.engines.openai.teacher import OpenAITeacher
+
+        words, news = load_tokenizer(tokenizer), threading.Event()
+        student = OpenAIStudent(students, words, news=news)
+        context = min((info.context_length for info in student.verify() if info.context_length),
+                      default=0) if verify else 0
+        if teacher is None:
+            return cls(student, words, None, None, context_length=context)
+        forbidden = (student.commands.call, student.commands.end)
+        side = RemoteTeacher(OpenAITeacher(teacher, words, forbidden_ids=forbidden, news=news), CallRequest)
+        return cls(student, words, side, words, teacher_name=teacher, context_length=context)
+
+    @classmethod
     def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
         from relayllm.engines.openai.calls import CallRequest
         from relayllm.engines.openai.teacher import OpenAITeacher
@@ -132,7 +158,8 @@ class RelayDecoder:
 
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        return Session(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
+        kind = RemoteSession if hasattr(self.student, "begin") else Session
+        return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
                  progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:
@@ -156,6 +183,8 @@ class RelayDecoder:
         while session.busy:
             done = session.step()
             for finished in done:
+                if finished.error is not None:
+                    raise finished.error
                 traces[places[finished.handle]] = finished.trace
             if done and progress is not None:
                 progress(len(traces), len(requests))

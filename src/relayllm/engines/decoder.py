@@ -14,7 +14,7 @@ from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.engine import Engine
 from relayllm.relay.options import Options
-from relayllm.relay.remote_session import RemoteSession
+from relayllm.relay.remote_session import RemoteSession, RemoteStudent
 from relayllm.relay.scheduler import Event, GenerationRequest, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import Trace
@@ -28,7 +28,7 @@ class RelayDecoder:
     Make one with `from_pretrained`, or from objects at hand with `from_models`.
     """
 
-    def __init__(self, student: Engine, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
+    def __init__(self, student: Engine | RemoteStudent, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
                  *, teacher_name: str = "", context_length: int = 0, teacher_context: int = 0) -> None:
         self.student, self.tokenizer = student, tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
@@ -158,7 +158,7 @@ class RelayDecoder:
 
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        kind = RemoteSession if hasattr(self.student, "begin") else Session
+        kind: Any = RemoteSession if hasattr(self.student, "begin") else Session
         return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,

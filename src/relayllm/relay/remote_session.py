@@ -69,6 +69,10 @@ class RemoteStudent(Protocol):
         """The row is over."""
         ...
 
+    def reserve(self, rows: int, tokens: int) -> None:
+        """Make room, where the room is this process's."""
+        ...
+
 
 class RemoteSession(Session):
     """A session over a remote student; `teacher_finishes` lets the teacher write the rest where no student answers."""

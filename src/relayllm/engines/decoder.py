@@ -33,7 +33,8 @@ class RelayDecoder:
 
     def __init__(self, student: Engine | RemoteStudent, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
                  *, teacher_name: str = "", context_length: int = 0, teacher_context: int = 0) -> None:
-        self.student, self.tokenizer = student, tokenizer
+        self.student: Any = student
+        self.tokenizer = tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
         self.commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
         self.shares_vocabulary = teacher_tokenizer is None or same_vocabulary(tokenizer, teacher_tokenizer)
@@ -169,9 +170,21 @@ class RelayDecoder:
                             "together: shorten the prompt or ask for less")
         return context - longest
 
+    @property
+    def remote(self) -> bool:
+        """Whether the student is behind servers, and no model is in this process."""
+        return hasattr(self.student, "begin")
+
+    def close(self) -> None:
+        """Let go of servers, once or again; models in this process go when nobody holds them."""
+        if self.remote:
+            self.student.shut_down()
+        if self.teacher is not None:
+            self.teacher.close()
+
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        kind: Any = RemoteSession if hasattr(self.student, "begin") else Session
+        kind: Any = RemoteSession if self.remote else Session
         return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,

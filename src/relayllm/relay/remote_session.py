@@ -36,11 +36,25 @@ class WrittenToken:
 class Segment(Protocol):
     """A request to the student's server while it is answered."""
 
-    done: bool
-    finished: bool
-    error: Exception | None
-    usage: Any
-    cancel: Callable[[], None]
+    @property
+    def done(self) -> bool:
+        """Nothing more will come."""
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """Why it broke off; the tokens before stand."""
+        ...
+
+    @property
+    def usage(self) -> Any:
+        """`prompt_tokens` and `cached_tokens` by the server's word; None when it did not say."""
+        ...
+
+    @property
+    def cancel(self) -> Callable[[], None]:
+        """End the request; what arrived stays."""
+        ...
 
     def take_written(self) -> list[WrittenToken]:
         """Tokens that arrived since the last time; read `done` before, never after."""
@@ -71,6 +85,10 @@ class RemoteStudent(Protocol):
 
     def reserve(self, rows: int, tokens: int) -> None:
         """Make room, where the room is this process's."""
+        ...
+
+    def shut_down(self) -> None:
+        """End all requests and let the connections go, once or again."""
         ...
 
 
@@ -112,6 +130,8 @@ class RemoteSession(Session):
             seed = key_of(row.key, STUDENT_SALT, row.position) >> 33
             calls = row.options.max_calls - len(row.calls) if row.may_call and row.policy.student_calls else 0
             segment = self._segments[one.handle] = self._remote.begin(row, calls, seed)
+            row.take_pending()
+            row.take_scores(())  # a server does not score what the teacher wrote
         done, tokens = segment.done, segment.take_written()
         for token in tokens:
             self._let_rules_decide([one])
@@ -155,6 +175,9 @@ class RemoteSession(Session):
     def _fail(self, one: Any, error: StudentError) -> None:
         self._failed[one.handle] = error
         one.row.stop = StopReason.CANCELLED
+
+    def _score_the_last(self, rows: list[Any]) -> None:
+        """A server scores its own tokens only."""
 
     def _begin_call(self, one: Any) -> None:
         self._let_go(one.handle)

@@ -117,7 +117,8 @@ def _target(link: str, here: str) -> str:
     if not path.is_relative_to(ROOT) or not path.exists():
         return link
     name = path.relative_to(ROOT).as_posix()
-    there = f"project/{name}" if name in PROJECT_PAGES else name.removeprefix("docs/") if name.startswith("docs/") else ""
-    if not there:  # a folder or a file of the code: named in the text, and not a page
-        return posixpath.relpath("project/README.md", posixpath.dirname(here) or ".")
+    if name in PROJECT_PAGES:
+        there = f"project/{name}"
+    else:  # a folder or a file of the code is no page: the README's tree says what it is
+        there = name.removeprefix("docs/") if name.startswith("docs/") else "project/README.md"
     return posixpath.relpath(there, posixpath.dirname(here) or ".")

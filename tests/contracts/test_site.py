@@ -1,4 +1,4 @@
-"""The documentation's site: every page is in it, every environment variable is told, and it builds without a warning."""
+"""The documentation's site: every page is in it, every environment variable is told, it builds without a warning."""
 
 import re
 import subprocess

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
 
 
 @contextmanager
@@ -45,6 +48,22 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and git can diff: sorted keys, two spaces, a final newline."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one behind it, says that a disk or a quota is full; libraries say it in words of theirs."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or names_full_disk(str(error)):
+            return True
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return False
+
+
+def names_full_disk(text: str) -> bool:
+    """Whether a text holds the words of the kernel or of SQLite for a disk that is full."""
+    return any(words in text for words in FULL)
 
 
 def _free_sibling(path: Path, kind: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,11 @@ def current_settings() -> Settings:
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def without_secrets(text: str) -> str:
+    """A text with the account and password in every address left out: what may be printed or noted."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def quiet() -> None:

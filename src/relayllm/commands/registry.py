@@ -23,7 +23,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> str:
-    return arguments.name or load_params(current_settings().root / "params.yaml").package.registered_name
+    return arguments.name or load_params(current_settings().params).package.registered_name
 
 
 def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
@@ -66,6 +66,7 @@ class _Promote:
 
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
+        from relayllm.registry.client import FORCED
         from relayllm.registry.comparison_text import to_text
         from relayllm.registry.gates import load_gates
 
@@ -75,7 +76,7 @@ class _Promote:
         if not decision.passes and not arguments.force:
             raise RegistryError(f"version {version.number} stays as it is, {decision.reason}; "
                                 "--force REASON promotes it all the same")
-        because = decision.reason if decision.passes else f"forced: {arguments.force}"
+        because = decision.reason if decision.passes else f"{FORCED}{arguments.force}"
         print(f"\nchampion is version {registry.promote(decision.version, because).number}")
         return 0
 

@@ -144,7 +144,7 @@ def _tags(settings: Settings) -> dict[str, str]:
     profile = (yaml.safe_load(text) or {}).get("profile", "")
     return {"profile": str(profile), "git_commit": git_commit(settings.root), "mlflow.source.git.commit":
             git_commit(settings.root), "dvc_lock": file_hash(settings.root / "dvc.lock"),
-            "data": data_digest(settings.root)}
+            "params": file_hash(settings.params), "data": data_digest(settings.root)}
 
 
 def _pipeline_key(settings: Settings) -> str:

@@ -95,7 +95,10 @@ def conclude(version: Version, found: Sequence[GateResult], act: str,
     why = why_not_back(version, found)
     if why:
         return Failed(message=f"version {version.number} drifted: {faults}; it stays champion: {why}")
-    now = give_back(version, f"drift: {faults}")
+    try:
+        now = give_back(version, f"drift: {faults}")
+    except RegistryError as error:
+        return Failed(message=f"version {version.number} drifted: {faults}; it stays champion: {error}")
     return Completed(name="RolledBack", message=f"version {version.number} drifted: {faults}; champion is now "
                                                 f"{now.number if now else 'nobody'}")
 

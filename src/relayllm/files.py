@@ -66,6 +66,12 @@ def names_full_disk(text: str) -> bool:
     return any(words in text for words in FULL)
 
 
+def disk_full_message(folder: Path) -> str:
+    """One line for whoever must make room on the disk of a folder."""
+    free = shutil.disk_usage(folder).free
+    return f"no space left on the disk of {folder} ({free / 2**20:.0f} MiB free): free some and run it again"
+
+
 def _free_sibling(path: Path, kind: str) -> Path:
     sibling = path.with_name(f".{path.name}.{_writer(os.getpid())}.{kind}.part")
     _remove(sibling)

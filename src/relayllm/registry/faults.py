@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from relayllm.files import is_disk_full
 from relayllm.settings import without_secrets
+from relayllm.tracking.reach import error_code, says_no
 
-ANSWERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "BAD_REQUEST",
-                     "INVALID_PARAMETER_VALUE", "INVALID_STATE"})
-"""MLflow's codes of a server that is there and says no."""
 REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 
 
@@ -22,11 +18,8 @@ def describe_fault(address: str, error: BaseException) -> str:
 def _remedy(error: BaseException) -> str:
     if is_disk_full(error):
         return "free some space and run it again"
-    code = ""
-    with suppress(AttributeError, ValueError):
-        code = str(error.error_code)  # type: ignore[attr-defined]
-    if code in REFUSALS:
+    if error_code(error) in REFUSALS:
         return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and what that account may do"
-    if code in ANSWERS:
+    if says_no(error):
         return "it answers, so the address is right; somebody may have changed or deleted it meanwhile: run it again"
     return "check MLFLOW_TRACKING_URI, and that the server runs"

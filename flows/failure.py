@@ -12,11 +12,13 @@ PERMANENT = ("ConfigError", "DataError", "ModelError", "DiskFull")
 """Errors of errors.py that are the same at the next try: the input must change."""
 _OURS = re.compile(r"^relay: (\w+): ")
 _RAISED = re.compile(r"^[\w.]*(Error|Exception|Interrupt|Exit)\b")
+_RANK = re.compile(r"^\[rank\d+\]: ?")
 _KILLED = re.compile(r"exited with -(\d+)\s*$")
 
 
 def reason_of(lines: Sequence[str], code: int) -> str:
     """The error a command ended with: our own, else the last exception, else what killed it, else its last line."""
+    lines = [_RANK.sub("", line) for line in lines]
     for at in range(len(lines) - 1, -1, -1):
         if _OURS.match(lines[at]):
             return "\n".join([lines[at].removeprefix("relay: "), *_continued(lines[at + 1:])])

@@ -12,11 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from relayllm.processes import end_with_parent
 
@@ -35,7 +34,7 @@ def supervise(words: Sequence[str], root: Path) -> int:
     A second signal ends everything at once.
     """
     child = subprocess.Popen(words, cwd=root, env={**os.environ, SUPERVISED: "1"}, start_new_session=True,
-                             preexec_fn=end_with_parent)
+                             preexec_fn=lambda: end_with_parent(signal.SIGTERM))
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return _shell_code(child.wait())
@@ -69,7 +68,7 @@ def _shell_code(code: int) -> int:
 
 
 @contextmanager
-def told_at_once(end: Any) -> Iterator[None]:
+def told_at_once(end: Callable[[], None]) -> Iterator[None]:
     """While the block, a flow, runs behind `supervise`: SIGTERM calls `end`, cancels the run in Prefect, and exits.
 
     Without a supervisor (a worker, a test) Prefect's own handling stays.
@@ -78,11 +77,16 @@ def told_at_once(end: Any) -> Iterator[None]:
         yield
         return
 
+    supervisor = os.getppid()
+
     def leave(number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         logging.disable(logging.CRITICAL)
         end()
         with suppress(Exception):
             _cancel()
+        if os.getppid() != supervisor:  # it was killed: nobody is left to end Prefect's temporary server
+            os.killpg(0, signal.SIGKILL)
         os._exit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)

@@ -13,9 +13,9 @@ PARENT = "RELAY_PARENT"
 """Names the process that a command of ours ends with, for what the kernel does not see: children of its children."""
 
 
-def end_with_parent() -> None:
-    """Ask the kernel to end this child when the thread that started it ends, kill -9 included. For `preexec_fn`."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def end_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this child when the thread that started it ends, kill -9 included. For `preexec_fn`."""
+    ctypes.CDLL(None).prctl(1, number)
 
 
 def end_group(process: subprocess.Popen[bytes], patience: float = 5.0) -> None:

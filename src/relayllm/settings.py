@@ -87,5 +87,7 @@ def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
     for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(current_settings().store / "prefect"))
+    store = current_settings().store
+    os.environ.setdefault("PREFECT_HOME", str(store / "prefect"))
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(store / "torch_extensions"))  # a home may not be writable
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.fakes_serving import eventually
+from tests.support.fakes_serving import eventually
 
 
 @contextmanager

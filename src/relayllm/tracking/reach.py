@@ -5,6 +5,8 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 
+from relayllm.settings import without_secrets
+
 PATIENCE = 5.0
 ANSWERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "BAD_REQUEST",
                      "INVALID_PARAMETER_VALUE", "INVALID_STATE"})
@@ -14,7 +16,7 @@ ANSWERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "RESO
 def unreachable(url: str, patience: float = PATIENCE) -> str:
     """Why nobody answers at an HTTP address; empty when somebody does, whatever the answer is."""
     try:
-        urllib.request.urlopen(url, timeout=patience).close()
+        urllib.request.urlopen(without_secrets(url), timeout=patience).close()
     except urllib.error.HTTPError:
         return ""
     except urllib.error.URLError as error:

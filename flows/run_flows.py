@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from flows.servers import check_prefect, check_tracking  # noqa: E402
+from flows.servers import check_prefect, check_registry, check_tracking  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
 from relayllm.files import disk_full_message, is_disk_full  # noqa: E402
 from relayllm.settings import current_settings, quiet  # noqa: E402
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not is_disk_full(error) and not _full():
             raise
-        print(f"DiskFull: {disk_full_message(current_settings().root)}", file=sys.stderr)
+        print(f"DiskFull: {disk_full_message(error)}", file=sys.stderr)
         return 1
     return 0
 
@@ -45,6 +45,7 @@ def _run(no_release: bool) -> None:
 
     pipeline(str(current_settings().root))
     if not no_release:
+        check_registry()
         release()
 
 

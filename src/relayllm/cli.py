@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _dispatch(words)
     except Exception as error:
         if is_disk_full(error):
-            print(f"relay: DiskFull: {disk_full_message(current_settings().root)}", file=sys.stderr)
+            print(f"relay: DiskFull: {disk_full_message(error)}", file=sys.stderr)
         elif isinstance(error, RelayError):
             print(f"relay: {type(error).__name__}: {error}", file=sys.stderr)
         else:

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FULL = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "database or disk is full")
+FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+FULL = (*map(os.strerror, FULL_NUMBERS), "database or disk is full")
+"""What the kernel and SQLite call a disk that is full."""
 
 
 @contextmanager
@@ -26,6 +28,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.is_dir():  # a folder is no target for a rename unless it is empty; removing it file by file would show
             os.replace(path, old)
         os.replace(part, path)
+    except OSError as error:
+        if error.errno in FULL_NUMBERS:  # a write that fails knows no name, or that of a part that is gone
+            error.filename = str(path)
+        raise
     finally:
         _remove(part)
         _remove(old)
@@ -52,13 +58,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error, or one behind it, says that a disk or a quota is full; libraries say it in words of theirs."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or names_full_disk(str(error)):
-            return True
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    return False
+    return any(getattr(one, "errno", None) in FULL_NUMBERS or names_full_disk(str(one)) for one in _chain(error))
 
 
 def names_full_disk(text: str) -> bool:
@@ -66,10 +66,21 @@ def names_full_disk(text: str) -> bool:
     return any(words in text for words in FULL)
 
 
-def disk_full_message(folder: Path) -> str:
-    """One line for whoever must make room on the disk of a folder."""
-    free = shutil.disk_usage(folder).free
-    return f"no space left on the disk of {folder} ({free / 2**20:.0f} MiB free): free some and run it again"
+def disk_full_message(error: BaseException) -> str:
+    """One line for whoever must make room: the file that did not fit where that is known, else what was said."""
+    names = [os.fsdecode(one.filename) for one in _chain(error) if isinstance(one, OSError) and one.filename]
+    where = f"for {names[0]}" if names else f"({str(error).splitlines()[0]})"
+    return f"no space left on the disk {where}: free some and run the same command again"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those behind it."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def _free_sibling(path: Path, kind: str) -> Path:

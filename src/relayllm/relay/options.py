@@ -34,6 +34,8 @@ class Options:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
+    score_teacher: bool = False
+    """Whether the trace holds the student's log-probabilities of the teacher's tokens, too."""
     policy: CallPolicy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 

@@ -44,6 +44,7 @@ class Row:
         "policy",
         "prompt_ids",
         "sample",
+        "scored",
         "seed",
         "stop",
         "student_pending",
@@ -79,6 +80,8 @@ class Row:
         self.logprobs: list[float | None] = []
         self.tops: list[tuple[tuple[int, float], ...]] = []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
+        self.scored = 0
+        """How many tokens have the log-probability that they keep."""
         self.calls: list[Call] = []
         self.number: int | None = None
         """n as written so far inside a command; None outside."""
@@ -104,6 +107,18 @@ class Row:
         return len(self.ids)
 
     @property
+    def settled(self) -> int:
+        """How many tokens are as the trace will have them: the teacher's are scored when the student reads them."""
+        return self.scored if self.options.score_teacher else len(self.ids)
+
+    @property
+    def to_score(self) -> int:
+        """How many of the pending tokens the student's next forward scores; the first has none before it to tell."""
+        if not self.options.score_teacher:
+            return 0
+        return max(0, min(len(self.ids) - self.scored, len(self.student_pending) - 1))
+
+    @property
     def remaining(self) -> int:
         """Completion tokens that may still be written."""
         return self.options.max_new_tokens - len(self.ids)
@@ -125,6 +140,7 @@ class Row:
         """Append one token of the student; a finished command passes the pen."""
         author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
         self._append(token, author, logprob, top)
+        self.scored = len(self.ids)
         self.student_pending.append(token)
         if author is Author.STUDENT:
             self.student_tokens += 1
@@ -135,6 +151,13 @@ class Row:
             self.command_tokens += 1
             self._continue_command(token)
         self._check_budget()
+
+    def take_scores(self, logprobs: Sequence[float]) -> None:
+        """Note the student's log-probabilities of the last tokens, where the teacher wrote them."""
+        for place, logprob in enumerate(logprobs, start=len(self.ids) - len(logprobs)):
+            if self.authors[place] is Author.TEACHER:
+                self.logprobs[place] = logprob
+        self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
         """Pass the pen by a rule's decision, in writing if the rule writes."""

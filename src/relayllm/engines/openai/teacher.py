@@ -61,6 +61,11 @@ class OpenAITeacher:
         """Whether calls pass now; for metrics."""
         return self.breaker.state
 
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while the circuit is open."""
+        return self.circuit is not Circuit.OPEN
+
     def verify(self) -> ServerInfo:
         """Meet the server now rather than at the first call.
 

@@ -16,8 +16,8 @@ from flows import dvc_stages  # noqa: E402
 from flows.data_set import ingest, ingest_needed  # noqa: E402
 from flows.interruption import supervise  # noqa: E402
 from flows.release_note import last_release, read_note  # noqa: E402
-from relayllm.errors import ConfigError, RelayError  # noqa: E402
-from relayllm.settings import current_settings, quiet  # noqa: E402
+from relayllm.errors import RelayError  # noqa: E402
+from relayllm.settings import check_params_are_dvcs, current_settings, quiet  # noqa: E402
 from relayllm.tracking.spool import unsent  # noqa: E402
 
 
@@ -45,9 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 def _do(no_release: bool) -> tuple[int, str]:
     """Do what there is to do; the exit code, and what became of the release."""
     settings = current_settings()
-    if settings.params != settings.root / "params.yaml":
-        raise ConfigError(f"RELAY_PARAMS is {settings.params}, but the pipeline's stages are DVC's, which reads "
-                          f"{settings.root / 'params.yaml'}: unset it, or copy the file there")
+    check_params_are_dvcs(settings)
     made = not ingest_needed() and not dvc_stages.read_plan(settings.root).changed
     status = last_release() if made and not no_release else None
     if made and (no_release or (status is not None and status.done)):

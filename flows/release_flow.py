@@ -14,13 +14,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.processes import ended_together
 from flows.release_note import write_note
-from flows.servers import check_registry
 from flows.tracking_page import version_page
 from relayllm.errors import ModelError, RegistryError, ServingError
 from relayllm.packaging.smoke_test import check
 from relayllm.registry import release as steps
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison_text import table, to_markdown
+from relayllm.registry.faults import check_registry
 from relayllm.registry.gates import load_gates
 from relayllm.settings import current_settings, quiet
 from relayllm.tracking.run import settle

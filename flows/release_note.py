@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.dvc_stages import lock_hash
-from flows.servers import check_registry
 from relayllm.files import write_json
+from relayllm.registry.faults import check_registry
 from relayllm.settings import current_settings, without_secrets
 
 if TYPE_CHECKING:

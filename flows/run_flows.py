@@ -10,9 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from flows.servers import check_prefect, check_registry, check_tracking  # noqa: E402
+from flows.servers import check_prefect, check_tracking  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
 from relayllm.files import disk_full_message, is_disk_full  # noqa: E402
+from relayllm.registry.faults import check_registry  # noqa: E402
 from relayllm.settings import current_settings, quiet  # noqa: E402
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from relayllm.errors import ConfigError, RegistryError
+from relayllm.errors import ConfigError
 from relayllm.settings import current_settings, without_secrets
 from relayllm.tracking.reach import unreachable
 
@@ -20,19 +20,6 @@ def check_prefect() -> None:
     if fact:
         raise ConfigError(f"PREFECT_API_URL is {without_secrets(address)}, and nobody answers there ({fact}): start "
                           "that server, or unset it, then a temporary one is used")
-
-
-def check_registry() -> None:
-    """Look whether the server with the registry is there; a store of files always is.
-
-    Raises:
-        RegistryError: nobody answers at its address.
-    """
-    address = current_settings().registry_uri.rstrip("/")
-    fact = unreachable(f"{address}/health") if address.startswith("http") else ""
-    if fact:
-        raise RegistryError(f"the registry is {without_secrets(address)}, and nobody answers there ({fact}): start "
-                            "that server and run this again to go on with the release; or correct MLFLOW_TRACKING_URI")
 
 
 def check_tracking() -> str:

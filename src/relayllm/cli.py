@@ -23,7 +23,7 @@ from typing import Any
 from relayllm.errors import RelayError
 from relayllm.files import disk_full_message, is_disk_full
 from relayllm.processes import PARENT
-from relayllm.settings import current_settings, quiet
+from relayllm.settings import check_params_are_dvcs, current_settings, quiet
 
 STAGES = Path(__file__).parent / "stages"
 
@@ -120,6 +120,8 @@ def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespac
     from relayllm.config import load_params
     from relayllm.tracking.run import stage_run
 
+    if os.environ.get("DVC_STAGE"):
+        check_params_are_dvcs(current_settings())
     params = load_params(arguments.params)
     section = params.section(name)
     config = params if _reads_all(run) else section

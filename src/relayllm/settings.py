@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from relayllm.errors import ConfigError
+
 QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
@@ -76,6 +78,18 @@ def current_settings() -> Settings:
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def check_params_are_dvcs(settings: Settings) -> None:
+    """Refuse RELAY_PARAMS for what DVC runs: it hashes params.yaml, and would keep another file's results under that.
+
+    Raises:
+        ConfigError: RELAY_PARAMS names another file.
+    """
+    own = settings.root / "params.yaml"
+    if settings.params != own:
+        raise ConfigError(f"RELAY_PARAMS is {settings.params}, but the pipeline's stages are DVC's, which reads {own}: "
+                          "unset it, or copy the file there")
 
 
 def without_secrets(text: str) -> str:

@@ -26,10 +26,16 @@ def _name(arguments: argparse.Namespace) -> str:
     return arguments.name or load_params(current_settings().params).package.registered_name
 
 
-def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
+def _registry() -> Registry:
     from relayllm.registry.client import Registry
+    from relayllm.registry.faults import check_registry
 
-    registry = Registry()
+    check_registry()
+    return Registry()
+
+
+def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
+    registry = _registry()
     return registry, registry.find(_name(arguments), which)
 
 
@@ -89,9 +95,7 @@ class _Rollback:
         _add_name(parser)
 
     def main(self, arguments: argparse.Namespace) -> int:
-        from relayllm.registry.client import Registry
-
-        now = Registry().rollback(_name(arguments), arguments.because)
+        now = _registry().rollback(_name(arguments), arguments.because)
         print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
         return 0
 

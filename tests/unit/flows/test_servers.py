@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from flows.servers import check_prefect, check_registry, check_tracking
+from flows.servers import check_prefect, check_tracking
 from relayllm.errors import ConfigError, RegistryError
+from relayllm.registry.faults import check_registry
 from tests.support.mlflow_server import free_port
 
 

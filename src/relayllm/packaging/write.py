@@ -36,6 +36,8 @@ NO_BIAS = 0.0
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""
+ORIGIN = ("profile", "seed", "git_commit", "params_md5", "data_md5", "gap_recovered")
+"""What a package's record takes over from the report's summary."""
 CODE = ("__init__.py", "config.py", "errors.py", "files.py", "settings.py", "relay", "engines",
         "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
@@ -61,7 +63,7 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
                           "evaluate.methods in params.yaml, or package another one")
     return {
         "format": FORMAT, "method": config.method, "registered_name": config.registered_name,
-        **{key: summary.get(key) for key in ("profile", "seed", "git_commit", "data_md5", "gap_recovered")},
+        **{key: summary.get(key) for key in ORIGIN},
         "decoding": {**config.decoding.model_dump(), "call_bias": NO_BIAS}, "teacher": asdict(source),
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
@@ -85,7 +87,7 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
     """
     if config.teacher != "hub":
         return TeacherSource(config.teacher)
-    model = load_params(current_settings().root / "params.yaml").base_models.teacher
+    model = load_params(current_settings().params).base_models.teacher
     if not isinstance(model, HubModel):
         raise ConfigError("package.teacher is 'hub', but base_models.kind is 'tiny': a teacher that was trained here "
                           "is on no hub; use 'embedded'")

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILT = {"RELAY_TEACHER_", "RELAY_TEACHER_PORT"}
-"""A prefix, and what Kubernetes would set by itself."""
+BUILT = {"RELAY_TEACHER_", "RELAY_TEACHER_PORT", "RELAY_PARENT", "RELAY_SUPERVISED"}
+"""A prefix, what Kubernetes would set by itself, and what our processes tell their children."""
 
 
 def named_pages(nav) -> set[str]:

@@ -33,7 +33,7 @@ class WrittenToken:
     """The likeliest tokens with their log-probabilities, when asked for."""
 
 
-class Segment(Protocol):
+class RemoteSegment(Protocol):
     """A request to the student's server while it is answered."""
 
     @property
@@ -67,7 +67,7 @@ class RemoteStudent(Protocol):
     name: str
     ends: frozenset[int]
 
-    def begin(self, row: Row, calls_left: int, seed: int) -> Segment:
+    def begin(self, row: Row, calls_left: int, seed: int) -> RemoteSegment:
         """Ask for the row's next segment; never raises, a fault is the segment's error."""
         ...
 
@@ -98,8 +98,8 @@ class RemoteSession(Session):
     def __init__(self, student: RemoteStudent, *more: Any, teacher_finishes: bool = True) -> None:
         super().__init__(student, *more)  # type: ignore[arg-type]
         self._remote, self._teacher_finishes = student, teacher_finishes
-        self._segments: dict[int, Segment] = {}
-        self._over: dict[int, list[Segment]] = {}
+        self._segments: dict[int, RemoteSegment] = {}
+        self._over: dict[int, list[RemoteSegment]] = {}
         """Per row its segments that are over, for their usage: it comes after the last token."""
         self._failed: dict[int, StudentError] = {}
 
@@ -158,7 +158,7 @@ class RemoteSession(Session):
         if row.pen is Pen.TEACHER and row.stop is None:
             self._begin_call(one)
 
-    def _end_segment(self, one: Any, segment: Segment) -> None:
+    def _end_segment(self, one: Any, segment: RemoteSegment) -> None:
         """The request is over, and the pen is still the student's: a command that brought nothing, or a fault."""
         self._let_go(one.handle)
         if segment.error is not None:
@@ -203,7 +203,7 @@ class RemoteSession(Session):
                 for found in super()._retire(rows)]
 
 
-def _count(row: Row, segment: Segment) -> None:
+def _count(row: Row, segment: RemoteSegment) -> None:
     """The server's word on what a segment read: all prompt tokens, less those in its cache."""
     if segment.usage is not None:
         row.student_cached += segment.usage.cached_tokens

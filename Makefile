@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Threads that wait must not spin: see THREADS in src/relayllm/settings.py.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help env ingest pipeline repro test test-all smoke lint types bench ui test-vllm test-clients study clean
+.PHONY: help env ingest pipeline repro test smoke lint bench ui test-vllm test-clients study clean clean-all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -70,5 +70,8 @@ test-clients: env ## Other people's clients against the server, in an environmen
 study: env ## The paper's comparisons and ablations
 	@relay study
 
-clean: ## Remove everything that can be made again, the stores and the registry too, the environment excepted
-	@rm -rf artifacts runs .store data .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean: ## Remove what the next run makes again: data, outputs, DVC's cache, the tools' caches
+	@rm -rf artifacts runs data dvc_plots .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+clean-all: clean ## Remove the stores as well: runs in MLflow and Prefect, the registry's versions. Never what was pushed
+	@rm -rf .store

@@ -36,6 +36,8 @@ class LedgerEntry(Answer):
     student_prefilled: int = Field(description="tokens that the student read and did not write")
     teacher_prefilled: int = Field(description="tokens that the teacher read fresh")
     teacher_cached: int = Field(description="tokens that calls found in the teacher's cache")
+    student_cached: int = Field(description="tokens that a remote student's server found in its cache")
+    student_reread: int = Field(description="tokens that a remote student's server read at beginnings of segments")
     student_seconds: float
     teacher_seconds: float
     completion_tokens: int
@@ -300,7 +302,8 @@ EXAMPLE_RELAY: dict[str, Any] = {
     "call_ratio": 0.0625, "calls": [{"choice": 0, "position": 12, "requested": 2, "granted": 2, "delivered": 2,
                                      "seconds": 0.08, "failed": False}],
     "ledger": {"student_tokens": 27, "command_tokens": 3, "teacher_tokens": 2, "student_prefilled": 21,
-               "teacher_prefilled": 31, "teacher_cached": 0, "student_seconds": 0.21, "teacher_seconds": 0.07,
+               "teacher_prefilled": 31, "teacher_cached": 0,
+               "student_cached": 0, "student_reread": 0, "student_seconds": 0.21, "teacher_seconds": 0.07,
                "completion_tokens": 32},
     "segments": [{"choice": 0, "author": "student", "start": 0, "end": 10, "tokens": 12, "token_start": 0},
                  {"choice": 0, "author": "command", "start": 10, "end": 10, "tokens": 3, "token_start": 12},

@@ -16,7 +16,7 @@ fi
 if command -v npm > /dev/null && [ ! -f "$venv/node/.installed" ]; then
     mkdir -p "$venv/node"
     cp tests/clients/package.json "$venv/node/"
-    npm install --prefix "$venv/node" --no-audit --no-fund --silent --ignore-scripts && touch "$venv/node/.installed"
+    npm install --prefix "$venv/node" --no-audit --no-fund --silent && touch "$venv/node/.installed"
 fi
 RELAY_CLIENTS="$(realpath --no-symlinks "$venv")"
 export RELAY_CLIENTS

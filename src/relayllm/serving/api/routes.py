@@ -13,6 +13,7 @@ from relayllm.serving.api.completions import answer, begin, chunks
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.response_objects import ResponseRequest, ResponseWriter
 from relayllm.serving.api.schemas import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -21,11 +22,13 @@ from relayllm.serving.api.schemas import (
     ModelEntry,
     ModelList,
     Readiness,
+    ResponseObject,
     TextCompletion,
     TextCompletionChunk,
     answered,
 )
 from relayllm.serving.api.streaming import EventStream, unless_gone
+from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key
 from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
 from relayllm.serving.metrics import Metrics
@@ -59,6 +62,7 @@ def api(jobs: Jobs) -> APIRouter:
 
     chats = {200: answered("chat.completion", ChatCompletion, ChatCompletionChunk), **FAULTS}
     texts = {200: answered("text_completion", TextCompletion, TextCompletionChunk), **FAULTS}
+    objects = {200: {"description": "The answer; with stream, OpenAI's events", "model": ResponseObject}, **FAULTS}
 
     @router.post("/chat/completions", summary="Answer a conversation", responses=chats, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
@@ -67,6 +71,11 @@ def api(jobs: Jobs) -> APIRouter:
     @router.post("/completions", summary="Continue a text", responses=texts, response_model=None)
     async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
         return await _answer(jobs, request, body, key)
+
+    @router.post("/responses", summary="Answer a conversation, in OpenAI's newer envelope; nothing is stored",
+                 responses=objects, response_model=None)
+    async def responses(body: ResponseRequest, request: Request, key: Asker) -> Response:
+        return await _respond(jobs, request, body, key)
 
     @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
     async def models(key: Asker) -> Json:
@@ -123,7 +132,22 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
         job.end()
 
 
-def _ignored(body: AnyRequest, limits: HttpLimits) -> dict[str, str]:
+async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key) -> Response:
+    headers = _ignored(body, jobs.limits)
+    job = await begin(jobs, body.chat, key)
+    writer = ResponseWriter(job, body)
+    if body.stream:
+        return EventStream(writer.events(), job.end, headers)
+    try:
+        there, traces = await unless_gone(request, job.traces())
+        if not there:
+            return Response(status_code=GONE)
+        return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)
+    finally:
+        job.end()
+
+
+def _ignored(body: Body, limits: HttpLimits) -> dict[str, str]:
     """The header that names unknown fields, where the server ignores them.
 
     Raises:

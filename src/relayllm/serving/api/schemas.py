@@ -210,6 +210,60 @@ class TextCompletionChunk(Completion):
     relay: RelayEntry | RelayDelta | None = None
 
 
+class OutputText(Answer):
+    """The text of a response's message."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: list[Any]
+    logprobs: list[Any]
+
+
+class OutputMessage(Answer):
+    """The message of a response."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    status: Literal["completed", "incomplete", "in_progress"]
+    content: list[OutputText]
+
+
+class ResponseUsage(Answer):
+    """Tokens as OpenAI's responses count them."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class ResponseObject(Answer):
+    """The answer of POST /v1/responses."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete", "in_progress"]
+    model: str
+    output: list[OutputMessage]
+    instructions: str | None
+    error: None
+    incomplete_details: dict[str, str] | None
+    max_output_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    metadata: dict[str, str]
+    tools: list[Any]
+    tool_choice: Literal["none"]
+    parallel_tool_calls: bool
+    store: bool = Field(description="false: nothing is stored")
+    text: dict[str, Any]
+    usage: ResponseUsage | None
+    relay: RelayEntry | None = None
+
+
 class TextSegment(Answer):
     """A run of one author in a row's text."""
 

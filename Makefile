@@ -46,7 +46,7 @@ repro: env ## The same pipeline without Prefect
 	@dvc repro
 
 test: env ## The tests, the smoke pipeline included
-	@python -m pytest -n 2 --dist loadscope -m "not gpu and not vllm" -p no:cacheprovider --durations=8 tests
+	@python -m pytest -n 2 --dist loadscope -m "not gpu and not vllm and not clients" -p no:cacheprovider --durations=8 tests
 
 smoke: env ## Everything once, at the smallest size, in a folder of its own
 	@python -m pytest -m slow -s tests/smoke

@@ -75,6 +75,8 @@ class FakeTeacher:
         self.always: Fault | None = None
         """A fault that every completion suffers."""
         self.token_seconds = 0.0
+        self.barrier: threading.Barrier | None = None
+        """Where answers wait for each other before they begin."""
         self.bodies: list[dict[str, Any]] = []
         """Completions asked for, in order."""
         self.connections = 0
@@ -175,6 +177,8 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
             self.send_header("content-type", "text/event-stream")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
+            if teacher.barrier is not None:
+                teacher.barrier.wait()
             try:
                 self._stream(body, fault)
             except OSError:

@@ -29,6 +29,7 @@ from relayllm.packaging.folder import (
     TeacherSource,
     content_hash,
 )
+from relayllm.relay.prices import Prices
 from relayllm.settings import Settings, current_settings
 
 NO_BIAS = 0.0
@@ -68,8 +69,15 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
         "bias_curve": _bias_curve(config.method, summary["bias_curve"]),
+        "prices": summary.get("prices") or _prices(),
         "parity": [asdict(case) for case in parity],
     }
+
+
+def _prices() -> dict[str, Any] | None:
+    """The environment's prices, so that the package says what it was evaluated at; None where there are none."""
+    prices = Prices.from_environment(os.environ)
+    return prices.as_dict() if prices.known else None
 
 
 def _bias_curve(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -13,8 +13,9 @@ from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import Delivery
 from relayllm.relay.trace import StopReason, Trace
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.responses import ResponseMeta
-from relayllm.serving.api.streaming import ChunkWriter
+from relayllm.serving.api.jobs import Job
+from relayllm.serving.api.protocol import ChatRequest
+from relayllm.serving.api.responses import ChunkWriter
 from relayllm.serving.engine.requests import TokenDelta
 from tests.support.fakes_serving import ScriptedEngine, scripted_decoder, tokenizers
 
@@ -118,15 +119,16 @@ def test_cancelled_answer_with_a_stop_string_stays_cancelled():
 def test_stream_delivers_neither_the_stop_string_nor_what_is_behind_it(pieces, finished):
     decoder = decoder_with("They are 12. Next: none" + " 7" * 60, finished=finished)
     trace = answer(decoder, "Next:")
-    words = SimpleNamespace(tokenizer=STUDENT, commands=decoder.commands)
-    head = ResponseMeta.new("chat.completion", "model", "1", "champion")
-    chunks = ChunkWriter(head, words, chat=True, usage=False, scored=False, stop=("Next:",))
+    reader = SimpleNamespace(tokenizer=STUDENT, commands=decoder.commands)
+    deployment = SimpleNamespace(name="model", version="1", alias="champion", response_tokenizer=reader)
+    body = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "stop": "Next:", "n": 2})
+    chunks = ChunkWriter(Job(deployment, [], requests=[None, None]), body)
     size = -(-len(trace.token_ids) // pieces)
     sent = []
     for start in range(0, len(trace.token_ids), size):
         run = slice(start, start + size)
         sent += chunks.tokens(0, TokenDelta(trace.token_ids[run], trace.authors[run], trace.logprobs[run], ()))
-    sent += chunks.last(0, trace)
+    sent += chunks.last(0, {0: trace})
     events = [orjson.loads(chunk.removeprefix(b"data: ")) for chunk in sent]
     told = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
     assert told == "They are 12. "

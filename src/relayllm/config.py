@@ -6,7 +6,7 @@ Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydanti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +35,14 @@ class Decoding(Section):
     max_call_tokens: Count
     slots: Count
     """Rows decoded side by side."""
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `RelayDecoder.generate`."""
+        return self.model_dump()
+
+    def greedy(self) -> Decoding:
+        """The same limits with both models at temperature 0."""
+        return self.model_copy(update={"temperature": 0.0, "teacher_temperature": 0.0})
 
 
 class IngestConfig(Section):
@@ -114,6 +122,20 @@ class WarmupSetConfig(Section):
     seed: int
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
+
+    rank: Count
+    alpha: Annotated[float, Field(gt=0)]
+    """The adapter counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: list[str] | Literal["all-linear"]
+    """Names of the linear layers that get an adapter; all-linear is all but the head."""
+    command_rows: bool
+    """Train the two command tokens' rows of the embedding and the head beside it. Without them the adapter alone is
+    what vLLM takes."""
+
+
 class WarmupConfig(Section):
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"]
@@ -124,6 +146,8 @@ class WarmupConfig(Section):
     processes: Count
     zero_stage: Literal[0, 2, 3]
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight."""
     seed: int
 
 
@@ -166,6 +190,8 @@ class GrpoConfig(Section):
     evaluate_problems: Count
     save_every: Count
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight, and keeps a second copy of them as the reference when kl > 0."""
     deepspeed: bool
     processes: Count
     decoding: Decoding

@@ -66,6 +66,7 @@ class ValidateConfig(Section):
 class TinyModel(Section):
     """A model of the Qwen3 architecture, trained from scratch on the tiny world."""
 
+    kind: Literal["tiny"]
     hidden_size: Count
     layers: Count
     heads: Count
@@ -86,15 +87,29 @@ class TinyModel(Section):
 class HubModel(Section):
     """A published model, pinned."""
 
+    kind: Literal["hub"]
     id: str
     revision: str
 
 
+class LocalModel(Section):
+    """Weights on this machine: a folder that transformers reads, a GGUF file, or an adapter's folder."""
+
+    kind: Literal["local"]
+    path: str
+    """From the project's root, or absolute; ~ is the home folder."""
+    digest: str | None
+    """What the stage prints when it is null: SHA-256 of the content. With it another content is an error."""
+
+
+ModelSource = Annotated[TinyModel | HubModel | LocalModel, Field(discriminator="kind")]
+"""Where the model of one role comes from."""
+
+
 class BaseModelsConfig(Section):
-    kind: Literal["tiny", "hub"]
-    student: TinyModel | HubModel
-    teacher: TinyModel | HubModel
-    other_teachers: dict[Name, TinyModel | HubModel]
+    student: ModelSource
+    teacher: ModelSource
+    other_teachers: dict[Name, ModelSource]
     """Nobody trains with them: methods other-teacher-NAME let the relay call them instead of the teacher."""
     dtype: Literal["float32", "bfloat16"]
 

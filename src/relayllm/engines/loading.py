@@ -30,6 +30,21 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
         raise ModelError(_message(source, "tokenizer", error)) from error
 
 
+def load_config(source: str | Path) -> Any:
+    """The config of a model folder or hub id.
+
+    Raises:
+        ModelError: it is missing, unreadable, or of an architecture that transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    _check_folder(source)
+    try:
+        return AutoConfig.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(_message(source, "config", error)) from error
+
+
 def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, device: str | None = None,
                revision: str | None = None) -> Any:
     """A causal LM in eval mode, on `device` (the accelerator when there is one, else the CPU).

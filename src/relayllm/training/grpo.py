@@ -22,7 +22,7 @@ from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.grammar_mask import Grammar
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
-from relayllm.training.lora import adapter_config, ready_to_decode, write_merged
+from relayllm.training.lora import adapter_config, give_bias, ready_to_decode, write_merged
 from relayllm.training.marking import CheckpointMarker
 from relayllm.training.rollouts import Rollouts, reward_of_relay
 from relayllm.training.watcher import BEST, Watcher
@@ -106,18 +106,20 @@ def _trainer(config: GrpoConfig, run: GrpoRun, student: Path, tokenizer: Any, co
     network = load_model(student, dtype=config.dtype, device="cpu").train()
     decoding = config.decoding
     rows = [{"prompt": messages(problem), "problem_id": problem.id} for problem in rollouts.problems.values()]
-    return RelayTrainer(
+    trainer = RelayTrainer(
         grammar=Grammar(commands, len(tokenizer), decoding.max_new_tokens, run.max_calls, decoding.max_call_tokens),
         final_share=config.final_learning_rate_share, model=network, reward_funcs=[reward_of_relay],
         args=arguments(config, folder), train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
         rollout_func=rollouts, callbacks=[watcher, CheckpointMarker(lambda: watcher.history)],
         peft_config=adapter_config(config.lora, network, commands) if config.lora else None)
+    give_bias(trainer.model)
+    return trainer
 
 
 def _write(config: GrpoConfig, student: Path, best: Path, model: Path) -> dict[str, float]:
     """The best model of the run as the stage's output; returns what is to be told about it."""
     if config.lora:
-        return {"merge_rounding": write_merged(student, best, config.dtype, model)}
+        return {"merge_kept": write_merged(student, best, config.dtype, model)}
     with atomic_write(model) as part:
         shutil.copytree(best, part)
     return {}

@@ -15,7 +15,7 @@ from relayllm.files import atomic_write
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
-from relayllm.training.lora import adapter_config, write_merged
+from relayllm.training.lora import adapter_config, give_bias, write_merged
 from relayllm.training.marking import CheckpointMarker
 
 IGNORED = -100
@@ -43,6 +43,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     trainer = SFTTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
                          processing_class=tokenizer, callbacks=[CheckpointMarker()],
                          peft_config=adapter_config(config.lora, network, commands) if config.lora else None)
+    give_bias(trainer.model)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not losses or losses[-1] != losses[-1]:
@@ -60,7 +61,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
 def _write(config: WarmupConfig, student: Path, final: Path, tokenizer: Any, model: Path) -> dict[str, float]:
     """The trained model as the stage's output; returns what is to be told about it."""
     if config.lora:
-        return {"merge_rounding": write_merged(student, final, config.dtype, model)}
+        return {"merge_kept": write_merged(student, final, config.dtype, model)}
     tokenizer.save_pretrained(final)
     with atomic_write(model) as part:
         shutil.copytree(final, part, ignore=shutil.ignore_patterns("*.bin"))

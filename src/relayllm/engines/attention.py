@@ -11,8 +11,7 @@ from relayllm.engines.pack import Pack, Part
 from relayllm.errors import ModelError
 
 NAME = "relay"
-WITHOUT_EFFECT = {"dropout", "sliding_window", "use_cache", "position_ids", "cache_position", "is_causal",
-                  "output_attentions", "output_hidden_states", "return_dict"}
+WITHOUT_EFFECT = {"dropout", "sliding_window", "use_cache", "position_ids"}
 """Arguments that layers hand over and that change nothing here: no dropout while decoding, windows are refused by
 `check_architecture` where they are shorter than what can be read, the pack knows positions and causality."""
 

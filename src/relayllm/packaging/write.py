@@ -87,8 +87,8 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
         return TeacherSource(config.teacher)
     model = load_params(current_settings().root / "params.yaml").base_models.teacher
     if not isinstance(model, HubModel):
-        raise ConfigError(f"package.teacher is 'hub', but base_models.teacher is of kind {model.kind!r}, which is on no "
-                          "hub; use 'embedded'")
+        raise ConfigError(f"package.teacher is 'hub', but base_models.teacher is of kind {model.kind!r}, which is "
+                          "on no hub; use 'embedded'")
     return TeacherSource("hub", model.id, model.revision)
 
 

@@ -143,8 +143,8 @@ def _check_base(adapter: Path, base: Path) -> None:
     path = adapter / BASE_FILE
     trained, found = (json.loads(path.read_text())["weights"] if path.is_file() else None), weights_digest(base)
     if trained not in (None, found):
-        raise ModelError(f"the adapter in {adapter} was trained over weights with the digest {trained}, those in {base} "
-                         f"have {found}: take the adapter that was trained over this model, or its own base")
+        raise ModelError(f"the adapter in {adapter} was trained over weights with the digest {trained}, those in "
+                         f"{base} have {found}: take the adapter that was trained over this model, or its own base")
 
 
 def _loaded(network: Any, adapter: Path) -> Any:

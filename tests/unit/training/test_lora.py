@@ -7,50 +7,20 @@ import json
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftModel
 
 from relayllm import RelayDecoder
-from relayllm.config import LoraConfig
 from relayllm.engines.commands import add_command_tokens, command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.engines.weights import weights_digest, weights_of
 from relayllm.errors import ConfigError, ModelError
-from relayllm.training.lora import BASE_FILE, FOLDER, adapter_config, give_bias, ready_to_decode, rounded, write_merged
+from relayllm.training.lora import BASE_FILE, FOLDER, adapter_config, ready_to_decode, rounded, write_merged
+from tests.support.adapters import LORA, adapted, saved, student
 from tests.support.small_models import base_tokenizer, make_model
 
-LORA = LoraConfig(rank=4, alpha=8, dropout=0.0, target_modules="all-linear", command_rows=True)
 KINDS = ("qwen3", "llama")
 """The first with tied embeddings, the second with a head of its own."""
 IDS = torch.tensor([[5, 9, 14, 20, 7, 30, 2, 11]])
-
-
-def student(kind: str = "qwen3", seed: int = 1):
-    tokenizer = copy.deepcopy(base_tokenizer())
-    network = make_model(kind, tokenizer, seed=seed)
-    add_command_tokens(network, tokenizer)
-    return network, tokenizer
-
-
-def adapted(network, tokenizer, config: LoraConfig = LORA, seed: int = 3):
-    """The network under an adapter of random numbers, as after some training."""
-    wrapped = get_peft_model(network, adapter_config(config, network, command_tokens(tokenizer)))
-    give_bias(wrapped)
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in wrapped.named_parameters():
-            if weight.requires_grad:
-                weight.add_(torch.randn_like(weight) * (0.02 if "lora" in name else 0.3))
-    return wrapped.eval()
-
-
-def saved(kind: str, folder, config: LoraConfig = LORA):
-    """(folder of the base, folder of the adapter, the model with the adapter over it)."""
-    network, tokenizer = student(kind)
-    network.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    wrapped = adapted(network, tokenizer, config)
-    wrapped.save_pretrained(folder / "adapter")
-    return folder / "base", folder / "adapter", wrapped
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -73,11 +43,12 @@ def test_adapter_trains_the_two_command_rows_of_embedding_and_head_and_no_other(
     before = {name: table.weight.detach().clone() for name, table in
               (("embedding", network.get_input_embeddings()), ("head", network.get_output_embeddings()))}
     wrapped = adapted(network, tokenizer)
-    wrapped(input_ids=IDS, labels=torch.tensor([[commands.call] * 8])).loss.backward()
+    ids = torch.tensor([[5, commands.call, 9, commands.end, 7, 30, 2, 11]])
+    wrapped(input_ids=ids, labels=ids).loss.backward()
     trained = {name for name, weight in wrapped.named_parameters() if weight.requires_grad}
     assert {name.rpartition(".lora_")[1] or "rows" for name in trained} == {".lora_", "rows"}
     assert all(weight.grad is not None and weight.grad.abs().sum() > 0
-               for name, weight in wrapped.named_parameters() if "trainable_tokens" in name and "lm_head" in name)
+               for name, weight in wrapped.named_parameters() if "trainable_tokens" in name)
     merged = wrapped.merge_and_unload()
     for name, table in (("embedding", merged.get_input_embeddings()), ("head", merged.get_output_embeddings())):
         changed = (table.weight != before[name]).any(dim=1).nonzero().flatten().tolist()

@@ -91,14 +91,14 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
     """Where the package will find its teacher, as params.yaml says.
 
     Raises:
-        ConfigError: package.teacher is `hub`, but the teacher was trained here.
+        ConfigError: package.teacher is `hub`, but the teacher did not come from there.
     """
     if config.teacher != "hub":
         return TeacherSource(config.teacher)
     model = load_params(current_settings().params).base_models.teacher
     if not isinstance(model, HubModel):
-        raise ConfigError("package.teacher is 'hub', but base_models.kind is 'tiny': a teacher that was trained here "
-                          "is on no hub; use 'embedded'")
+        raise ConfigError(f"package.teacher is 'hub', but base_models.teacher is of kind {model.kind!r}, which is "
+                          "on no hub; use 'embedded'")
     return TeacherSource("hub", model.id, model.revision)
 
 

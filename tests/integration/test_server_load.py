@@ -21,7 +21,7 @@ ALONE = """
 import json, sys, time
 from relayllm import RelayDecoder
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Request
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.vocabulary import plain_ids
 decoder = RelayDecoder.from_pretrained(sys.argv[1] + "/student", sys.argv[1] + "/teacher")
 for line in sys.stdin:
@@ -30,7 +30,7 @@ for line in sys.stdin:
     for body in bodies:
         options = Options(max_new_tokens=body["max_tokens"], temperature=body["temperature"],
                           max_calls=body["relay"]["max_calls"], call_bias=body["relay"]["call_bias"])
-        session.submit(Request(tuple(plain_ids(decoder.tokenizer, body["prompt"])), options, body["seed"]))
+        session.submit(GenerationRequest(tuple(plain_ids(decoder.tokenizer, body["prompt"])), options, body["seed"]))
     while session.busy:
         tokens += sum(len(done.trace.token_ids) for done in session.step())
     print(tokens, time.perf_counter() - started, flush=True)

@@ -12,8 +12,11 @@ from relayllm.engines.local import LocalEngine
 from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.engine import Engine
+from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event, GenerationRequest, Session
+from relayllm.relay.protocols import CausalLM, Tokenizer
+from relayllm.relay.running import GenerationRequest
+from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
@@ -26,13 +29,14 @@ class RelayDecoder:
     Make one with `from_pretrained`, or from objects at hand with `from_models`.
     """
 
-    def __init__(self, student: Engine, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
-                 *, teacher_name: str = "", context_length: int = 0, teacher_context: int = 0) -> None:
+    def __init__(self, student: Engine, tokenizer: Tokenizer, teacher: Teacher | None,
+                 teacher_tokenizer: Tokenizer | None, *, teacher_name: str = "", context_length: int = 0,
+                 teacher_context: int = 0) -> None:
         self.student, self.tokenizer = student, tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
         self.commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
         self.shares_vocabulary = teacher_tokenizer is None or same_vocabulary(tokenizer, teacher_tokenizer)
-        self._vocabulary: Vocabulary = (SharedVocabulary() if self.shares_vocabulary else
+        self._vocabulary: Vocabulary = (SharedVocabulary() if teacher_tokenizer is None or self.shares_vocabulary else
                                         TranslatedVocabulary(tokenizer, teacher_tokenizer))
         limits = [limit for limit in (context_length, teacher_context) if limit]
         self.context_length = min(limits) if limits else 0
@@ -62,8 +66,8 @@ class RelayDecoder:
             cuda_graphs=cuda_graphs)
 
     @classmethod
-    def from_models(cls, student: Any, tokenizer: Any, teacher: Any = None, teacher_tokenizer: Any = None, *,
-                    name: str = "student", teacher_name: str = "teacher",
+    def from_models(cls, student: CausalLM, tokenizer: Tokenizer, teacher: CausalLM | str | None = None,
+                    teacher_tokenizer: Tokenizer | None = None, *, name: str = "student", teacher_name: str = "teacher",
                     cuda_graphs: bool | None = None) -> RelayDecoder:
         """From transformers models in memory; the student may be one that is being trained, the teacher an address."""
         static = current_settings().cuda_graphs if cuda_graphs is None else cuda_graphs
@@ -84,13 +88,12 @@ class RelayDecoder:
                    teacher_context=_context(teacher))
 
     @classmethod
-    def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
-        from relayllm.engines.openai.calls import CallRequest
+    def _with_remote(cls, engine: LocalEngine, student: CausalLM, tokenizer: Tokenizer, url: str) -> RelayDecoder:
         from relayllm.engines.openai.teacher import OpenAITeacher
 
         commands = command_tokens(tokenizer)
         forbidden = () if commands is None else (commands.call, commands.end)
-        side = RemoteTeacher(OpenAITeacher(url, tokenizer, forbidden_ids=forbidden), CallRequest)
+        side = RemoteTeacher(OpenAITeacher(url, tokenizer, forbidden_ids=forbidden))
         return cls(engine, tokenizer, side, tokenizer, teacher_name=url, context_length=_context(student))
 
     def bound_context(self, tokens: int) -> None:
@@ -118,7 +121,7 @@ class RelayDecoder:
         """
         ids = self.encode(prompt)
         theirs = None
-        if not self.shares_vocabulary and self.teacher is not None:
+        if not self.shares_vocabulary and self.teacher is not None and self.teacher_tokenizer is not None:
             if not isinstance(prompt, str) and prompt and isinstance(prompt[0], int):
                 raise DataError("a prompt of token ids cannot be told to a teacher with another tokenizer: give "
                                 "messages")
@@ -187,7 +190,7 @@ class RelayDecoder:
             self.teacher.reserve(slots, longest + new)
 
 
-def same_vocabulary(student: Any, teacher: Any) -> bool:
+def same_vocabulary(student: Tokenizer, teacher: Tokenizer) -> bool:
     """Whether every token of the teacher has the same id for the student: then ids need no translation."""
     if student is teacher:
         return True
@@ -195,14 +198,14 @@ def same_vocabulary(student: Any, teacher: Any) -> bool:
     return all(ours.get(token) == index for token, index in teacher.get_vocab().items())
 
 
-def _student_engine(model: Any, tokenizer: Any, name: str, cuda_graphs: bool) -> LocalEngine:
+def _student_engine(model: CausalLM, tokenizer: Tokenizer, name: str, cuda_graphs: bool) -> LocalEngine:
     commands = command_tokens(tokenizer)
     spare = _padding(model, tokenizer, name)
     return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
                        columns=None if commands is None else commands.columns, banned=spare, cuda_graphs=cuda_graphs)
 
 
-def _padding(model: Any, tokenizer: Any, name: str) -> range:
+def _padding(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:
     """Ids that only pad the model's table.
 
     Raises:
@@ -215,7 +218,7 @@ def _padding(model: Any, tokenizer: Any, name: str) -> range:
     return range(len(tokenizer), rows)
 
 
-def _context(model: Any) -> int:
+def _context(model: CausalLM) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 0)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 from relayllm.errors import DataError
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.vocabulary import plain_ids
 
 Message = Mapping[str, str]
@@ -19,7 +19,7 @@ OPEN, CLOSE = "\ue000", "\ue001"
 """Private-use characters that mark where a message's text stands in the rendered template."""
 
 
-def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     """Token ids of a chat (a string is one user message), ready for the answer; ids pass as they are.
 
     Raises:
@@ -37,7 +37,7 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
                     f"{str(prompt)[:80]!r}")
 
 
-def _encode_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+def _encode_chat(tokenizer: Tokenizer, messages: Sequence[Message]) -> list[int]:
     marked = tuple((str(message["role"]), f"{OPEN}{index}{CLOSE}") for index, message in enumerate(messages))
     ids: list[int] = []
     for piece in _template_pieces(_Key(tokenizer), marked):
@@ -51,7 +51,7 @@ def _encode_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
 class _Key:
     """Tokenizers are not hashable by value; the object itself is the key."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
     def __hash__(self) -> int:
@@ -77,5 +77,5 @@ def _template_pieces(key: _Key, marked: tuple[tuple[str, str], ...]) -> tuple[tu
     return (*pieces, tuple(_template_ids(tokenizer, text)))
 
 
-def _template_ids(tokenizer: Any, text: str) -> list[int]:
+def _template_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False)) if text else []

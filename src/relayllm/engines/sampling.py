@@ -18,7 +18,7 @@ class Sampler:
     """Knows the command columns of a vocabulary and what may never be output.
 
     `columns` are the twelve ids of `CommandTokens.columns`; None for a model that knows no commands. `banned` are ids
-    that this model must not say, whatever the row.
+    that this model must not output, whatever the row.
     """
 
     def __init__(self, columns: Sequence[int] | None, banned: Sequence[int], device: torch.device) -> None:
@@ -92,7 +92,7 @@ def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
 
 
 def _likeliest(logits: torch.Tensor, norm: torch.Tensor, inputs: Sequence[StepInput]) -> list[Top]:
-    """As many as each row inputs for; what may not be output there is none of them."""
+    """As many as each row asks for; never one that may not be output there."""
     most = min(max(item.top for item in inputs), logits.shape[1])
     best, ids = logits.topk(most, dim=-1)  # (rows, most) each
     return [tuple((token, value) for token, value in zip(row[:item.top], values[:item.top], strict=True)

@@ -11,13 +11,14 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import CallRequest, CallStream
+from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
+from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 from relayllm.relay.teacher import TEACHER_SALT
@@ -29,7 +30,7 @@ NEWS_SECONDS = 0.5
 class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
-    def __init__(self, url: str, tokenizer: Any, *, options: RemoteOptions | None = None) -> None:
+    def __init__(self, url: str, tokenizer: Tokenizer, *, options: RemoteOptions | None = None) -> None:
         self.tokenizer = tokenizer
         self._remote = OpenAITeacher(url, tokenizer, options=options)
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class StepInput:
-    """One row's part of a batch: read these tokens, then say one."""
+    """One row's part of a batch: read these tokens, then sample one."""
 
     row: int
     """The engine's handle of the row's cache."""
@@ -25,12 +25,12 @@ class StepInput:
     draw: float = 0.0
     """Uniform in [0, 1): the row's random number for this position."""
     top: int = 0
-    """How many of the likeliest tokens to tell besides."""
+    """How many of the likeliest tokens to return besides."""
 
 
 @dataclass(slots=True)
 class StepOutput:
-    """What a batch of inputs was answered, in their order."""
+    """One token for each input of a batch, in their order."""
 
     tokens: list[int]
     logprobs: list[float]
@@ -38,7 +38,7 @@ class StepOutput:
     """Nats; empty unless asked for."""
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
-    """The likeliest tokens with their log-probabilities; empty unless some item wants them."""
+    """The likeliest tokens with their log-probabilities; empty unless some input asks for them."""
 
 
 class Engine(Protocol):
@@ -65,5 +65,5 @@ class Engine(Protocol):
         ...
 
     def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
-        """Read and answer."""
+        """Read the new tokens of every row and sample one token for each."""
         ...

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from relayllm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from relayllm.relay.policy import CallPolicy
+from relayllm.relay.policy import CallPolicy
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from enum import Enum
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
+from relayllm.relay.protocols import Message
 from relayllm.relay.trace import Author, Call, Ledger, StopReason
 
 
@@ -37,6 +38,7 @@ class Row:
         "index",
         "key",
         "logprobs",
+        "messages",
         "number",
         "number_started",
         "options",
@@ -64,11 +66,12 @@ class Row:
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
-                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0) -> None:
+                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
+                 messages: tuple[Message, ...] | None = None) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample = seed, index, sample
+        self.seed, self.index, self.sample, self.messages = seed, index, sample, messages
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT

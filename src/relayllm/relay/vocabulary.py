@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Row
 
 
@@ -44,7 +45,7 @@ class TranslatedVocabulary:
 
     streams = False
 
-    def __init__(self, student: Any, teacher: Any) -> None:
+    def __init__(self, student: Tokenizer, teacher: Tokenizer) -> None:
         self._student, self._teacher = student, teacher
 
     def to_teacher(self, row: Row) -> int:
@@ -59,11 +60,11 @@ class TranslatedVocabulary:
         return plain_ids(self._student, _text(self._teacher, teacher_ids).rstrip("\ufffd"))
 
 
-def _text(tokenizer: Any, ids: Sequence[int]) -> str:
+def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _whole(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
+def _whole(tokenizer: Tokenizer, ids: list[int]) -> tuple[str, list[int]]:
     """The text of the ids as far as it ends with a whole character, and the ids that are left.
 
     Those are three at most: a character has four bytes, a token one at least.
@@ -76,6 +77,6 @@ def _whole(tokenizer: Any, ids: list[int]) -> tuple[str, list[int]]:
     return _text(tokenizer, ids[:kept]), ids[kept:]
 
 
-def plain_ids(tokenizer: Any, text: str) -> list[int]:
+def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     """Encode text so that nothing in it becomes a special token, whatever it spells."""
     return list(tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)) if text else []

@@ -11,7 +11,6 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relayllm.engines.openai.breaker import CircuitBreaker
@@ -19,17 +18,7 @@ from relayllm.engines.openai.client import CompletionClient, PermanentError, Str
 from relayllm.engines.openai.handshake import Handshake, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import TeacherError
-
-
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """What one call asks: continue these tokens by at most n."""
-
-    prompt_ids: tuple[int, ...]
-    n: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+from relayllm.relay.protocols import CallRequest
 
 
 class CallStream:

@@ -12,14 +12,15 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import cast
 
 from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
-from relayllm.engines.openai.calls import Caller, CallRequest, CallStream, IdCodec, TextCodec, WireCodec
+from relayllm.engines.openai.calls import Caller, CallStream, IdCodec, TextCodec, WireCodec
 from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
 from relayllm.engines.openai.handshake import MODEL_VARIABLE, Handshake, Mode, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import ConfigError, TeacherError
+from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.vocabulary import plain_ids
 
 MODE_VARIABLE = "RELAY_TEACHER_MODE"
@@ -33,7 +34,7 @@ class OpenAITeacher:
     the same ids as `tokenizer` does, and answers in ids; text otherwise.
     """
 
-    def __init__(self, url: str, tokenizer: Any, *, model: str | None = None, mode: Mode | None = None,
+    def __init__(self, url: str, tokenizer: Tokenizer, *, model: str | None = None, mode: Mode | None = None,
                  forbidden_ids: Sequence[int] = (), options: RemoteOptions | None = None,
                  api_key: str | None = None) -> None:
         self.options = options or RemoteOptions.from_environment()
@@ -145,7 +146,7 @@ def _mode(given: Mode | None) -> Mode:
     return cast(Mode, mode)
 
 
-def _stop_ids(tokenizer: Any) -> frozenset[int]:
+def _stop_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids that end a text: the tokenizer's own, and those that chat models end a turn with."""
     known = tokenizer.get_vocab()
     return frozenset(known[name] for name in (tokenizer.eos_token, *TURN_ENDS) if name in known)

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relayllm.errors import ConfigError
 from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.completions import NO_CONTEXT
 from relayllm.serving.api.jobs import Job, Jobs, Plan, begun

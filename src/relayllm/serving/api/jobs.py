@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.protocol import RelayOptions
 from relayllm.serving.api.responses import ResponseMeta

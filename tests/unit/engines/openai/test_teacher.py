@@ -9,10 +9,11 @@ from typing import ClassVar
 import pytest
 
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import CallRequest, CallStream
+from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import ConfigError, TeacherError
+from relayllm.relay.protocols import CallRequest
 from tests.support.fake_teacher import FakeTeacher, Fault
 
 EOS, CALL, END = 256, 257, 258

@@ -49,6 +49,7 @@ class Sampler:
     def _mask(self, logits: torch.Tensor, inputs: Sequence[StepInput]) -> torch.Tensor:
         if self._banned is not None:
             logits.index_fill_(1, self._banned, -torch.inf)
+        _mask_ids(logits, inputs)
         if self._columns is None:
             return logits
         if any(item.call_bias for item in inputs):
@@ -81,6 +82,16 @@ class Sampler:
     def _column(self, inputs: Sequence[StepInput], name: str) -> torch.Tensor:
         values = [getattr(item, name) for item in inputs]
         return torch.tensor(values, dtype=torch.float32, device=self._shifts.device)[:, None]  # (rows, 1)
+
+
+def _mask_ids(logits: torch.Tensor, inputs: Sequence[StepInput]) -> None:
+    """What the grammar of commands in text allows, row by row."""
+    for row, item in enumerate(inputs):
+        if item.only:
+            kept = torch.tensor(item.only, device=logits.device)
+            logits[row] = torch.full_like(logits[row], -torch.inf).index_copy_(0, kept, logits[row, kept])
+        elif item.never:
+            logits[row, torch.tensor(item.never, device=logits.device)] = -torch.inf
 
 
 def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:

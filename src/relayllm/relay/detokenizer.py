@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from relayllm.relay.command import CALL, END_CALL, CommandTokens
+from relayllm.relay.command import CommandTokens
 from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Row
 from relayllm.relay.trace import Author, Segment, StopReason, Trace
@@ -33,7 +33,7 @@ class Detokenizer:
     def push(self, token: int, author: Author) -> str:
         """What this token lets the reader see."""
         if author is Author.COMMAND:
-            return self._command(token)
+            return self._commands.text(token)
         return self.extend((token,))
 
     def extend(self, tokens: Sequence[int]) -> str:
@@ -54,11 +54,6 @@ class Detokenizer:
 
     def _decode(self, token_ids: list[int]) -> str:
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _command(self, token: int) -> str:
-        if token == self._commands.call:
-            return CALL
-        return END_CALL if token == self._commands.end else str(self._commands.value[token])
 
     def _release(self, text: str) -> str:
         if self.stopped or not self._stop:
@@ -89,9 +84,10 @@ class StopSearch:
 
     def found(self, row: Row) -> bool:
         """Whether the row has one by now."""
-        shown = [token for token, author in zip(row.ids[self._seen:], row.authors[self._seen:], strict=True)
+        new = slice(self._seen, row.settled)
+        shown = [token for token, author in zip(row.ids[new], row.authors[new], strict=True)
                  if author is not Author.COMMAND]
-        self._seen = len(row.ids)
+        self._seen = row.settled
         self._text.extend(shown)
         return self._text.stopped
 

@@ -26,6 +26,10 @@ class StepInput:
     """Uniform in [0, 1): the row's random number for this position."""
     top: int = 0
     """How many of the likeliest tokens to return besides."""
+    only: tuple[int, ...] = ()
+    """Ids of which one must be output; empty: any. For commands in text, see `relay.text_command`."""
+    never: tuple[int, ...] = ()
+    """Ids that may not be output."""
 
 
 @dataclass(slots=True)

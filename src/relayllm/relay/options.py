@@ -31,6 +31,8 @@ class Options:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
+    enable_thinking: bool | None = None
+    """What chat templates that know a thinking mode are told; None leaves it to the template."""
     policy: CallPolicy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 

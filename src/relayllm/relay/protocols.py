@@ -18,6 +18,7 @@ Message = Mapping[str, str]
 class Tokenizer(Protocol):
     """A tokenizer of transformers, as far as it is used."""
 
+    added_tokens_decoder: dict[int, Any]
     chat_template: Any
     eos_token: str | None
     eos_token_id: int
@@ -85,6 +86,8 @@ class CallRequest:
     messages: tuple[Message, ...] | None = None
     """The conversation before the answer, for servers that apply a chat template of their own; None where only its
     tokens are known."""
+    enable_thinking: bool | None = None
+    """What that template is told."""
 
 
 class ServedCall(Protocol):

@@ -60,10 +60,10 @@ class RunningRow:
 
     def step_input(self) -> StepInput:
         """The row's part of the student's next batch."""
-        row, options = self.row, self.row.options
-        return StepInput(self.cache, row.take_pending(), row.allowed(), row.number is not None, options.temperature,
-                         options.top_p, options.call_bias,
-                         uniform(row.key, row.position) if options.temperature else 0.0, options.top_logprobs)
+        row, options, mask = self.row, self.row.options, self.row.mask()
+        draw = uniform(row.key, row.position) if options.temperature else 0.0
+        return StepInput(self.cache, row.take_pending(), mask.allowed, mask.inside, options.temperature, options.top_p,
+                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never)
 
     def call_seconds(self) -> float:
         """Wall time since the running call began."""

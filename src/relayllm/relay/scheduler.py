@@ -100,7 +100,7 @@ class Session:
     def _let_rules_decide(self, rows: list[RunningRow]) -> None:
         for one in rows:
             row = one.row
-            if row.number is None and row.may_call and not row.policy.reads_entropy and not row.policy.student_calls:
+            if not row.writer.inside and row.may_call and not row.policy.reads_entropy and not row.policy.student_calls:
                 self._force(one, row.policy.decide(row, 0.0))
 
     def _force(self, one: RunningRow, n: int) -> bool:

@@ -152,7 +152,8 @@ class RemoteTeacher:
         row.teacher_pending = []
         request = CallRequest(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
                               seed=key_of(row.key, TEACHER_SALT, row.position) >> 33,
-                              answer_start=len(row.teacher_prompt), messages=row.messages)
+                              answer_start=len(row.teacher_prompt), messages=row.messages,
+                              enable_thinking=row.options.enable_thinking)
         self._streams[id(row)] = (self.server.submit(request), time.perf_counter())
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:

@@ -94,9 +94,9 @@ class ChunkWriter:
         commands = self._tokens.commands
         for token in run.ids:
             told.command.append(token)
-            if token == commands.end:
-                digits = [commands.value[one] for one in told.command[1:-1]]
-                yield self._chunk(choice, "", None, relay={"author": "command", "call": int("".join(map(str, digits))),
+            n = commands.read(told.command)
+            if n is not None:
+                yield self._chunk(choice, "", None, relay={"author": "command", "call": n,
                                                            "tokens": len(told.command)})
                 told.command = []
 

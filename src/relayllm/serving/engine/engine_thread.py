@@ -298,7 +298,7 @@ class EngineThread:
         if due:
             self._told = now
             outputs += [_told(request, request.row) for request in self._requests.values()
-                        if request.streamed and request.row is not None and len(request.row.ids) > request.told]
+                        if request.streamed and request.row is not None and request.row.settled > request.told]
         for request in self._requests.values():
             if request.timed and request.row is not None:
                 request.mark(request.row.authors, now)
@@ -309,7 +309,7 @@ class EngineThread:
 def _told(request: EngineRequest, row: Row) -> RequestOutput:
     """A stream's outputs: what was written since it last heard."""
     delta = TokenDelta.of_row(row, request.told)
-    request.told = len(row.ids)
+    request.told = row.settled
     return RequestOutput(request, delta)
 
 

@@ -81,7 +81,8 @@ class TokenDelta:
     @classmethod
     def of_row(cls, row: Row, start: int) -> TokenDelta:
         """What a running completion has from `start` on."""
-        return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
+        new = slice(start, row.settled)
+        return cls(row.ids[new], row.authors[new], row.logprobs[new], row.tops[new])
 
     @classmethod
     def of_trace(cls, trace: Trace, start: int = 0) -> TokenDelta:

@@ -24,6 +24,9 @@ from relayllm.relay.trace import Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
 from relayllm.settings import current_settings
 
+UNKNOWN_CONTEXT = 32768
+"""Tokens of prompt and answer together when no model says how many it reads."""
+
 
 class RelayDecoder:
     """Writes completions with a student that may call a teacher.
@@ -131,12 +134,22 @@ class RelayDecoder:
                 raise DataError("a prompt of token ids cannot be told to a teacher with another tokenizer: give "
                                 "messages")
             theirs = tuple(encode_prompt(self.teacher_tokenizer, prompt, enable_thinking=options.enable_thinking))
-        longest = max(len(ids), len(theirs or ()))
-        if self.context_length and longest + options.max_new_tokens > self.context_length:
-            raise DataError(f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}, "
-                            f"together more than the {self.context_length} the models can read: shorten the prompt or "
-                            "ask for less")
+        self.room(ids, theirs, wanted=options.max_new_tokens)
         return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, messages_of(prompt))
+
+    def room(self, prompt_ids: Sequence[int], teacher_prompt_ids: Sequence[int] | None = None, *,
+             wanted: int = 1) -> int:
+        """Tokens that an answer to this prompt may take.
+
+        Raises:
+            DataError: fewer than are wanted.
+        """
+        context = self.context_length or UNKNOWN_CONTEXT
+        longest = max(len(prompt_ids), len(teacher_prompt_ids or ()))
+        if longest + wanted > context:
+            raise DataError(f"the prompt has {longest} tokens and {wanted} are asked for, the models read {context} "
+                            "together: shorten the prompt or ask for less")
+        return context - longest
 
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,10 +23,12 @@ PRIVATE = range(0xE000, 0xF8FF)
 """Private-use characters; one that no message holds is put where a message could complete a special token."""
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: Prompt, *, enable_thinking: bool | None = None) -> list[int]:
+def encode_prompt(tokenizer: Tokenizer, prompt: Prompt, *, enable_thinking: bool | None = None,
+                  continue_final: bool = False) -> list[int]:
     """Token ids of a chat (a string is one user message), ready for the answer; ids pass as they are.
 
     `enable_thinking` is passed to templates that know it (Qwen3 and its like); None leaves it to the template.
+    `continue_final` leaves the last message open, so that the answer goes on with it.
 
     Raises:
         DataError: the prompt is an empty list or none of the three kinds, or the template refuses it.
@@ -37,11 +40,12 @@ def encode_prompt(tokenizer: Tokenizer, prompt: Prompt, *, enable_thinking: bool
         return [token for message in messages for token in plain_ids(tokenizer, message["content"])]
     special = _special_tokens(_Key(tokenizer))
     _check_roles(messages, special)
-    text = _rendered(tokenizer, messages, enable_thinking)
+    how = _Rendering(enable_thinking, continue_final)
+    text = how.text(tokenizer, messages)
     if not _spells(special, messages) and len(special.findall(text)) == _template_tokens(
-            _Key(tokenizer), tuple(message["role"] for message in messages), enable_thinking):
+            _Key(tokenizer), tuple(message["role"] for message in messages), how):
         return list(tokenizer.encode(text, add_special_tokens=False))
-    return _encode_apart(tokenizer, messages, special, enable_thinking)
+    return _encode_apart(tokenizer, messages, special, how)
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...] | None:
@@ -62,25 +66,34 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...] | None:
                     f"{str(prompt)[:80]!r}")
 
 
-def _rendered(tokenizer: Tokenizer, messages: Sequence[Message], enable_thinking: bool | None) -> str:
-    from jinja2 import TemplateError
+@dataclass(frozen=True, slots=True)
+class _Rendering:
+    """How a template is applied."""
 
-    thinking = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
-    try:
-        return str(tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False,
-                                                 add_generation_prompt=True, **thinking))
-    except TemplateError as error:
-        roles = ", ".join(message["role"] for message in messages)
-        raise DataError(f"the chat template of {tokenizer.name_or_path or 'this tokenizer'} refuses messages of the "
-                        f"roles {roles}: {error}; leave out or join what it refuses") from error
+    enable_thinking: bool | None = None
+    continue_final: bool = False
+
+    def text(self, tokenizer: Tokenizer, messages: Sequence[Message]) -> str:
+        """The conversation as the template writes it."""
+        from jinja2 import TemplateError
+
+        thinking = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        try:
+            return str(tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=not self.continue_final,
+                continue_final_message=self.continue_final, **thinking))
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise DataError(f"the chat template of {tokenizer.name_or_path or 'this tokenizer'} refuses messages of "
+                            f"the roles {roles}: {error}; leave out or join what it refuses") from error
 
 
 def _encode_apart(tokenizer: Tokenizer, messages: Sequence[Message], special: re.Pattern[str],
-                  enable_thinking: bool | None) -> list[int]:
+                  how: _Rendering) -> list[int]:
     """The rendered text run by run between the template's special tokens; those of a message's text are none."""
     mark = next(chr(code) for code in PRIVATE if not any(chr(code) in message["content"] for message in messages))
     guarded = [{**message, "content": _guarded(message["content"], mark, special)} for message in messages]
-    text = _rendered(tokenizer, guarded, enable_thinking)
+    text = how.text(tokenizer, guarded)
     ids: list[int] = []
     start = 0
     for found in special.finditer(text):
@@ -148,7 +161,7 @@ def _special_tokens(key: _Key) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=256)
-def _template_tokens(key: _Key, roles: tuple[str, ...], enable_thinking: bool | None) -> int:
+def _template_tokens(key: _Key, roles: tuple[str, ...], how: _Rendering) -> int:
     """How many special tokens a template writes around messages of these roles."""
-    text = _rendered(key.tokenizer, [{"role": role, "content": "x"} for role in roles], enable_thinking)
+    text = how.text(key.tokenizer, [{"role": role, "content": "x"} for role in roles])
     return len(_special_tokens(key).findall(text))

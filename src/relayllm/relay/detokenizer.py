@@ -84,10 +84,10 @@ class StopSearch:
 
     def found(self, row: Row) -> bool:
         """Whether the row has one by now."""
-        new = slice(self._seen, row.settled)
+        new = slice(self._seen, row.certain)
         shown = [token for token, author in zip(row.ids[new], row.authors[new], strict=True)
                  if author is not Author.COMMAND]
-        self._seen = row.settled
+        self._seen = row.certain
         self._text.extend(shown)
         return self._text.stopped
 

@@ -30,6 +30,8 @@ class StepInput:
     """Ids of which one must be output; empty: any. For commands in text, see `relay.text_command`."""
     never: tuple[int, ...] = ()
     """Ids that may not be output."""
+    score: int = 0
+    """How many of the last `token_ids` to score; fewer than there are, since the token before tells."""
 
 
 @dataclass(slots=True)
@@ -43,6 +45,9 @@ class StepOutput:
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
     """The likeliest tokens with their log-probabilities; empty unless some input asks for them."""
+    scores: list[tuple[float, ...]] = field(default_factory=list)
+    """Log-probabilities of the tokens read, as many as each input asks to `score`, commands and what may never be
+    said left out; empty unless some input asks."""
 
 
 class Engine(Protocol):

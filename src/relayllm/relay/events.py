@@ -32,7 +32,7 @@ class EventEmitter:
 
     def emit(self, row: Row) -> None:
         """Tell the tokens that were written since the last time."""
-        while self._emitted < row.settled:
+        while self._emitted < row.certain:
             position = self._emitted
             token, author = row.ids[position], row.authors[position]
             self._emitted += 1

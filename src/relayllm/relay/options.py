@@ -33,6 +33,8 @@ class Options:
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
     enable_thinking: bool | None = None
     """What chat templates that know a thinking mode are told; None leaves it to the template."""
+    score_teacher: bool = False
+    """Whether the trace holds the student's log-probabilities of the teacher's tokens, too."""
     policy: CallPolicy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 

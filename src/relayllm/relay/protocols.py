@@ -110,6 +110,11 @@ class ServedCall(Protocol):
 class CallServer(Protocol):
     """A teacher that answers when it can: calls are submitted, and their tokens collected later."""
 
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while it has failed too often."""
+        ...
+
     def submit(self, request: CallRequest) -> ServedCall:
         """Start a call and return at once."""
         ...

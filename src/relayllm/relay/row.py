@@ -44,6 +44,7 @@ class Row:
         "policy",
         "prompt_ids",
         "sample",
+        "scored",
         "seed",
         "stop",
         "student_pending",
@@ -81,6 +82,8 @@ class Row:
         self.logprobs: list[float | None] = []
         self.tops: list[tuple[tuple[int, float], ...]] = []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
+        self.scored = 0
+        """How many tokens have the log-probability that they keep."""
         self.calls: list[Call] = []
         self.writer: CommandWriter = commands.writer()
         """Where the student stands in the grammar of commands."""
@@ -105,6 +108,24 @@ class Row:
         return len(self.ids)
 
     @property
+    def certain(self) -> int:
+        """How many tokens have the author that they keep: the last ones may yet turn out to begin a command in text."""
+        open_end = self.stop is None and self.pen is Pen.STUDENT and not self.writer.inside
+        return len(self.ids) - (self.writer.held if open_end else 0)
+
+    @property
+    def settled(self) -> int:
+        """How many tokens are as the trace will have them: the teacher's are scored when the student reads them."""
+        return min(self.certain, self.scored) if self.options.score_teacher else self.certain
+
+    @property
+    def to_score(self) -> int:
+        """How many of the pending tokens the student's next forward scores; the first has none before it to tell."""
+        if not self.options.score_teacher:
+            return 0
+        return max(0, min(len(self.ids) - self.scored, len(self.student_pending) - 1))
+
+    @property
     def remaining(self) -> int:
         """Completion tokens that may still be written."""
         return self.options.max_new_tokens - len(self.ids)
@@ -114,12 +135,6 @@ class Row:
         """Whether a command may begin here, whoever decides it."""
         return (self.with_teacher and not self.degraded
                 and may_call(self.remaining, self.options.max_calls - len(self.calls)))
-
-    @property
-    def settled(self) -> int:
-        """Completion tokens whose author is certain: the last ones may yet turn out to begin a command in text."""
-        open_end = self.stop is None and self.pen is Pen.STUDENT and not self.writer.inside
-        return len(self.ids) - (self.writer.held if open_end else 0)
 
     def mask(self) -> Mask:
         """What the student may write next."""
@@ -131,6 +146,7 @@ class Row:
         """Append one token of the student; a finished command passes the pen."""
         n = self.writer.push(token)
         self._append(token, Author.STUDENT, logprob, top)
+        self.scored = len(self.ids)
         self.student_pending.append(token)
         self.student_tokens += 1
         self.unsent.append(token)
@@ -141,6 +157,13 @@ class Row:
         if n is not None:
             self._hand_over(n, self.position - self.writer.held)
         self._check_budget()
+
+    def take_scores(self, logprobs: Sequence[float]) -> None:
+        """Note the student's log-probabilities of the last tokens, where the teacher wrote them."""
+        for place, logprob in enumerate(logprobs, start=len(self.ids) - len(logprobs)):
+            if self.authors[place] is Author.TEACHER:
+                self.logprobs[place] = logprob
+        self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
         """Pass the pen by a rule's decision, in writing if the rule writes."""

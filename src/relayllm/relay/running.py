@@ -61,9 +61,10 @@ class RunningRow:
     def step_input(self) -> StepInput:
         """The row's part of the student's next batch."""
         row, options, mask = self.row, self.row.options, self.row.mask()
+        score = row.to_score  # before the pending tokens are taken
         draw = uniform(row.key, row.position) if options.temperature else 0.0
         return StepInput(self.cache, row.take_pending(), mask.allowed, mask.inside, options.temperature, options.top_p,
-                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never)
+                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never, score)
 
     def call_seconds(self) -> float:
         """Wall time since the running call began."""

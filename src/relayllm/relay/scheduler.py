@@ -89,6 +89,8 @@ class Session:
             self._student_writes(writing)
         if calling:
             self._teacher_writes(calling, writing=len(writing))
+        self._score_the_last([one for one in running if one.row.stop not in (None, StopReason.CANCELLED)
+                              and one.row.to_score])
         return self._retire(running)
 
     def _admit(self) -> None:
@@ -119,6 +121,7 @@ class Session:
         for index, one in enumerate(rows):
             row, token = one.row, output.tokens[index]
             row.student_seconds += share
+            row.take_scores(output.scores[index] if output.scores else ())
             if row.policy.reads_entropy and row.may_call and self._force(
                     one, row.policy.decide(row, output.entropies[index])):
                 continue
@@ -126,6 +129,15 @@ class Session:
             if row.pen is Pen.TEACHER and row.stop is None:
                 self._begin_call(one)
             one.written()
+
+    def _score_the_last(self, rows: list[RunningRow]) -> None:
+        """Read the teacher's tokens of rows that end with them: nothing else of the student's reads them."""
+        if not rows:
+            return
+        output = self._student.step([one.step_input() for one in rows])
+        for index, one in enumerate(rows):
+            one.row.student_seconds += output.seconds / len(rows)
+            one.row.take_scores(output.scores[index] if output.scores else ())
 
     def _begin_call(self, one: RunningRow) -> None:
         assert self._teacher is not None

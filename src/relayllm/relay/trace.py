@@ -98,7 +98,8 @@ class Trace:
     authors: tuple[Author, ...]
     logprobs: tuple[float | None, ...]
     """Log-probability under the student's sampling distribution before temperature and top-p, grammar mask
-    applied; None for teacher tokens."""
+    applied. None for teacher tokens, unless `Options.score_teacher`: then under the same distribution without
+    commands."""
     calls: tuple[Call, ...]
     ledger: Ledger
     stop_reason: StopReason

@@ -62,8 +62,8 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
         if config.call_value_problems and config.relay in done:
             table = counterfactuals(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
                                     cost_of(done[config.relay]))
-            (part / "worth").mkdir()
-            pandas.DataFrame(table).to_parquet(part / "worth" / f"{config.relay}.parquet", index=False)
+            (part / "call_value").mkdir()
+            pandas.DataFrame(table).to_parquet(part / "call_value" / f"{config.relay}.parquet", index=False)
     found = {name: {"setting": one.value, "train_call_ratio": one.call_ratio, "train_target": one.target}
              for name, one in calibration.found.items()}
     report_metrics(metrics, {name: {**_summary(done[name]), **found.get(name, {})} for name in config.methods})

@@ -51,7 +51,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
 
 
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
-           histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
+           histories: Mapping[str, Any], continued: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
     """Draw the pictures and write both pages."""
     from relayllm.evaluation.report.examples import choose
     from relayllm.evaluation.report.figures import draw
@@ -62,13 +62,13 @@ def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.Da
     svgs = draw(folder / "plots", summary, frame, histories, relay)
     material = Material(svgs, choose(frame, relay, examples),
                         {path.stem: _json(path) for path in sorted(metrics_folder.glob("*.json"))},
-                        _worth(worth_folder, summary, folder), steps)
+                        _call_value(continued, summary, folder), steps)
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")
     (folder / "report.html").write_text(html(summary, material), encoding="utf-8")
 
 
-def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
-    """What calls were call_value, for the methods whose calls were continued both ways."""
+def _call_value(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
+    """What calls were worth, for the methods whose calls were continued both ways."""
     import pandas as pd
 
     from relayllm.evaluation.analysis.call_value import call_value

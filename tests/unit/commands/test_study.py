@@ -66,7 +66,8 @@ def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
 def summary(accuracy: float, *others: str):
     score = {"accuracy": accuracy, "call_ratio": 0.03, "calls_per_answer": 1.0, "completion_tokens": 80.0}
     return {"methods": {name: {"average": score} for name in ("relay", *others)},
-            "health": {name: {"mean_n": 4 + accuracy, "alarms": [f"{name} shouts"]} for name in ("relay", *others)},
+            "reward_hacking": {name: {"mean_n": 4 + accuracy, "alarms": [f"{name} shouts"]}
+                               for name in ("relay", *others)},
             "comparisons": {"against": {name: {"difference": accuracy - 1, "ci": [-0.25, 0.3]} for name in others}},
             "gap_recovered": {"value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
 

@@ -16,8 +16,8 @@ from tests.support.real_models import REAL_TOKENIZERS, real_tokenizer
 from tests.support.small_models import base_tokenizer, other_tokenizer
 
 KINDS = ("tiny", "other", "trimming", "swallowing", *REAL_TOKENIZERS)
-TRIMMING = ("{% for message in messages %}<|im_start|>{{ message['role'] }}\n\n{{ message['content'] | trim }}<|im_end|>"
-            "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}")
+TRIMMING = ("{% for message in messages %}<|im_start|>{{ message['role'] }}\n\n{{ message['content'] | trim }}"
+            "<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}")
 """Llama 3's way: the text is stripped."""
 SPECIALS = ("<call>", "</call>", "<|im_end|>", "<|im_start|>", "<s>", "</s>", "[INST]", "[/INST]", "<｜User｜>",
             "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<|endoftext|>")
@@ -48,7 +48,8 @@ def swallowing():
 
     tokenizer = copy.deepcopy(base_tokenizer())
     tokenizer.add_special_tokens({"additional_special_tokens": [
-        AddedToken("<|user|>", rstrip=True, special=True), AddedToken("<|end|>", lstrip=True, rstrip=True, special=True)]})
+        AddedToken("<|user|>", rstrip=True, special=True),
+        AddedToken("<|end|>", lstrip=True, rstrip=True, special=True)]})
     tokenizer.chat_template = ("{% for message in messages %}<|user|>\n{{ message['content'] }} <|end|>\n{% endfor %}"
                                "{% if add_generation_prompt %}<|user|>\n{% endif %}")
     return tokenizer
@@ -125,7 +126,7 @@ def test_prompt_without_a_template_is_its_text():
 
 
 def test_prompt_that_the_template_refuses_is_an_error_with_its_reason():
-    with pytest.raises(DataError, match="system, user.*Only user and assistant roles are supported"):
+    with pytest.raises(DataError, match=r"system, user.*Only user and assistant roles are supported"):
         encode_prompt(tokenizer_of("mistral"), [{"role": "system", "content": "be kind"},
                                                 {"role": "user", "content": "hi"}])
 
@@ -139,5 +140,6 @@ def test_prompt_role_that_spells_a_special_token_is_refused():
 def test_prompt_thinking_is_passed_to_the_template(thinking, ending):
     tokenizer = copy.deepcopy(tokenizer_of("tiny"))
     tokenizer.chat_template = ("{% for message in messages %}{{ message['content'] }}{% endfor %}"
-                               "{% if enable_thinking is defined and not enable_thinking %} no{% else %} think{% endif %}")
+                               "{% if enable_thinking is defined and not enable_thinking %} no{% else %} think"
+                               "{% endif %}")
     assert tokenizer.decode(encode_prompt(tokenizer, "12", enable_thinking=thinking)).endswith(ending)

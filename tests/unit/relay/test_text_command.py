@@ -20,7 +20,8 @@ TOKENS = ("<", "Ġ<", "Ċ<", "<<", "call", "ca", "ll", ">", ">Ċ", "></", "call>
           "</", "/", "</call>", "</call", "</c", "all", *"0123456789", "12", "007", "100", "x", "Ġx", "x<", "Ġ", "l",
           "<0x3C>", "c", "a", "<c", "ll>", "<|end|>")
 VOCABULARY = {token: index for index, token in enumerate(TOKENS)}
-COMMANDS = TextCommands.of_vocabulary(VOCABULARY, [VOCABULARY["<|end|>"]], [VOCABULARY[digit] for digit in "0123456789"],
+COMMANDS = TextCommands.of_vocabulary(VOCABULARY, [VOCABULARY["<|end|>"]],
+                                      [VOCABULARY[digit] for digit in "0123456789"],
                                       [VOCABULARY[token] for token in ("<", "call", ">")],
                                       [VOCABULARY[token] for token in ("</", "call", ">")])
 WELL_FORMED = re.compile(r"<call>([1-9][0-9]*)</call>")
@@ -84,7 +85,8 @@ def test_text_command_of_any_pieces_passes_the_pen(words):
 
 @pytest.mark.parametrize("words", [("x<", "call>"), ("x<", "call", ">"), ("<", "call", ">Ċ"), ("<", "call", "></"),
                                    ("x<call>",), ("<", "call>", "0"), ("<", "call>", "007"), ("<", "call>", "x"),
-                                   ("<", "call>", "</"), ("<", "call>", "1", "</", "x"), ("<", "call>", "1", "</", "1")])
+                                   ("<", "call>", "</"), ("<", "call>", "1", "</", "x"),
+                                   ("<", "call>", "1", "</", "1")])
 def test_text_command_that_is_not_whole_cannot_be_written(words):
     row = new_row()
     follow(row, words[:-1])
@@ -103,15 +105,15 @@ def test_text_that_only_begins_like_a_command_is_the_students():
     row = new_row()
     follow(row, ("x", "Ġ<", "1", "2", "<", "c", "x"))
     assert set(row.authors) == {Author.STUDENT}
-    assert row.settled == row.position
+    assert row.certain == row.position
 
 
 def test_text_that_may_be_a_command_waits_until_it_is_certain():
     row = new_row()
     follow(row, ("x", "<", "call"))
-    assert row.settled == 1
+    assert row.certain == 1
     follow(row, (">",))
-    assert row.settled == 4
+    assert row.certain == 4
     assert row.authors == [Author.STUDENT] + [Author.COMMAND] * 3
 
 

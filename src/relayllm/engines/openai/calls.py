@@ -156,7 +156,10 @@ class MessagesCodec:
     """
 
     def __init__(self, request: CallRequest, answer: str, encode: Callable[[str], list[int]]) -> None:
-        self._request, self._answer = request, answer.rstrip()
+        messages = [dict(message) for message in request.messages or ()]
+        if messages and messages[-1]["role"] == "assistant":  # the conversation itself leaves it open
+            answer = messages.pop()["content"] + answer
+        self._request, self._messages, self._answer = request, messages, answer.rstrip()
         self._space = answer[len(self._answer):]
         self._text = TextCodec(request, lambda ids: "", encode)
         self._begun = False
@@ -170,7 +173,7 @@ class MessagesCodec:
         """Ask for the whole: how many tokens a cut text was is not known."""
         self._begun = False
         asked = self._text.request()
-        messages = [dict(message) for message in self._request.messages or ()]
+        messages = [*self._messages]
         thinking = self._request.enable_thinking
         more: dict[str, Any] = {} if thinking is None else {"chat_template_kwargs": {"enable_thinking": thinking}}
         if self._answer:

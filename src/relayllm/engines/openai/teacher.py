@@ -62,6 +62,11 @@ class OpenAITeacher:
         """Whether calls pass now; for metrics."""
         return self.breaker.state
 
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while the circuit is open."""
+        return self.circuit is not Circuit.OPEN
+
     def verify(self) -> ServerInfo:
         """Do the handshake now rather than at the first call.
 

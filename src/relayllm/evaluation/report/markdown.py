@@ -8,7 +8,7 @@ from typing import Any
 from relayllm.evaluation.analysis.reproduction import Verdict, claims, sheet
 from relayllm.evaluation.analysis.summary import all_alarms
 from relayllm.evaluation.report.examples import Example
-from relayllm.evaluation.report.render import Material, lines_of_comparison, worth_row
+from relayllm.evaluation.report.render import Material, call_value_row, lines_of_comparison
 from relayllm.evaluation.report.step_times import STEP_TIMES, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
@@ -33,7 +33,7 @@ def markdown(summary: Mapping[str, Any], material: Material) -> str:
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
              "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary),
              *_comparisons(summary),
-             *_worth(material),
+             *_call_value(material),
              "## Known ways to cheat", table(REWARD_HACKING, reward_hacking_rows(summary)),
              "## The paper's claims, here", _claims(summary), "## The paper's table", _sheet(summary),
              *_steps(material),
@@ -97,9 +97,9 @@ def _comparisons(summary: Mapping[str, Any]) -> list[str]:
             says]
 
 
-def _worth(material: Material) -> list[str]:
+def _call_value(material: Material) -> list[str]:
     head = ["method", "calls", "help gain", "needless", "in vain", "places without a call", "missed"]
-    rows = [[name, *worth_row(found)] for name, found in material.worth.items()]
+    rows = [[name, *call_value_row(found)] for name, found in material.call_value.items()]
     return ["## What a call was worth", table(head, rows)] if rows else []
 
 

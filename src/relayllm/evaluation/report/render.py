@@ -51,7 +51,7 @@ class Material:
     examples: Sequence[Example] = ()
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What each stage measured."""
-    worth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    call_value: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method -> what its calls were worth."""
     steps: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     """GRPO run -> its steps with their seconds."""
@@ -78,7 +78,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "bias_curve": {"head": BIAS, "rows": bias_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
-        "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],
+        "call_value": [{"name": name, "cells": call_value_row(found)} for name, found in material.call_value.items()],
         "reward_hacking": {"head": REWARD_HACKING, "rows": reward_hacking_rows(summary)},
         "steps": {"head": STEP_TIMES, "rows": step_time_rows(material.steps)},
         "claims": [_claim(claim) for claim in claims(summary)], "sheet": _sheet(sheet(summary), summary["profile"]),
@@ -102,7 +102,7 @@ def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str,
              "judge": ("judge", summary["judge"]),
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
-             "worth": ("worth of a call", material.worth), "reward_hacking": ("ways to cheat", True),
+             "call_value": ("worth of a call", material.call_value), "reward_hacking": ("ways to cheat", True),
              "claims": ("claims", True), "reproduction": ("paper's table", True),
              "steps": ("a step's time", step_time_rows(material.steps)), "stages": ("stages", True)}
     return [(place, name) for place, (name, there) in shown.items() if there]
@@ -162,7 +162,7 @@ def _said(author: str, text: str) -> str:
     return re.sub(r"</?call>", " ", text).strip().join(("call ", "")) if author == "command" else text
 
 
-def worth_row(found: Mapping[str, Any]) -> list[str]:
+def call_value_row(found: Mapping[str, Any]) -> list[str]:
     """What a method's calls were worth, as cells."""
     shares = {key: percent_with(found[key]["value"], found[key]["ci"], 0) if found[key] else NONE
               for key in ("help_gain", "needless", "in_vain", "missed")}

@@ -1,15 +1,16 @@
-"""Find and load what is to be deployment: a registered version, a package folder, or a bare student."""
+"""Find and load what is to be served: a registered version, a package folder, or a bare student."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,13 +19,17 @@ from relayllm.files import write_json
 from relayllm.packaging.folder import RECORD, open_package
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
+from relayllm.relay.prices import VARIABLE, Prices
 from relayllm.settings import Settings
+
+if TYPE_CHECKING:
+    from relayllm.engines.decoder import RelayDecoder
 
 LOG = logging.getLogger("relayllm.serving")
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
 PATIENCE = 30.0
-"""Seconds that the registry has to name a version and hand over its files, before the last good copy is deployment."""
+"""Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
 Load = Callable[..., Any]
 
 
@@ -42,10 +47,12 @@ class LoadedModel:
     """A model in memory, and how it decodes when a request does not say."""
 
     found: FoundModel
-    decoder: Any
+    decoder: RelayDecoder
     defaults: Options
     slots: int | None = None
     bias_curve: BiasCurve | None = None
+    prices: Prices = field(default_factory=Prices)
+    """The environment's, else those that the package was evaluated at."""
 
 
 def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
@@ -82,7 +89,8 @@ def load(found: FoundModel, teacher: str | None = None, *, make: Load | None = N
     """
     make = make or _decoder
     if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
-        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options())
+        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options(),
+                           prices=Prices.from_environment(os.environ))
     package = open_package(found.folder)
     check_signature(found.folder)
     source = package.teacher
@@ -90,7 +98,8 @@ def load(found: FoundModel, teacher: str | None = None, *, make: Load | None = N
     revision = source.revision if source.kind == "hub" and address == source.id else ""
     decoder = make(package.student, address, teacher_revision=revision or None)
     slots = int(package.decoding.get("slots") or 0) or None
-    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve)
+    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve,
+                       Prices.from_environment(os.environ) if VARIABLE in os.environ else package.prices)
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:
@@ -167,7 +176,7 @@ def _name_of(folder: Path) -> str:
         return FALLBACK_NAME
 
 
-def _decoder(student: Path, teacher: str | None, **options: Any) -> Any:
+def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
     from relayllm import RelayDecoder
 
     return RelayDecoder.from_pretrained(student, teacher, **options)

@@ -146,7 +146,7 @@ class _Watcher(TrainerCallback):
         model.eval()
         found = held_out(self._decoders.of(model), self._problems, {
             "max_new_tokens": decoding.max_new_tokens, "slots": decoding.slots, "max_calls": self._run.max_calls,
-            "max_call_tokens": decoding.max_call_tokens})
+            "max_call_tokens": decoding.max_call_tokens, "enable_thinking": decoding.enable_thinking})
         model.train()
         best = max((row["held_out_score"] for row in self.history if "held_out_score" in row), default=-1.0)
         if found.score > best or not (self._folder / "best").is_dir():

@@ -72,7 +72,8 @@ class Rollouts:
         return decoder.generate(
             prompts, seed=seed, slots=wanted.slots, max_new_tokens=wanted.max_new_tokens,
             temperature=wanted.temperature, top_p=wanted.top_p, teacher_temperature=wanted.teacher_temperature,
-            max_calls=self.run.max_calls, max_call_tokens=wanted.max_call_tokens)
+            max_calls=self.run.max_calls, max_call_tokens=wanted.max_call_tokens,
+            enable_thinking=wanted.enable_thinking)
 
     def grade(self, prompts: Sequence[Any], traces: Sequence[Trace]) -> list[Graded]:
         """Grade every trace and reward every group.

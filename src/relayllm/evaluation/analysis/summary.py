@@ -29,6 +29,8 @@ class Provenance:
     data_md5: str
     seconds: Mapping[str, float]
     """Stage -> wall clock of its last run."""
+    enable_thinking: bool | None = None
+    """Thinking mode of the evaluated answers; None where the template decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
     methods = table(scores)
     return {
         "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
+        "enable_thinking": origin.enable_thinking,
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),

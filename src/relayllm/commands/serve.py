@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
     add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--student", action="append", default=[], metavar="URL",
+        help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
+             "loaded then: MODEL gives tokenizer and decoding")
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
@@ -102,7 +105,7 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     """
     from relayllm.serving.models import loading
 
-    loaded = (load or loading.load)(found, arguments.teacher)
+    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student))
     if arguments.max_context is not None:
         loaded.decoder.bound_context(arguments.max_context)
     return loaded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from relayllm.relay.engine import Engine
 from relayllm.relay.events import Event
 from relayllm.relay.options import Options
 from relayllm.relay.protocols import CausalLM, Tokenizer
+from relayllm.relay.remote_session import RemoteSession, RemoteStudent
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
@@ -34,10 +36,11 @@ class RelayDecoder:
     Make one with `from_pretrained`, or from objects at hand with `from_models`.
     """
 
-    def __init__(self, student: Engine, tokenizer: Tokenizer, teacher: Teacher | None,
+    def __init__(self, student: Engine | RemoteStudent, tokenizer: Tokenizer, teacher: Teacher | None,
                  teacher_tokenizer: Tokenizer | None, *, teacher_name: str = "", context_length: int = 0,
                  teacher_context: int = 0, commands: CommandTokens | None = None) -> None:
-        self.student, self.tokenizer = student, tokenizer
+        self.student: Any = student
+        self.tokenizer = tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
         self.commands = commands or command_tokens(tokenizer) or spare_command_tokens(tokenizer)
         self.shares_vocabulary = teacher_tokenizer is None or same_vocabulary(tokenizer, teacher_tokenizer)
@@ -100,6 +103,28 @@ class RelayDecoder:
         return cls(engine, tokenizer, side, theirs, teacher_name=teacher_name, context_length=context,
                    teacher_context=_context(teacher), commands=text)
 
+    @classmethod
+    def from_servers(cls, students: Sequence[str], tokenizer: str | Path, teacher: str | None = None, *,
+                     verify: bool = True) -> RelayDecoder:
+        """Over vLLM servers of the student, which run the relay grammar, and the address of a teacher: no model here.
+
+        `tokenizer` is the student's folder; no weights of it are read. `verify` meets every server now.
+
+        Raises:
+            StudentError: a server is out of reach, of another student, or started without what it needs.
+        """
+        from relayllm.engines.openai.student import OpenAIStudent
+
+        words, news = load_tokenizer(tokenizer), threading.Event()
+        student = OpenAIStudent(students, words, news=news)
+        context = min((info.context_length for info in student.verify() if info.context_length),
+                      default=0) if verify else 0
+        if teacher is None:
+            return cls(student, words, None, None, context_length=context)
+        theirs = _named_tokenizer() or words
+        return cls(student, words, _remote(teacher, words, theirs, news), theirs, teacher_name=teacher,
+                   context_length=context)
+
     def bound_context(self, tokens: int) -> None:
         """Let prompt and completion take no more than so many tokens together: bounds what a row's caches take.
 
@@ -151,9 +176,22 @@ class RelayDecoder:
                             "together: shorten the prompt or ask for less")
         return context - longest
 
+    @property
+    def remote(self) -> bool:
+        """Whether the student is behind servers, and no model is in this process."""
+        return hasattr(self.student, "begin")
+
+    def close(self) -> None:
+        """Let go of servers, once or again; models in this process go when nobody holds them."""
+        if self.remote:
+            self.student.shut_down()
+        if self.teacher is not None:
+            self.teacher.close()
+
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        return Session(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
+        kind: Any = RemoteSession if self.remote else Session
+        return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
                  progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:
@@ -177,6 +215,8 @@ class RelayDecoder:
         while session.busy:
             done = session.step()
             for finished in done:
+                if finished.error is not None:
+                    raise finished.error
                 traces[places[finished.handle]] = finished.trace
             if done and progress is not None:
                 progress(len(traces), len(requests))
@@ -236,13 +276,13 @@ def _named_tokenizer() -> Tokenizer | None:
     return None if source is None else load_tokenizer(source)  # type: ignore[no-any-return]
 
 
-def _remote(url: str, tokenizer: Tokenizer, theirs: Tokenizer) -> RemoteTeacher:
+def _remote(url: str, tokenizer: Tokenizer, theirs: Tokenizer, news: threading.Event | None = None) -> RemoteTeacher:
     """A server's teacher, which may not write the student's command tokens where it knows them."""
     from relayllm.engines.openai.teacher import OpenAITeacher
 
     commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
     forbidden = () if commands is None else (commands.call, commands.end)
-    return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden))
+    return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
 
 
 def _padding(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:

@@ -47,8 +47,10 @@ class Row:
         "scored",
         "seed",
         "stop",
+        "student_cached",
         "student_pending",
         "student_prefilled",
+        "student_reread",
         "student_seconds",
         "student_tokens",
         "teacher_cached",
@@ -100,6 +102,7 @@ class Row:
         self.teacher_left = 0
         self.student_tokens = self.command_tokens = self.teacher_tokens = 0
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
+        self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0
 
     @property
@@ -197,6 +200,11 @@ class Row:
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
 
+    def give_up_student(self) -> None:
+        """No server of the student answers: the teacher writes the rest, and the row says so."""
+        self.degraded = True
+        self._hand_over(self.remaining, self.position)
+
     def take_pending(self) -> list[int]:
         """What the student must read now; counts what it did not write."""
         pending, self.student_pending = self.student_pending, []
@@ -207,7 +215,8 @@ class Row:
     def ledger(self) -> Ledger:
         """What the row has cost so far."""
         return Ledger(self.student_tokens, self.command_tokens, self.teacher_tokens, self.student_prefilled,
-                      self.teacher_prefilled, self.teacher_cached, self.student_seconds, self.teacher_seconds)
+                      self.teacher_prefilled, self.teacher_cached, self.student_cached, self.student_reread,
+                      self.student_seconds, self.teacher_seconds)
 
     def _append(self, token: int, author: Author, logprob: float | None,
                 top: tuple[tuple[int, float], ...] = ()) -> None:

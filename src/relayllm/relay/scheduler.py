@@ -33,6 +33,8 @@ class Finished:
 
     handle: int
     trace: Trace
+    error: Exception | None = None
+    """Why there is no answer: a remote student that nobody could stand in for. The trace is as far as it got."""
 
 
 class Session:

@@ -78,6 +78,10 @@ class Ledger:
     """Tokens that the teacher read fresh and did not write."""
     teacher_cached: int = 0
     """Tokens that a call found in the teacher's key-value cache, summed over calls."""
+    student_cached: int = 0
+    """Tokens that the segments of a remote student found in its server's prefix cache, by the server's word."""
+    student_reread: int = 0
+    """Tokens that a remote student's server read at the beginnings of segments; 0 for a student in process."""
     student_seconds: float = 0.0
     teacher_seconds: float = 0.0
 

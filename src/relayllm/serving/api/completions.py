@@ -33,6 +33,10 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
     model, asked = asked_of(body)
     with jobs.model_router.pick(model).held() as deployment:
         prompts = await read_prompts(body, deployment)
+        scored = isinstance(body, CompletionRequest) and body.scores_prompt
+        if scored and deployment.decoder.remote:
+            raise bad_request("echo with logprobs scores the prompt, which needs the student in this process: this "
+                              "server asks others; leave out echo or logprobs", "echo")
         job = Job(deployment, prompts)
         if body.limit != 0:
             seed = body.seed if body.seed is not None else secrets.randbits(31)
@@ -41,7 +45,7 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
                               for prompt in prompts
                               for options in [options_for(body, asked, deployment, prompt, cap=jobs.limits.cap_tokens)]
                               for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
-        if isinstance(body, CompletionRequest) and body.scores_prompt:
+        if isinstance(body, CompletionRequest) and scored:
             jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
                                  for prompt in prompts])
     return job

@@ -204,7 +204,7 @@ def _hand_out(outputs: list[RequestOutput]) -> None:
 
 def engine_of(decoder: RelayDecoder, *, slots: int, queue: int, name: str = "engine",
               on_finished: Callable[[EngineRequest, Trace], None] = lambda request, trace: None) -> EngineThread:
-    """The engine of a `RelayDecoder`; it ends the decoder's teacher, too."""
+    """The engine of a `RelayDecoder`; it lets go of the decoder's servers, too."""
     return EngineThread(lambda: decoder.session(slots=slots), slots=slots, queue=queue, name=name,
                         on_finished=on_finished,
-                        on_ended=lambda: None if decoder.teacher is None else decoder.teacher.close())
+                        on_ended=decoder.close)

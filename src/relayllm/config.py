@@ -35,6 +35,8 @@ class Decoding(Section):
     max_call_tokens: Count
     slots: Count
     """Rows decoded side by side."""
+    enable_thinking: bool | None
+    """Thinking mode of chat templates that know one (Qwen3); null leaves it to the template."""
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of `RelayDecoder.generate`."""

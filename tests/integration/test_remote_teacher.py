@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.policy import Scripted
@@ -38,7 +37,7 @@ def served():
 
     with FakeTeacher(tokenizer, write) as server:
         remote = OpenAITeacher(server.url, tokenizer, forbidden_ids=commands, options=QUICK)
-        yield RelayDecoder(local.student, tokenizer, RemoteTeacher(remote, CallRequest), tokenizer), server, local
+        yield RelayDecoder(local.student, tokenizer, RemoteTeacher(remote), tokenizer), server, local
         remote.close()
 
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event, GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
@@ -108,7 +109,7 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
             raise bad_request(str(error), "params") from error
         job = Job(deployment, prompts)
         jobs.submit(job, [GenerationRequest(prompt.ids, options, int(asked.options["seed"]), row, 0,
-                                            prompt.teacher_ids) for row, prompt in enumerate(prompts)],
+                                            prompt.teacher_ids, prompt.messages) for row, prompt in enumerate(prompts)],
                     key, RelayOptions(teacher=options.teacher_enabled), streamed=body.streamed)
     return job
 

@@ -124,4 +124,16 @@ class Scripted(StudentPolicy):
         return 0
 
 
+@dataclass(frozen=True)
+class CallAtOnce(StudentPolicy):
+    """One call for n tokens at the very start, of an answer or of its continuation; the student makes no other."""
+
+    n: int = 3
+    student_calls: bool = False
+
+    def decide(self, row: Row, entropy: float) -> int:
+        """At the first place only."""
+        return self.n if row.position == row.started else 0
+
+
 STUDENT = StudentPolicy()

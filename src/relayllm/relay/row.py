@@ -13,7 +13,7 @@ from enum import Enum
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
-from relayllm.relay.trace import Author, Call, Ledger, StopReason
+from relayllm.relay.trace import Author, Call, Ledger, Prefix, StopReason
 
 
 class Pen(Enum):
@@ -45,6 +45,7 @@ class Row:
         "prompt_ids",
         "sample",
         "seed",
+        "started",
         "stop",
         "student_pending",
         "student_prefilled",
@@ -64,7 +65,8 @@ class Row:
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
-                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0) -> None:
+                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
+                 prefix: Prefix = Prefix()) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
@@ -74,27 +76,31 @@ class Row:
         self.pen = Pen.STUDENT
         self.stop: StopReason | None = None
         self.degraded = False
-        self.ids: list[int] = []
-        self.authors: list[Author] = []
-        self.logprobs: list[float | None] = []
-        self.tops: list[tuple[tuple[int, float], ...]] = []
+        self.started = len(prefix.token_ids)
+        """Completion tokens that were there at the start."""
+        self.ids = list(prefix.token_ids)
+        self.authors = list(prefix.authors)
+        self.logprobs: list[float | None] = [None] * self.started
+        self.tops: list[tuple[tuple[int, float], ...]] = [()] * self.started if options.top_logprobs else []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
-        self.calls: list[Call] = []
+        self.calls = list(prefix.calls)
         self.number: int | None = None
         """n as written so far inside a command; None outside."""
         self.number_started = 0
-        self.student_pending = list(prompt_ids)
+        self.student_pending = [*prompt_ids, *prefix.token_ids]
         """What the student has not read, in its vocabulary."""
-        self.unread = len(prompt_ids)
+        self.unread = len(self.student_pending)
         """How many of those somebody else wrote."""
         self.teacher_pending = list(self.teacher_prompt)
         """What the teacher has not read, in its vocabulary."""
-        self.unsent: list[int] = []
-        """The student's tokens that are not yet in the teacher's view."""
+        self.unsent = [token for token, author in zip(prefix.token_ids, prefix.authors, strict=True)
+                       if author is not Author.COMMAND]
+        """Tokens of the completion that are not yet in the teacher's view."""
         self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
         self.teacher_left = 0
-        self.student_tokens = self.command_tokens = self.teacher_tokens = 0
+        self.student_tokens, self.command_tokens, self.teacher_tokens = (
+            prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
         self.student_seconds = self.teacher_seconds = 0.0
 

@@ -19,7 +19,7 @@ from relayllm.relay.engine import Engine, StepInput
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import Delivery, Teacher
-from relayllm.relay.trace import Author, StopReason, Trace
+from relayllm.relay.trace import Author, Prefix, StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
 
 IDLE_SECONDS = 0.02
@@ -37,6 +37,8 @@ class GenerationRequest:
     sample: int = 0
     teacher_prompt_ids: tuple[int, ...] | None = None
     """The prompt in the teacher's vocabulary, where that is another one."""
+    prefix: Prefix = Prefix()
+    """The beginning of the answer, where this is a continuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +122,11 @@ class Session:
             key = key_of(request.seed, request.row, request.sample)
             view = request.teacher_prompt_ids if request.teacher_prompt_ids is not None else request.prompt_ids
             row = Row(request.prompt_ids, view if self._teacher else None, request.options, self._commands,
-                      key=key, seed=request.seed, index=request.row, sample=request.sample)
+                      key=key, seed=request.seed, index=request.row, sample=request.sample, prefix=request.prefix)
             stop = request.options.stop
             self._rows[handle] = _Running(
                 handle, row, self._student.open(),
-                on_event and _Listener(on_event, Detokenizer(self._tokenizer, self._commands, stop)),
+                on_event and _Listener(on_event, Detokenizer(self._tokenizer, self._commands, stop), row),
                 StopSearch(self._tokenizer, self._commands, stop) if stop else None)
 
     def _let_rules_decide(self, rows: list[_Running]) -> None:
@@ -162,8 +164,9 @@ class Session:
         assert self._teacher is not None
         row = one.row
         row.teacher_prefilled += self._vocabulary.to_teacher(row)
-        if len(row.calls) == 1:
+        if not one.teacher_met:
             row.teacher_prefilled += len(row.teacher_prompt)
+            one.teacher_met = True
         one.call_started = time.perf_counter()
         self._teacher.begin(row)
 
@@ -229,8 +232,10 @@ def _step_input(one: _Running) -> StepInput:
 class _Listener:
     """Turns the tokens of a row into events as they are written."""
 
-    def __init__(self, on_event: Callable[[Event], None], detokenizer: Detokenizer) -> None:
-        self._on_event, self._detokenizer, self._emitted = on_event, detokenizer, 0
+    def __init__(self, on_event: Callable[[Event], None], detokenizer: Detokenizer, row: Row) -> None:
+        self._on_event, self._detokenizer, self._emitted = on_event, detokenizer, row.started
+        for token, author in zip(row.ids, row.authors, strict=True):
+            detokenizer.push(token, author)
 
     def emit(self, row: Row) -> None:
         while self._emitted < len(row.ids):
@@ -253,6 +258,8 @@ class _Running:
     listener: _Listener | None
     stops: StopSearch | None
     call_started: float = 0.0
+    teacher_met: bool = False
+    """Whether the teacher has read the prompt."""
 
     def emit(self) -> None:
         if self.listener is not None:

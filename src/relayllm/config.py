@@ -183,13 +183,25 @@ class JudgeConfig(Section):
     """It may write so much before its verdict."""
 
 
+class RoutersConfig(Section):
+    """What the relay's rivals are given (`evaluation.routers`)."""
+
+    problems: Count
+    """Training problems on which query routers are trained and calibrated."""
+    samples: Annotated[int, Field(ge=2)]
+    """Answers of the student among which the cascade looks for agreement."""
+    step_tokens: Count
+    """Tokens at most of a step that the teacher writes for GlimpRouter."""
+
+
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold and the dial's biases are set."""
+    """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
+    routers: RoutersConfig
     call_value_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding

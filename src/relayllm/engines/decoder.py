@@ -15,7 +15,7 @@ from relayllm.relay.engine import Engine
 from relayllm.relay.options import Options
 from relayllm.relay.scheduler import Event, GenerationRequest, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
-from relayllm.relay.trace import Prefix, Trace
+from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
 from relayllm.settings import current_settings
 
@@ -110,7 +110,7 @@ class RelayDecoder:
         return encode_prompt(self.tokenizer, prompt)
 
     def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
-                prefix: Prefix = Prefix()) -> GenerationRequest:
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
         """One completion to submit to a session; `prefix` is how its answer begins (see `Trace.prefix`).
 
         A continuation draws the random numbers of its own positions: with the same seed, row and sample it goes on as

@@ -106,6 +106,22 @@ class EntropyThreshold(StudentPolicy):
 
 
 @dataclass(frozen=True)
+class StepEntropy(EntropyThreshold):
+    """Asks for a whole step where the student is unsure of the step's first token (GlimpRouter).
+
+    Where the teacher's step ends is `Options.call_stop_ids`; n is the most it may write.
+    """
+
+    step_ends: frozenset[int] = frozenset()
+    """The student's tokens that end a step."""
+
+    def decide(self, row: Row, entropy: float) -> int:
+        """At the first token of a step only."""
+        begins = not row.ids or row.ids[-1] in self.step_ends
+        return self.n if begins and entropy > self.threshold else 0
+
+
+@dataclass(frozen=True)
 class Scripted(StudentPolicy):
     """Calls written down in advance, for tests and benchmarks: row -> [(position, n), ...] in order.
 

@@ -13,7 +13,7 @@ from enum import Enum
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
-from relayllm.relay.trace import Author, Call, Ledger, Prefix, StopReason
+from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
 
 
 class Pen(Enum):
@@ -66,7 +66,7 @@ class Row:
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
                  commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 prefix: Prefix = Prefix()) -> None:
+                 prefix: Prefix = NO_PREFIX) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key

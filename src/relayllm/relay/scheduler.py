@@ -19,7 +19,7 @@ from relayllm.relay.engine import Engine, StepInput
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import Delivery, Teacher
-from relayllm.relay.trace import Author, Prefix, StopReason, Trace
+from relayllm.relay.trace import NO_PREFIX, Author, Prefix, StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
 
 IDLE_SECONDS = 0.02
@@ -37,7 +37,7 @@ class GenerationRequest:
     sample: int = 0
     teacher_prompt_ids: tuple[int, ...] | None = None
     """The prompt in the teacher's vocabulary, where that is another one."""
-    prefix: Prefix = Prefix()
+    prefix: Prefix = NO_PREFIX
     """The beginning of the answer, where this is a continuation."""
 
 
@@ -182,7 +182,8 @@ class Session:
         row = one.row
         row.call_tokens += delivery.tokens
         row.teacher_left -= len(delivery.tokens)
-        over = delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+        over = (delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+                or not row.options.call_stop_ids.isdisjoint(delivery.tokens[-1:]))
         if self._vocabulary.streams:
             row.teacher_wrote(self._in_student_ids(delivery.tokens, delivery.finished), finished=delivery.finished)
         elif over:

@@ -59,6 +59,10 @@ class Prefix:
     calls: tuple[Call, ...] = ()
 
 
+NO_PREFIX = Prefix()
+"""An answer from its first token on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A run of completion tokens by one author: `token_ids[start:stop]`."""

@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Threads that wait must not spin: see THREADS in src/relayllm/settings.py.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help env ingest pipeline repro test test-all smoke lint types bench ui test-vllm study clean
+.PHONY: help env ingest pipeline repro test smoke lint bench ui test-vllm test-clients study clean clean-all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,8 +46,7 @@ repro: env ## The same pipeline without Prefect
 	@dvc repro
 
 test: env ## The tests, the smoke pipeline included
-	@python -m pytest -m timing -p no:cacheprovider tests/integration
-	@python -m pytest -n 2 --dist loadscope -m "not timing and not gpu and not vllm" -p no:cacheprovider --durations=8 tests
+	@python -m pytest -n 2 --dist loadscope -m "not gpu and not vllm" -p no:cacheprovider --durations=8 tests
 
 smoke: env ## Everything once, at the smallest size, in a folder of its own
 	@python -m pytest -m slow -s tests/smoke
@@ -55,8 +54,9 @@ smoke: env ## Everything once, at the smallest size, in a folder of its own
 lint: env ## Ruff, mypy, import-linter
 	@ruff check . && mypy && lint-imports
 
-bench: env ## Time the decoder against whom it must beat
-	@python -m benchmarks
+bench: env ## Time the decoder against whom it must beat, and the server against the decoder; prints, never fails
+	-@python -m benchmarks
+	-@python -m benchmarks.server
 
 ui: env ## Prefect and MLflow in the browser, over the stores of this folder
 	@python flows/ui.py
@@ -64,8 +64,14 @@ ui: env ## Prefect and MLflow in the browser, over the stores of this folder
 test-vllm: env ## The vLLM engine, in an environment of its own
 	@bash tests/vllm/run.sh
 
+test-clients: env ## Other people's clients against the server, in an environment of their own
+	@bash tests/clients/run.sh
+
 study: env ## The paper's comparisons and ablations
 	@relay study
 
-clean: ## Remove everything that can be made again, the stores and the registry too, the environment excepted
-	@rm -rf artifacts runs .store data .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+clean: ## Remove what the next run makes again: data, outputs, DVC's cache, the tools' caches
+	@rm -rf artifacts runs data dvc_plots .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+clean-all: clean ## Remove the stores as well: runs in MLflow and Prefect, the registry's versions. Never what was pushed
+	@rm -rf .store

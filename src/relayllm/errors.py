@@ -25,6 +25,10 @@ class TeacherError(RelayError):
     """The teacher did not answer, or answered something that is not an answer."""
 
 
+class StudentError(RelayError):
+    """A student behind a server did not answer, or is not the student that was expected."""
+
+
 class JudgeError(RelayError):
     """The judge of the evaluation is out of reach, or cannot be asked as params.yaml says."""
 

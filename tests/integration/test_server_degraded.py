@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -60,9 +59,7 @@ def test_teacher_that_is_well_is_not_degraded():
 def test_teacher_fault_costs_the_help_and_not_the_answer(fault):
     with remote() as (server, teacher):
         teacher.always = fault
-        started = time.monotonic()
         assert_degraded(server)
-        assert time.monotonic() - started < 10
 
 
 def test_teacher_that_is_down_at_start_costs_the_help():

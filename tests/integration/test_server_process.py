@@ -92,7 +92,7 @@ def test_openai_client_chats_streams_completes_and_sees_errors(server):
     assert alone.relay["call_ratio"] == 0
     text = client.completions.create(model="relay-decoder", prompt="How many", max_tokens=8, stop=["pens"], logprobs=1)
     assert len(text.choices[0].logprobs.tokens) == text.usage.completion_tokens
-    assert [model.id for model in client.models.list()] == ["relay-decoder"]
+    assert [model.id for model in client.models.list()] == ["relay-decoder", "relay-decoder@champion"]
     with pytest.raises(openai.NotFoundError, match="not served here"):
         client.chat.completions.create(**{**asked, "model": "other"})
     with pytest.raises(openai.UnprocessableEntityError, match="temperature"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def test_second_run_by_either_door_finds_nothing_to_do(place: Path):
         printed = run(place, *words, timeout=120)
         assert "up to date" in printed
         assert (place / "dvc.lock").read_bytes() == lock
+
+
+def test_run_changes_no_file_that_git_tracks_but_the_profile_s_own(place: Path):
+    changed = run(place, "git", "status", "--porcelain").splitlines()
+    assert sorted(changed) == [" M data.dvc", " M params.yaml", "?? dvc.lock", "?? printed.txt"]
+
+
+def test_dvc_shows_every_picture_and_leaves_nothing_for_git(place: Path):
+    before = run(place, "git", "status", "--porcelain")
+    assert "failed to load" not in run(place, "dvc", "plots", "show")
+    shown = {path.name for path in (place / "dvc_plots/static").iterdir()}
+    asked = [path for path in yaml.safe_load((place / "dvc.yaml").read_text())["plots"] if isinstance(path, str)]
+    assert {f"workspace_{path.replace('/', '_')}" for path in asked} <= shown
+    assert run(place, "git", "status", "--porcelain") == before
+
+
+def test_experiments_as_the_docs_show_them_fit_a_screen(place: Path):
+    docs = (place / "docs/pipeline.md").read_text().splitlines()
+    (line,) = [line for line in docs if line.startswith("dvc exp show ")]
+    printed = run(place, *shlex.split(line), "--no-pager", COLUMNS="1000")
+    assert "relay-difficulty.accuracy" in printed
+    assert max(map(len, printed.splitlines())) <= 120
 
 
 SECOND_RUN = "  runs:\n    second: {reward: {name: simple, independence_bonus: 0, exploration: false}, max_calls: 4}\n"

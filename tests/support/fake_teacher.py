@@ -119,6 +119,15 @@ class FakeTeacher:
         return written, "length"
 
 
+    def more(self, body: dict[str, Any], token: int) -> dict[str, Any]:
+        """What else a choice says of a token."""
+        return {}
+
+    def cached(self, body: dict[str, Any]) -> int:
+        """Tokens of the prompt that it says it found in its cache."""
+        return 3
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -183,7 +192,8 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
                 self._event(body, {"choices": [self._choice(body, token, reason if last else None)]})
             if fault is not None:  # it strikes after the last token
                 return self._suffer(fault)
-            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {"cached_tokens": 3}}
+            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {
+                "cached_tokens": teacher.cached(body)}}
             self._event(body, {"choices": [], "usage": usage})
             self._chunk(b"data: [DONE]\n\n")
             return self._chunk(b"")
@@ -193,7 +203,7 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
             choice = {"index": 0, "text": "" if ended else teacher.tokenizer.decode([token]), "finish_reason": reason}
             if teacher.speaks == "ids" and body.get("return_token_ids"):
                 choice["token_ids"] = [token]
-            return choice
+            return {**choice, **teacher.more(body, token)}
 
         def _suffer(self, fault: Fault) -> None:
             self.close_connection = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from relayllm.engines.prompts import Prompt, encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.engine import Engine
 from relayllm.relay.options import Options
+from relayllm.relay.remote_session import RemoteSession, RemoteStudent
 from relayllm.relay.scheduler import Event, GenerationRequest, Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
 from relayllm.settings import current_settings
+
+UNKNOWN_CONTEXT = 32768
+"""Tokens of prompt and answer together when no model says how many it reads."""
 
 
 class RelayDecoder:
@@ -26,9 +31,10 @@ class RelayDecoder:
     Make one with `from_pretrained`, or from objects at hand with `from_models`.
     """
 
-    def __init__(self, student: Engine, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
+    def __init__(self, student: Engine | RemoteStudent, tokenizer: Any, teacher: Teacher | None, teacher_tokenizer: Any,
                  *, teacher_name: str = "", context_length: int = 0, teacher_context: int = 0) -> None:
-        self.student, self.tokenizer = student, tokenizer
+        self.student: Any = student
+        self.tokenizer = tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
         self.commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
         self.shares_vocabulary = teacher_tokenizer is None or same_vocabulary(tokenizer, teacher_tokenizer)
@@ -84,6 +90,30 @@ class RelayDecoder:
                    teacher_context=_context(teacher))
 
     @classmethod
+    def from_servers(cls, students: Sequence[str], tokenizer: str | Path, teacher: str | None = None, *,
+                     verify: bool = True) -> RelayDecoder:
+        """Over vLLM servers of the student, which run the relay grammar, and the address of a teacher: no model here.
+
+        `tokenizer` is the student's folder; no weights of it are read. `verify` meets every server now.
+
+        Raises:
+            StudentError: a server is out of reach, of another student, or started without what it needs.
+        """
+        from relayllm.engines.openai.calls import CallRequest
+        from relayllm.engines.openai.student import OpenAIStudent
+        from relayllm.engines.openai.teacher import OpenAITeacher
+
+        words, news = load_tokenizer(tokenizer), threading.Event()
+        student = OpenAIStudent(students, words, news=news)
+        context = min((info.context_length for info in student.verify() if info.context_length),
+                      default=0) if verify else 0
+        if teacher is None:
+            return cls(student, words, None, None, context_length=context)
+        forbidden = (student.commands.call, student.commands.end)
+        side = RemoteTeacher(OpenAITeacher(teacher, words, forbidden_ids=forbidden, news=news), CallRequest)
+        return cls(student, words, side, words, teacher_name=teacher, context_length=context)
+
+    @classmethod
     def _with_remote(cls, engine: LocalEngine, student: Any, tokenizer: Any, url: str) -> RelayDecoder:
         from relayllm.engines.openai.calls import CallRequest
         from relayllm.engines.openai.teacher import OpenAITeacher
@@ -126,19 +156,42 @@ class RelayDecoder:
                 raise DataError("a prompt of token ids cannot be told to a teacher with another tokenizer: give "
                                 "messages")
             theirs = tuple(encode_prompt(self.teacher_tokenizer, prompt))
-        longest = max(len(ids), len(theirs or ()))
-        if self.context_length and longest + options.max_new_tokens > self.context_length:
-            raise DataError(f"the prompt has {longest} tokens and max_new_tokens is {options.max_new_tokens}, "
-                            f"together more than the {self.context_length} the models can read: shorten the prompt or "
-                            "ask for less")
+        self.room(ids, theirs, wanted=options.max_new_tokens)
         if len(prefix.token_ids) >= options.max_new_tokens:
             raise DataError(f"the answer begins with {len(prefix.token_ids)} tokens and max_new_tokens is "
                             f"{options.max_new_tokens}: nothing is left to write; allow more, or give a shorter prefix")
         return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, prefix)
 
+    def room(self, prompt_ids: Sequence[int], teacher_prompt_ids: Sequence[int] | None = None, *,
+             wanted: int = 1) -> int:
+        """Tokens that an answer to this prompt may take.
+
+        Raises:
+            DataError: fewer than are wanted.
+        """
+        context = self.context_length or UNKNOWN_CONTEXT
+        longest = max(len(prompt_ids), len(teacher_prompt_ids or ()))
+        if longest + wanted > context:
+            raise DataError(f"the prompt has {longest} tokens and {wanted} are asked for, the models read {context} "
+                            "together: shorten the prompt or ask for less")
+        return context - longest
+
+    @property
+    def remote(self) -> bool:
+        """Whether the student is behind servers, and no model is in this process."""
+        return hasattr(self.student, "begin")
+
+    def close(self) -> None:
+        """Let go of servers, once or again; models in this process go when nobody holds them."""
+        if self.remote:
+            self.student.shut_down()
+        if self.teacher is not None:
+            self.teacher.close()
+
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        return Session(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
+        kind: Any = RemoteSession if self.remote else Session
+        return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
                  progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:
@@ -169,6 +222,8 @@ class RelayDecoder:
         places = {session.submit(request): place for place, request in enumerate(requests)}
         while session.busy:
             for finished in session.step():
+                if finished.error is not None:
+                    raise finished.error
                 yield places[finished.handle], finished.trace
 
     def stream(self, prompt: Prompt, *, seed: int = 0, **options: Any) -> Iterator[Event]:

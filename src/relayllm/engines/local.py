@@ -21,6 +21,9 @@ READ_AT_ONCE = 1024
 """Tokens of one forward at most, except that one row is read whole: bounds its memory. Matrix products are as fast per
 token from 512 on."""
 
+SCORED_AT_ONCE = 256
+"""Positions whose logits are held at once: a row of logits is as wide as the vocabulary."""
+
 
 class LocalEngine:
     """Implements `relay.engine.Engine` over a causal LM of transformers.
@@ -88,11 +91,15 @@ class LocalEngine:
         """Read what is fresh of every item and say one token for each."""
         started = time.perf_counter()
         output = StepOutput([0] * len(inputs), [0.0] * len(inputs), [0.0] * len(inputs) if entropy else [],
-                            tops=[()] * len(inputs) if any(item.top for item in inputs) else [])
+                            tops=[()] * len(inputs) if any(item.top for item in inputs) else [],
+                            scores=[()] * len(inputs) if any(item.score for item in inputs) else [])
         shared_prompts = self._shared_prompts(inputs)
         with self._own_attention():
             for group in _bounded([*shared_prompts], inputs):
-                logits = self._read([inputs[i] for i in group])
+                logits, scores = self._read([inputs[i] for i in group])
+                for leader, found in zip(group, scores, strict=False):
+                    for index in shared_prompts[leader]:
+                        output.scores[index] = found
                 for leader in group:
                     self._copy(inputs[leader], [inputs[i] for i in shared_prompts[leader][1:]])
                 sources = [place for place, leader in enumerate(group) for _ in shared_prompts[leader]]
@@ -107,7 +114,8 @@ class LocalEngine:
         leaders: dict[Any, int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
-            leader = leaders.setdefault(index if self._length[item.row] else tuple(item.token_ids), index)
+            leader = leaders.setdefault(
+                index if self._length[item.row] else (item.score, *item.token_ids), index)
             shared_prompts.setdefault(leader, []).append(index)
         return shared_prompts
 
@@ -126,8 +134,9 @@ class LocalEngine:
             if tops:
                 output.tops[index] = tops[place]
 
-    def _read(self, inputs: Sequence[StepInput]) -> torch.Tensor:
-        """What is fresh of all these rows, in one forward; logits (rows, V)."""
+    def _read(self, inputs: Sequence[StepInput]) -> tuple[torch.Tensor, list[tuple[float, ...]]]:
+        """What is fresh of all these rows, in one forward; logits (rows, V), and the scores that inputs ask for."""
+        scores: list[tuple[float, ...]] = []
         self.cache.reserve(len(self._holder), max(self._length[item.row] + len(item.token_ids) for item in inputs))
         self._to_front([item.row for item in inputs if len(item.token_ids) == 1])
         if self._cuda_graphs is not None and all(len(item.token_ids) == 1 for item in inputs):
@@ -136,10 +145,24 @@ class LocalEngine:
             readings = [Reading(self._slot[item.row], self._length[item.row], item.token_ids) for item in inputs]
             pack = packed(readings, self._masks)
             with self._timed():
-                logits = self._logits(pack)
+                hidden = self._hidden(pack)
+                logits = self._head(hidden[pack.last])  # (rows, V)
+                if any(item.score for item in inputs):
+                    scores = self._scores(hidden, pack, inputs)
         for item in inputs:
             self._length[item.row] += len(item.token_ids)
-        return logits
+        return logits, scores
+
+    def _scores(self, hidden: torch.Tensor, pack: Pack, inputs: Sequence[StepInput]) -> list[tuple[float, ...]]:
+        """Log-probabilities of each input's last tokens, each told by the token before it."""
+        ends = pack.last.tolist()
+        places = [end - back for item, end in zip(inputs, ends, strict=True) for back in range(item.score, 0, -1)]
+        found: list[float] = []
+        for start in range(0, len(places), SCORED_AT_ONCE):
+            at = torch.tensor(places[start:start + SCORED_AT_ONCE], device=self._device)
+            found += self._sampler.score(self._head(hidden[at]), pack.ids[0, at + 1])
+        rest = iter(found)
+        return [tuple(next(rest) for _ in range(item.score)) for item in inputs]
 
     def _graph_step(self, inputs: Sequence[StepInput], graphs: CudaGraphs) -> torch.Tensor:
         """One token of each row, in slot order; logits in the order of the inputs."""
@@ -151,10 +174,12 @@ class LocalEngine:
         return logits[torch.tensor([self._slot[item.row] for item in inputs], device=self._device)]
 
     def _logits(self, pack: Pack) -> torch.Tensor:
+        return self._head(self._hidden(pack)[pack.last])  # type: ignore[no-any-return]  # (rows, V)
+
+    def _hidden(self, pack: Pack) -> torch.Tensor:
         self.cache.pack = pack
-        hidden = self._body(input_ids=pack.ids, position_ids=pack.positions, past_key_values=self.cache,
-                            use_cache=True, pack=pack).last_hidden_state  # (1, padded, width)
-        return self._head(hidden[0, pack.last])  # (rows, V)
+        return self._body(input_ids=pack.ids, position_ids=pack.positions, past_key_values=self.cache,  # type: ignore[no-any-return]
+                          use_cache=True, pack=pack).last_hidden_state[0]  # (padded, width)
 
     def _to_front(self, rows: list[int]) -> None:
         """Move these rows to the first slots; the cache must have a slot for every row."""

@@ -19,8 +19,10 @@ OPEN, CLOSE = "\ue000", "\ue001"
 """Private-use characters that mark where a message's text stands in the rendered template."""
 
 
-def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+def encode_prompt(tokenizer: Any, prompt: Prompt, *, continue_final: bool = False) -> list[int]:
     """Token ids of a chat (a string is one user message), ready for the answer; ids pass as they are.
+
+    `continue_final` leaves the last message open, so that the answer goes on with it.
 
     Raises:
         DataError: the prompt is an empty list or none of the three kinds.
@@ -32,17 +34,19 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
         return items  # type: ignore[return-value]
     if items and all(isinstance(item, Mapping) and isinstance(item.get("content"), str) and "role" in item
                      for item in items):
-        return _encode_chat(tokenizer, items)  # type: ignore[arg-type]
+        return _encode_chat(tokenizer, items, continue_final)  # type: ignore[arg-type]
     raise DataError(f"a prompt is a text, a list of messages with role and content, or token ids; got "
                     f"{str(prompt)[:80]!r}")
 
 
-def _encode_chat(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+def _encode_chat(tokenizer: Any, messages: Sequence[Message], continue_final: bool = False) -> list[int]:
     marked = tuple((str(message["role"]), f"{OPEN}{index}{CLOSE}") for index, message in enumerate(messages))
     ids: list[int] = []
     for piece in _template_pieces(_Key(tokenizer), marked):
         if isinstance(piece, int):
             ids += plain_ids(tokenizer, messages[piece]["content"])
+            if continue_final and piece == len(messages) - 1:
+                return ids
         else:
             ids += piece
     return ids

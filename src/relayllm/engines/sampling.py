@@ -46,6 +46,16 @@ class Sampler:
                 _entropy(logits, norm) if entropy else [],
                 _likeliest(logits, norm, inputs) if any(item.top for item in inputs) else [])
 
+    def score(self, logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
+        """Log-probabilities of tokens (positions,) that another wrote, under logits (positions, V) without commands."""
+        logits = logits.float()
+        if self._banned is not None:
+            logits.index_fill_(1, self._banned, -torch.inf)
+        if self._columns is not None:
+            logits.index_fill_(1, self._columns[10:], -torch.inf)
+        scores = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]  # (positions,)
+        return [float(score) for score in scores.double().tolist()]
+
     def _mask(self, logits: torch.Tensor, inputs: Sequence[StepInput]) -> torch.Tensor:
         if self._banned is not None:
             logits.index_fill_(1, self._banned, -torch.inf)

@@ -26,6 +26,8 @@ class StepInput:
     """Uniform in [0, 1): the row's random number for this position."""
     top: int = 0
     """How many of the likeliest tokens to tell besides."""
+    score: int = 0
+    """How many of the last `token_ids` to score; fewer than there are, since the token before tells."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,9 @@ class StepOutput:
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
     """The likeliest tokens with their log-probabilities; empty unless some item wants them."""
+    scores: list[tuple[float, ...]] = field(default_factory=list)
+    """Log-probabilities of the tokens read, as many as each input asks to `score`, commands and what may never be
+    said left out; empty unless some input asks."""
 
 
 class Engine(Protocol):

@@ -34,6 +34,8 @@ class Options:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
+    score_teacher: bool = False
+    """Whether the trace holds the student's log-probabilities of the teacher's tokens, too."""
     call_stop_ids: frozenset[int] = frozenset()
     """Tokens of the teacher's vocabulary that end its call before n: where it writes one by one, in this process."""
     policy: CallPolicy | None = field(default=None, compare=False)

@@ -44,11 +44,14 @@ class Row:
         "policy",
         "prompt_ids",
         "sample",
+        "scored",
         "seed",
         "started",
         "stop",
+        "student_cached",
         "student_pending",
         "student_prefilled",
+        "student_reread",
         "student_seconds",
         "student_tokens",
         "teacher_cached",
@@ -83,6 +86,8 @@ class Row:
         self.logprobs: list[float | None] = [None] * self.started
         self.tops: list[tuple[tuple[int, float], ...]] = [()] * self.started if options.top_logprobs else []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
+        self.scored = self.started
+        """How many tokens have the log-probability that they keep."""
         self.calls = list(prefix.calls)
         self.number: int | None = None
         """n as written so far inside a command; None outside."""
@@ -102,12 +107,25 @@ class Row:
         self.student_tokens, self.command_tokens, self.teacher_tokens = (
             prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
+        self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0
 
     @property
     def position(self) -> int:
         """Completion tokens so far."""
         return len(self.ids)
+
+    @property
+    def settled(self) -> int:
+        """How many tokens are as the trace will have them: the teacher's are scored when the student reads them."""
+        return self.scored if self.options.score_teacher else len(self.ids)
+
+    @property
+    def to_score(self) -> int:
+        """How many of the pending tokens the student's next forward scores; the first has none before it to tell."""
+        if not self.options.score_teacher:
+            return 0
+        return max(0, min(len(self.ids) - self.scored, len(self.student_pending) - 1))
 
     @property
     def remaining(self) -> int:
@@ -131,6 +149,7 @@ class Row:
         """Append one token of the student; a finished command passes the pen."""
         author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
         self._append(token, author, logprob, top)
+        self.scored = len(self.ids)
         self.student_pending.append(token)
         if author is Author.STUDENT:
             self.student_tokens += 1
@@ -141,6 +160,13 @@ class Row:
             self.command_tokens += 1
             self._continue_command(token)
         self._check_budget()
+
+    def take_scores(self, logprobs: Sequence[float]) -> None:
+        """Note the student's log-probabilities of the last tokens, where the teacher wrote them."""
+        for place, logprob in enumerate(logprobs, start=len(self.ids) - len(logprobs)):
+            if self.authors[place] is Author.TEACHER:
+                self.logprobs[place] = logprob
+        self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
         """Pass the pen by a rule's decision, in writing if the rule writes."""
@@ -174,6 +200,12 @@ class Row:
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
 
+    def give_up_student(self) -> None:
+        """No server of the student answers: the teacher writes the rest, and the row says so."""
+        self.number = None
+        self.degraded = True
+        self._hand_over(self.remaining, self.position)
+
     def take_pending(self) -> list[int]:
         """What the student must read now; counts what it did not write."""
         pending, self.student_pending = self.student_pending, []
@@ -184,7 +216,8 @@ class Row:
     def ledger(self) -> Ledger:
         """What the row has cost so far."""
         return Ledger(self.student_tokens, self.command_tokens, self.teacher_tokens, self.student_prefilled,
-                      self.teacher_prefilled, self.teacher_cached, self.student_seconds, self.teacher_seconds)
+                      self.teacher_prefilled, self.teacher_cached, self.student_cached, self.student_reread,
+                      self.student_seconds, self.teacher_seconds)
 
     def _append(self, token: int, author: Author, logprob: float | None,
                 top: tuple[tuple[int, float], ...] = ()) -> None:

@@ -58,6 +58,8 @@ class Finished:
 
     handle: int
     trace: Trace
+    error: Exception | None = None
+    """Why there is no answer: a remote student that nobody could stand in for. The trace is as far as it got."""
 
 
 class Session:
@@ -114,6 +116,8 @@ class Session:
             self._student_writes(writing)
         if calling:
             self._teacher_writes(calling, writing=len(writing))
+        self._score_the_last([one for one in running if one.row.stop not in (None, StopReason.CANCELLED)
+                              and one.row.to_score])
         return self._retire(running)
 
     def _admit(self) -> None:
@@ -151,6 +155,7 @@ class Session:
         for index, one in enumerate(rows):
             row, token = one.row, output.tokens[index]
             row.student_seconds += share
+            row.take_scores(output.scores[index] if output.scores else ())
             if row.policy.reads_entropy and row.may_call and self._force(
                     one, row.policy.decide(row, output.entropies[index])):
                 continue
@@ -159,6 +164,15 @@ class Session:
                 self._begin_call(one)
             one.emit()
             self._check_stop_strings(one)
+
+    def _score_the_last(self, rows: list[_Running]) -> None:
+        """Read the teacher's tokens of rows that end with them: nothing else of the student's reads them."""
+        if not rows:
+            return
+        output = self._student.step([_step_input(one) for one in rows])
+        for index, one in enumerate(rows):
+            one.row.student_seconds += output.seconds / len(rows)
+            one.row.take_scores(output.scores[index] if output.scores else ())
 
     def _begin_call(self, one: _Running) -> None:
         assert self._teacher is not None
@@ -224,10 +238,10 @@ class Session:
 def _step_input(one: _Running) -> StepInput:
     row = one.row
     options = row.options
-    inside = row.number is not None
+    inside, score = row.number is not None, row.to_score
     return StepInput(one.cache, row.take_pending(), row.allowed(), inside, options.temperature, options.top_p,
                      options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0,
-                     options.top_logprobs)
+                     options.top_logprobs, score)
 
 
 class _Listener:

@@ -34,7 +34,12 @@ class Delivery:
 
 
 class Teacher(Protocol):
-    """Serves calls."""
+    """A model that writes the tokens of calls."""
+
+    @property
+    def up(self) -> bool:
+        """Whether calls reach it."""
+        ...
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
         """Serve the rows whose pen it holds, while so many others write; yields those with news."""
@@ -74,6 +79,11 @@ class LocalTeacher:
         self._handles: dict[int, int] = {}
         self._waited = 0
         """Steps since the first of the calls began that now wait."""
+
+    @property
+    def up(self) -> bool:
+        """Always: it is a model in this process."""
+        return True
 
     def begin(self, row: Row) -> None:
         """Open a cache at the row's first call; from then on count what is found in it."""
@@ -142,6 +152,11 @@ class RemoteTeacher:
         self._remote, self._request = remote, request
         self._streams: dict[int, tuple[Any, float]] = {}
         self._views: dict[int, list[int]] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether its server is asked at all: not while it has failed too often."""
+        return bool(self._remote.up)
 
     def begin(self, row: Row) -> None:
         """Send the request."""

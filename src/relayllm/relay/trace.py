@@ -94,6 +94,10 @@ class Ledger:
     """Tokens that the teacher read fresh and did not write."""
     teacher_cached: int = 0
     """Tokens that a call found in the teacher's key-value cache, summed over calls."""
+    student_cached: int = 0
+    """Tokens that the segments of a remote student found in its server's prefix cache, by the server's word."""
+    student_reread: int = 0
+    """Tokens that a remote student's server read at the beginnings of segments; 0 for a student in process."""
     student_seconds: float = 0.0
     teacher_seconds: float = 0.0
 
@@ -114,7 +118,8 @@ class Trace:
     authors: tuple[Author, ...]
     logprobs: tuple[float | None, ...]
     """Log-probability under the student's sampling distribution before temperature and top-p, grammar mask
-    applied; None for teacher tokens."""
+    applied. None for teacher tokens, unless `Options.score_teacher`: then under the same distribution without
+    commands."""
     calls: tuple[Call, ...]
     ledger: Ledger
     stop_reason: StopReason

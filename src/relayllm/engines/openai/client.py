@@ -34,6 +34,8 @@ class StreamChunk:
     text: str
     finish_reason: str | None
     """`stop`, `length`, or None while it goes on."""
+    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = ()
+    """Per token its log-probability and the likeliest tokens, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ class CompletionClient:
         if not names or len(names) < len(found):
             raise TransientError(f"{self.url}/v1/models answered something that is not a list of models")
         return names
+
+    async def context_length(self, model: str) -> int:
+        """What the server says of a model's context, in tokens; 0 when it does not."""
+        answer = await self._send("GET", "/v1/models", None)
+        found = [row.get("max_model_len") for row in answer.get("data") or () if row.get("id") == model]
+        return int(found[0]) if found and isinstance(found[0], int) else 0
 
     async def tokenize(self, model: str, text: str) -> list[int] | None:
         """The server's tokens of a text; None when it has no such route (vLLM has)."""
@@ -221,7 +229,17 @@ def _piece(choice: dict[str, Any]) -> StreamChunk:
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
         raise TransientError(f"the server gave up with finish_reason {reason!r}")
-    return StreamChunk(None if ids is None else tuple(ids), text, reason)
+    return StreamChunk(None if ids is None else tuple(ids), text, reason, _logprobs(choice.get("logprobs")))
+
+
+def _logprobs(given: dict[str, Any] | None) -> tuple[tuple[float, tuple[tuple[int, float], ...]], ...]:
+    """vLLM's, asked for with `return_tokens_as_token_ids`: tokens are named `token_id:N`."""
+    if not given:
+        return ()
+    tops = given.get("top_logprobs") or [None] * len(given["token_logprobs"])
+    return tuple((float(logprob), tuple((int(name.removeprefix("token_id:")), float(value))
+                                        for name, value in (top or {}).items()))
+                 for logprob, top in zip(given["token_logprobs"], tops, strict=True))
 
 
 def _usage(usage: dict[str, Any] | None) -> list[Usage]:

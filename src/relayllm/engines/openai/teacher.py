@@ -35,13 +35,13 @@ class OpenAITeacher:
 
     def __init__(self, url: str, tokenizer: Any, *, model: str | None = None, mode: Mode | None = None,
                  forbidden_ids: Sequence[int] = (), options: RemoteOptions | None = None,
-                 api_key: str | None = None) -> None:
+                 api_key: str | None = None, news: threading.Event | None = None) -> None:
         self.options = options or RemoteOptions.from_environment()
         self.breaker = CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds)
         # A copy: tokenizers of the tokenizers library are not to be used from two threads.
         self._tokenizer = copy.deepcopy(tokenizer)
         self._forbidden, self._stop, self._size = frozenset(forbidden_ids), _stop_ids(tokenizer), len(tokenizer)
-        self._news = threading.Event()
+        self._news = news or threading.Event()
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
@@ -60,6 +60,11 @@ class OpenAITeacher:
     def circuit(self) -> Circuit:
         """Whether calls pass now; for metrics."""
         return self.breaker.state
+
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while the circuit is open."""
+        return self.circuit is not Circuit.OPEN
 
     def verify(self) -> ServerInfo:
         """Meet the server now rather than at the first call.

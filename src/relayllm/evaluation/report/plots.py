@@ -60,6 +60,13 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.savefig(folder / f"{name}.png", dpi=144, metadata={"Software": None})
 
 
+def empty(why: str) -> Figure:
+    """A picture that says why there is none."""
+    figure = Figure(figsize=(8.6, 1.2))
+    figure.text(0.5, 0.5, why, ha="center", va="center", color=MUTED)
+    return figure
+
+
 def pareto(summary: Mapping[str, Any]) -> Figure:
     """Accuracy against call ratio, averaged over benchmarks, with the random-query router's line."""
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")

@@ -8,7 +8,7 @@ from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import ALONE, HELPED, IN_VAIN, choose
 from relayllm.evaluation.report.figures import draw
 from relayllm.evaluation.report.markdown import markdown, table
-from relayllm.evaluation.report.render import Material, html
+from relayllm.evaluation.report.render import PLOTS, Material, html
 from tests.unit.evaluation.analysis.test_call_value import place
 from tests.unit.evaluation.analysis.test_call_value import table as continuations
 from tests.unit.evaluation.make_records import make_frame, make_history
@@ -101,9 +101,16 @@ def test_page_without_relay_calls_or_history_still_renders(tmp_path):
     frame = make_frame(("base",), problems=3, benchmarks=("pens",))
     summary = summary_of(frame)
     svgs = draw(tmp_path, summary, frame, {}, "relay-difficulty")
+    assert list(svgs) == ["pareto", "benchmarks"]
     bare = Material(svgs, choose(frame, "relay-difficulty", 4))
     assert "no relay among them" in html(summary, bare)
     assert "# 1 methods" in markdown(summary, bare)
+
+
+def test_pictures_without_anything_to_show_are_files_all_the_same(tmp_path):
+    frame = make_frame(("base",), problems=3, benchmarks=("pens",))
+    draw(tmp_path, summary_of(frame), frame, {}, "relay-difficulty")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")}
 
 
 def test_alarm_stands_in_both_reports(frame):

@@ -6,7 +6,7 @@ import pytest
 
 from relayllm.relay.trace import Author
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.responses import chat_logprobs
+from relayllm.serving.api.logprobs import chat_logprobs
 from relayllm.serving.engine.requests import TokenDelta
 from tests.support.fakes_serving import tokenizers
 

@@ -213,8 +213,30 @@ class EvaluateConfig(Section):
     seed: int
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PricesConfig(Section):
+    """What the report counts answers at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str
+
+
 class ReportConfig(Section):
     examples: Count
+    prices: PricesConfig | None
+    """None: nothing speaks of money."""
 
 
 class PackageConfig(Section):

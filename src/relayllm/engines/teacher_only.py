@@ -15,14 +15,14 @@ from relayllm.engines.openai.calls import CallRequest, CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt
-from relayllm.errors import TeacherError
+from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.teacher import TEACHER_SALT
-from relayllm.relay.trace import StopReason, Trace
+from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason, Trace
 
 NEWS_SECONDS = 0.5
 
@@ -55,9 +55,16 @@ class RemoteGenerator:
                 progress(len(traces), len(requests))
         return [traces[place] for place in range(len(requests))]
 
-    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0,
-                sample: int = 0) -> GenerationRequest:
-        """One completion to ask for."""
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
+        """One completion to ask for.
+
+        Raises:
+            DataError: the answer is to begin with a prefix.
+        """
+        if prefix.token_ids:
+            raise DataError(f"an answer that begins with {len(prefix.token_ids)} tokens cannot be asked of "
+                            "the teacher's server alone: use the relay decoder")
         return GenerationRequest(tuple(encode_prompt(self.tokenizer, prompt)), options, seed, row, sample)
 
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,20 +16,35 @@ from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 Messages = Sequence[Mapping[str, str]]
 
 
-
 class Writer(Protocol):
     """Who answers: a relay decoder, or a server's model."""
 
-    tokenizer: Any
+    @property
+    def tokenizer(self) -> Any:
+        """The student's."""
+        ...
 
     def request(self, prompt: Messages, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
-                **more: Any) -> GenerationRequest:
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
         """One completion to write."""
         ...
 
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
         """Traces as they are finished, each with the place of its request."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    prompt: Messages
+    seed: int
+    row: int
+    sample: int
+    prefix: Prefix
+
+    def request(self, writer: Writer, options: Options) -> GenerationRequest:
+        return writer.request(self.prompt, options, seed=self.seed, row=self.row, sample=self.sample,
+                              prefix=self.prefix)
 
 
 class CachedWriter:
@@ -60,16 +76,15 @@ class CachedWriter:
         """
         chosen = Options(**options)
         begun = prefixes if prefixes is not None else [NO_PREFIX] * len(prompts)
-        asked = [(prompt, {"seed": seed, "row": row, "sample": sample,
-                           **({"prefix": prefix} if prefix.token_ids else {})})
+        asked = [_Asked(prompt, seed, row, sample, prefix)
                  for row, (prompt, prefix) in enumerate(zip(prompts, begun, strict=True)) for sample in range(n)]
-        keys = [key_of(made_by=self._made_by, prompt=prompt, options=chosen, **where) for prompt, where in asked]
+        keys = [key_of(made_by=self._made_by, options=chosen, asked=one) for one in asked]
         traces = {key: load_trace(data) for key, data in self._answers.get(keys).items()}
         missing = [place for place, key in enumerate(keys) if key not in traces]
         if progress is not None:
             progress(len(keys) - len(missing), len(keys))
         if missing:
-            requests = [self.writer.request(asked[place][0], chosen, **asked[place][1]) for place in missing]
+            requests = [asked[place].request(self.writer, chosen) for place in missing]
             for place, trace in self._complete(requests, slots, [keys[place] for place in missing]):
                 traces[keys[missing[place]]] = trace
                 if progress is not None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from relayllm.config import EvaluateConfig
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.routers.router import Pair, TokenRouter
+from relayllm.evaluation.routers.router import TokenizerPair, TokenRouter
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
@@ -104,7 +104,7 @@ class Calibration:
         self.found[name] = search.find(factor * own, cheap, dear) if own else Setting(0.0, 0.0, 0.0, (0.0, 0.0))
         return self.found[name].value
 
-    def threshold(self, name: str, router: TokenRouter, generator: Generator, pair: Pair,
+    def threshold(self, name: str, router: TokenRouter, generator: Generator, pair: TokenizerPair,
                   cost: Cost) -> dict[str, Any]:
         """Options of the decoder at which a token router spends the call ratio of `cost`."""
         routers = self._config.routers

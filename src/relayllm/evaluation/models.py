@@ -13,17 +13,9 @@ import numpy as np
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
 from relayllm.evaluation.cached_writer import CachedWriter, Writer
 from relayllm.evaluation.methods import Method
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.progress import printer
 from relayllm.settings import current_settings
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizerPair:
-    """What token routers are told of student and teacher (`routers.router.Pair`)."""
-
-    tokenizer: Any
-    teacher_tokenizer: Any
-    teacher_in_process: bool
 
 
 @dataclass

@@ -15,7 +15,8 @@ from relayllm.evaluation.answer_cache import AnswerCache
 from relayllm.evaluation.answering import Evaluation, options_of
 from relayllm.evaluation.cached_writer import CachedWriter
 from relayllm.evaluation.methods import method
-from relayllm.evaluation.models import Models, TokenizerPair
+from relayllm.evaluation.models import Models
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.problems.problem import Problem
 from tests.support.small_models import make_model, pair
 

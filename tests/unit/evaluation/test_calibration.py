@@ -13,8 +13,8 @@ from relayllm import RelayDecoder
 from relayllm.config import load_params
 from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, Setting, bisect
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.models import TokenizerPair
 from relayllm.evaluation.routers.entropy import EntropyRouter
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.problems.problem import Problem
 from tests.support.small_models import pair
 

@@ -54,10 +54,10 @@ def money(frame: pd.DataFrame, scores: Scores, prices: Prices, relay: str) -> di
 def _parts(frame: pd.DataFrame, prices: Prices) -> dict[str, Any]:
     """The cost of each answer by what it was paid for: a ledger of columns gives columns."""
     rows = with_teacher_as_author(frame)
-    ledger = Ledger(**{name: rows[name] for name in (
+    columns: dict[str, Any] = {name: rows[name] for name in (
         "student_tokens", "command_tokens", "teacher_tokens", "student_prefilled", "teacher_prefilled",
-        "teacher_cached", "student_seconds", "teacher_seconds")})
-    return prices.parts(ledger)
+        "teacher_cached", "student_seconds", "teacher_seconds")}
+    return prices.parts(Ledger(**columns))
 
 
 def _read_shares(frame: pd.DataFrame, prices: Prices) -> dict[str, float | None]:

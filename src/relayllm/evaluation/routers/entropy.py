@@ -8,17 +8,17 @@ from typing import Any
 
 from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.routers.router import Pair
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.relay.policy import EntropyThreshold
 
 
 class EntropyRouter:
     """The threshold is an entropy in nats."""
 
-    def options(self, threshold: float, cost: Cost, pair: Pair, config: RoutersConfig) -> Mapping[str, Any]:
+    def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """A policy with this threshold."""
         return {"policy": EntropyThreshold(threshold=threshold, n=cost.mean_n)}
 
-    def highest(self, pair: Pair) -> float:
+    def highest(self, pair: TokenizerPair) -> float:
         """The entropy of a student that knows nothing."""
         return math.log(len(pair.tokenizer))

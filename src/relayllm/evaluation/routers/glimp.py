@@ -13,7 +13,7 @@ from typing import Any
 
 from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.routers.router import Pair
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.relay.policy import StepEntropy
 
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -22,13 +22,13 @@ SENTENCE_ENDS = (".", "!", "?", "。")
 class GlimpRouter:
     """The threshold is an entropy in nats."""
 
-    def options(self, threshold: float, cost: Cost, pair: Pair, config: RoutersConfig) -> Mapping[str, Any]:
+    def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """A policy with this threshold, and where the teacher's steps end."""
         policy = StepEntropy(threshold=threshold, n=config.step_tokens, step_ends=step_ends(pair.tokenizer))
         return {"policy": policy, "call_stop_ids": (
             step_ends(pair.teacher_tokenizer) if pair.teacher_in_process else frozenset())}
 
-    def highest(self, pair: Pair) -> float:
+    def highest(self, pair: TokenizerPair) -> float:
         """The entropy of a student that knows nothing."""
         return math.log(len(pair.tokenizer))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,8 +15,9 @@ from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Trace
 
 
-class Pair(Protocol):
-    """The decoder that a token router runs in: an untrained student with the teacher beside it."""
+@dataclass(frozen=True, slots=True)
+class TokenizerPair:
+    """What a token router is told of the untrained student and the teacher beside it."""
 
     tokenizer: Any
     teacher_tokenizer: Any
@@ -26,11 +28,11 @@ class Pair(Protocol):
 class TokenRouter(Protocol):
     """Calls where a number that the student gives passes a threshold."""
 
-    def options(self, threshold: float, cost: Cost, pair: Pair, config: RoutersConfig) -> Mapping[str, Any]:
+    def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """Options of the decoder at this threshold; the lower it is, the more calls."""
         ...
 
-    def highest(self, pair: Pair) -> float:
+    def highest(self, pair: TokenizerPair) -> float:
         """A threshold that nothing passes; at 0 everything does."""
         ...
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from relayllm import RelayDecoder
 from relayllm.config import load_params
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.models import TokenizerPair
 from relayllm.evaluation.routers.glimp import GlimpRouter, step_ends
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.relay.trace import Author
 from tests.support.small_models import base_tokenizer, other_tokenizer, pair
 

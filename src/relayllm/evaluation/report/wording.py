@@ -86,6 +86,17 @@ def judge_rows(summary: Mapping[str, Any]) -> list[list[str]]:
              *map(str, summary["judge"][name].values())] for name, cell in cells.items()]
 
 
+def judge_name(summary: Mapping[str, Any]) -> str:
+    """Who judged, behind a head."""
+    return f": {summary['judge_model']}" if summary["judge_model"] else ""
+
+
+def thinking(summary: Mapping[str, Any]) -> str:
+    """Whether the chat template asked for thinking, behind a list; empty where nobody said."""
+    mode = summary["enable_thinking"]
+    return "" if mode is None else f", thinking {'on' if mode else 'off'}"
+
+
 BIAS = ("method", "bias", "call %", "accuracy")
 
 

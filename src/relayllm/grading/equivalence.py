@@ -1,4 +1,4 @@
-"""Ask math-verify whether two answers are the same, in a process of its own that a hard question cannot hold up.
+"""Ask whether two answers are the same in a process of its own, which a hard question cannot hold up.
 
 Sympy can take hours or all memory over `9^{9^{9^9}}`, and a signal does not interrupt an integer power inside C. So a
 small worker process compares; its alarm clock ends it when the time is over, in whatever code it is, and the next
@@ -33,7 +33,7 @@ class _Worker:
             stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
         self.owner = os.getpid()
         if self._line() != "ready\n":
-            raise ConfigError("math-verify does not start: run `make env`, or see what "
+            raise ConfigError("the grader does not start: run `make env`, or see what "
                               "`python -m relayllm.grading.worker` prints")
 
     def ask(self, question: dict[str, object]) -> tuple[bool, str] | None:
@@ -70,16 +70,17 @@ def equivalent(gold: str, answer: str, tolerance: float, seconds: float) -> tupl
     """Whether two LaTeX answers mean the same, and what decided.
 
     Raises:
-        ConfigError: math-verify is not installed or does not start.
+        ConfigError: SymPy or latex2sympy is not installed, or does not start.
     """
     if len(answer) > MAX_CHARS:
         return False, "different"
     return _verdict({"gold": gold, "answer": answer, "tolerance": tolerance, "seconds": seconds})
 
 
-def parses(answer: str, seconds: float) -> bool:
-    """Whether math-verify makes an expression of an answer, and not just a text."""
-    return _verdict({"gold": answer, "seconds": seconds})[0]
+def fault(gold: str, seconds: float) -> str | None:
+    """Why a gold answer cannot be compared with; None when all of it can be read."""
+    fine, reason = _verdict({"gold": gold, "seconds": seconds})
+    return None if fine else reason
 
 
 def _verdict(question: dict[str, object]) -> tuple[bool, str]:

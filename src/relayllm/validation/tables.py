@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from relayllm.grading import grade
 from relayllm.grading.boxes import find_answer
-from relayllm.grading.gold import readable
+from relayllm.grading.gold import fault_of_gold
 from relayllm.problems.problem import Problem
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def table(sets: Sequence[tuple[str, Sequence[Problem]]]) -> pd.DataFrame:
 def _row(name: str, problem: Problem) -> dict[str, Any]:
     return {"set": name, "id": problem.id, "question": problem.question, "answer": problem.answer,
             "question_chars": len(problem.question), "answer_chars": len(problem.answer),
-            "answer_parses": readable(problem), "solution_agrees": _solution_agrees(problem)}
+            "answer_parses": fault_of_gold(problem) is None, "solution_agrees": _solution_agrees(problem)}
 
 
 def _solution_agrees(problem: Problem) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayllm.grading.boxes import find_answer
-from relayllm.grading.gold import readable
+from relayllm.grading.gold import fault_of_gold
 from relayllm.grading.normal import canonical, number
 from relayllm.problems.problem import Problem
 
@@ -54,4 +54,4 @@ def test_reading_long_nonsense_is_quick(text: str) -> None:
     (Problem("1", "?", "C", "mmlu-pro", meta={"choices": ["a", "b"]}), False), (Problem("1", "?", "(A)", "bbeh"), True),
 ])
 def test_readable_gold_answers(problem: Problem, good: bool) -> None:
-    assert readable(problem) is good
+    assert (fault_of_gold(problem) is None) is good

@@ -27,7 +27,7 @@ def find_announced(text: str) -> str | None:
     """The answer behind the first `####`, or else behind the last announcement before a question the model made up."""
     marked = [line for line in MARK.findall(text) if not HEADING.match(line)]
     if marked:
-        return _said(marked[0])
+        return _said(marked[0][:LONGEST])
     end = None
     for match in ANNOUNCED.finditer(text):
         if end is not None and MADE_UP.search(text, end, match.start()):

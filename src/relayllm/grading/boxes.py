@@ -13,6 +13,8 @@ GAP = r"(?:[ \t$~&]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z]))*"
 BETWEEN = re.compile(rf"{GAP}\.?{GAP}[,;]?{GAP}\n?"
                      rf"(?:and|or|\\(?:text|mathrm|mbox)\{{\s*,?\s*(?:and|or)\s*\}})?{GAP}")
 """What may stand between boxes that together are one answer: spaces, a comma, "and", "or", the ends of mathematics."""
+LONGEST_JOIN = 60
+"""Characters of it."""
 
 
 def find_answer(text: str) -> str | None:
@@ -45,7 +47,7 @@ def _last_boxes(text: str, heads: list[re.Match[str]]) -> tuple[list[str], str |
             cut_off = cut_off or text[head.end() + 1:].strip()
             continue
         cut_off = None
-        if not run or not BETWEEN.fullmatch(text, end, head.start()):
+        if head.start() - end > LONGEST_JOIN or not BETWEEN.fullmatch(text, end, head.start()):
             run = []
         run.append(_unwrap(text[span[0]:span[1]]))
         end = span[1] + (text[head.end()] == "{")

@@ -122,16 +122,22 @@ def _same_value(gold: str, answer: str, tolerance: float) -> bool:
     plain, found = canonical(gold), canonical(answer)
     if is_words(plain):
         return plain.casefold() == found.casefold()
+    if "log" in gold or "log" in answer:
+        return _same_read(gold, answer, tolerance, natural=False) or _same_read(gold, answer, tolerance, natural=True)
+    return _same_read(gold, answer, tolerance, natural=False)
+
+
+def _same_read(gold: str, answer: str, tolerance: float, natural: bool) -> bool:
     from relayllm.grading import values
 
-    left, right = values.value_of(tidy(gold)), values.value_of(tidy(answer))
+    left, right = values.value_of(tidy(gold), natural), values.value_of(tidy(answer), natural)
     if left is None or right is None:
         return False
     if not (values.is_expression(left) and values.is_expression(right)):
         return values.same_object(left, right)
     if values.equal(left, right) or (tolerance > 0 and values.near(left, right, tolerance)):
         return True
-    return _rounded(found, left) or _rounded(plain, right)
+    return _rounded(canonical(answer), left) or _rounded(canonical(gold), right)
 
 
 def _rounded(text: str, value: object) -> bool:

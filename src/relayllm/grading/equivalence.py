@@ -19,6 +19,8 @@ from pathlib import Path
 from relayllm.errors import ConfigError
 
 SOURCE = Path(__file__).parents[2]
+TIME_LIMIT = "time limit"
+"""The reason of a verdict that nobody came to."""
 MAX_CHARS = 1000
 """A longer answer is wrong: a model in a loop would cost the whole time limit for each."""
 
@@ -49,7 +51,7 @@ class _Worker:
 
     def cause_of_death(self) -> str:
         """Why there was no verdict."""
-        return "time limit" if self._process.wait() == -signal.SIGALRM else "grader failed"
+        return TIME_LIMIT if self._process.wait() == -signal.SIGALRM else "grader failed"
 
     def close(self) -> None:
         """End it; only the process that started it may."""

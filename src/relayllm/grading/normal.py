@@ -34,7 +34,8 @@ NUMBER = re.compile(r"([+-]?)(\d*\.?\d+|\d+\.)(?:(?:[eE]|\*10\^|\\times10\^|\\cd
 POWER_OF_TEN = re.compile(r"([+-]?)10\^\{?(-?\d+)\}?()")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{([+-]?\d+)\.?\}\{([+-]?\d+)\.?\}|\\frac(\d)(\d)|(\d+)\.?/(\d+)\.?)")
 MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)|\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d))")
-WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z]")
+WORDS = re.compile(r"[A-Za-z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z](?:[' -]?[A-Za-z])+")
+"""Letters alone, with hyphens and spaces only where a word is among them: `p - q` and `kx-a` are none."""
 SHORT = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("\\!", ""), ("\\%", "%"), ("\\$", ""),
          ("$", ""), ("−", "-"), ("×", "\\times "), ("÷", "\\div "), ("π", "\\pi "), ("∞", "\\infty "), ("≤", "\\le "),
          ("≥", "\\ge "), ("<=", "\\le "), (">=", "\\ge "), ("≠", "\\ne "), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"),

@@ -57,7 +57,7 @@ def claims(relation: Answer, alike: Alike) -> list[Answer]:
 def same(gold: Answer, answer: Answer, alike: Alike) -> bool:
     """Whether two relations say the same: of the same name the same value, or one the multiple of the other."""
     value = value_named(gold)
-    if value is not None and is_name(answer.parts[0].text) and _base(gold.parts[0]) == _base(answer.parts[0]):
+    if value is not None and _is_same_name(gold.parts[0].text, answer.parts[0].text):
         return any(alike(value, claim) for claim in claims(answer, alike))
     if len(gold.marks) != 1 or len(answer.marks) != 1:
         return False
@@ -110,7 +110,11 @@ def _is_about(value: Answer, part: Answer) -> bool:
     return wanted is not None and found is not None and values.near(wanted, found, NEAR)
 
 
-def _base(part: Answer) -> str:
-    """A name without its index and what it depends on; of a derivative all of it."""
-    found = None if spelling.DERIVATIVE.fullmatch(part.text) else BASE.match(part.text)
-    return found.group() if found else canonical(part.text)
+def _is_same_name(gold: str, answer: str) -> bool:
+    r"""Whether two names are one: either may leave out its index and what it depends on, `m` and `m_{\max}`."""
+    if not is_name(answer):
+        return False
+    if spelling.symbol(gold) == spelling.symbol(answer):
+        return True
+    base = BASE.match(gold)
+    return base is not None and answer.startswith(base.group()) and base.group() in (gold.strip(), answer.strip())

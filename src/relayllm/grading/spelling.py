@@ -29,7 +29,11 @@ DERIVATIVE = re.compile(
 FUNCTIONS = ("arcsin|arccos|arctan|arcsinh|arccosh|arctanh|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|sqrt|"
              "max|min|gcd")
 NAMED_FUNCTION = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({FUNCTIONS})\s*\}}|(?<![\\A-Za-z])(?:np\.)?"
-                            rf"({FUNCTIONS}|pi|theta|alpha|beta|gamma|lambda|omega|sigma|delta|infty)(?![A-Za-z])")
+                            rf"({FUNCTIONS}|pi|theta|alpha|beta|gamma|lambda|omega|sigma|delta|zeta|"
+                            rf"tau|phi|rho|infty)(?![A-Za-z])")
+INVERSE = re.compile(r"\\operatorname\s*\{\s*a(sin|cos|tan)\s*\}|(?<![\\A-Za-z])a(sin|cos|tan)(?![A-Za-z])")
+WHOLE_NUMBER = re.compile(r"(?<![\\A-Za-z])(floor|ceil)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
+BARE_LOG = re.compile(r"\\log(?![A-Za-z])(?!\s*_)")
 ONE_LETTER = re.compile(r"\\(?:mathrm|text|textrm|textit|operatorname|rm)\s*\{\s*([A-Za-z])\s*\}")
 ARGUMENTS = (("\\frac", 2), ("\\binom", 2), ("\\sqrt", 1))
 MIXED = re.compile(r"(?<![\d.}_^\\])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
@@ -40,8 +44,8 @@ ONE_INDEX = re.compile(r"(?<=[a-z])\s*_\s*(\w)")
 NO_PRODUCT = re.compile(r"\d\s+[\d.]|\d\s*_|\.\.")
 
 
-def parsable(text: str) -> str:
-    """One value in the LaTeX that latex2sympy reads whole.
+def parsable(text: str, natural: bool = False) -> str:
+    r"""One value in the LaTeX that latex2sympy reads whole; `natural` takes a `\log` without a base for `\ln`.
 
     Raises:
         ValueError: two numbers stand side by side, a number has an index, or a bracket is not closed.
@@ -49,7 +53,10 @@ def parsable(text: str) -> str:
     text = DEGREE_NUMBER.sub(r"\\left(\\frac{\1\\pi}{180}\\right)", text) if TRIGONOMETRIC.search(text) else text
     text = without_units(text).replace("\\left", "").replace("\\right", "")
     text = re.sub(r"\\[dt]binom(?![A-Za-z])", r"\\binom", text.replace("**", "^").replace("\\lg", "\\log"))
+    text = INVERSE.sub(lambda found: f"\\arc{found.group(1) or found.group(2)} ", text)
+    text = WHOLE_NUMBER.sub(r"\\l\1 \2\\r\1 ", text)
     text = NAMED_FUNCTION.sub(lambda found: f"\\{found.group(1) or found.group(2)} ", text)
+    text = BARE_LOG.sub(r"\\ln ", text) if natural else text
     text = DERIVATIVE.sub(_derivative, ONE_LETTER.sub(r"\1", text))
     text = ONE_INDEX.sub(r"_{\1}", TOKEN.sub(_token, text))
     text = re.sub(r"(?<![\d.])\.(?=\d)", "0.", re.sub(r"(?<=\d)\.(?!\d)", "", text))

@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 
 TEXT_UNIT = re.compile(r"(?<=[\d})%])\s*((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?"
-                       r"[\s/.*]*(?:\\cdot)?\s*)+)$")
+                       r"[\s/.*]*(?:\\cdot\s*)?)+)$")
 WORD_UNIT = re.compile(r"(?P<number>-?[\d.,/]*\d|-?\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|-?\d+ \d+/\d+)"
                        r"\s+(?P<unit>(?:[A-Za-z]{2,}|[A-Za-z]+/[A-Za-z]+)(?:[ /][A-Za-z]+)*(?:\^\{?-?\d\}?)?\.?)")
 LETTER_UNIT = re.compile(r"(?P<number>-?(?:\d+\.)?\d+)(?P<unit>cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV)")

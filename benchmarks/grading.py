@@ -79,6 +79,20 @@ def graders() -> dict[str, Grader]:
     return {**found, "lm-eval": lm_eval}
 
 
+def texts(gold: str, text: str) -> dict[str, bool]:
+    """Grader -> its verdict on a whole completion, as it stands; lm-eval by its task for mathematics."""
+    from math_verify import parse, verify
+
+    found = {"relayllm": grade(text, Problem("1", "?", gold)).correct,
+             "math-verify": bool(verify(parse(f"\\boxed{{{gold}}}"), parse(text)))}
+    try:
+        minerva = importlib.import_module("lm_eval.tasks.minerva_math.utils")
+    except (ImportError, AssertionError):
+        return found
+    said = minerva.normalize_final_answer(minerva.get_unnormalized_answer(text))
+    return {**found, "lm-eval": bool(minerva.is_equiv(said, minerva.normalize_final_answer(gold)))}
+
+
 def _ours(gold: str, answer: str, numbers: bool) -> bool:
     result = grade(f"So the answer is $\\boxed{{{answer}}}$.", Problem("1", "?", gold))
     if result.reason == "time limit":

@@ -6,6 +6,7 @@ brackets. An answer of several values is right only when each of them is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -16,6 +17,10 @@ from relayllm.grading.numerals import half_unit, same_number
 from relayllm.grading.structure import Answer, Kind, interval_of, key, listed, name_of, read
 
 UNORDERED = (Kind.LIST, Kind.SET, Kind.UNION)
+MAX_WORDS = 3
+"""A part of an answer with more words than that is prose."""
+RATIO = re.compile(r"\d+(?:\.\d+)?(?::\d+(?:\.\d+)?)+")
+"""A ratio or a time of the day, compared as a text."""
 Parts = Sequence[Answer]
 
 
@@ -72,9 +77,20 @@ def _same_parts(gold: Answer, answer: Answer, tolerance: float) -> bool:
         return _is_sequence(gold) and _is_sequence(answer) and _in_order(gold.parts, answer.parts, alike)
     if gold.kind is Kind.SET and len(gold.parts) == 1:
         return alike(gold.parts[0], answer)
+    if Kind.VALUE in (gold.kind, answer.kind) and Kind.LIST not in (gold.kind, answer.kind):
+        return _same_sets(gold, answer)
     if answer.kind in (Kind.LIST, Kind.SET):  # "1/2, or 0.5": right when each of them is
         return bool(answer.parts) and all(alike(gold, part) for part in answer.parts)
     return False
+
+
+def _same_sets(gold: Answer, answer: Answer) -> bool:
+    r"""Sets of which one is written in another way: `\mathbb{R} \setminus \{0\}` and a union of intervals."""
+    from relayllm.grading import values
+
+    wanted, found = (values.value_of(each.text) for each in (gold, answer))
+    return wanted is not None and found is not None and values.are_sets(wanted, found) and values.same_object(
+        wanted, found)
 
 
 def _is_sequence(answer: Answer) -> bool:
@@ -155,8 +171,10 @@ def fault_of(answer: Answer) -> str | None:
     if answer.kind is not Kind.VALUE:
         return next((fault for part in answer.parts if (fault := fault_of(part))), None)
     text = canonical(answer.text)
-    if same_number(text, text, 0.0) or is_words(text) or relations.is_name(answer.text):
-        return None
-    if relations.PROSE.search(answer.text):
+    if relations.PROSE.search(answer.text) and not (is_words(text) and text.count(" ") < MAX_WORDS):
         return f"{answer.text!r:.60} holds words"
+    if same_number(text, text, 0.0) or relations.is_name(answer.text):
+        return None
+    if RATIO.fullmatch(text):
+        return None
     return None if values.value_of(answer.text) is not None else f"{answer.text!r:.60} is no whole expression"

@@ -17,7 +17,7 @@ MAX_DIGITS = 400
 PLAIN = re.compile(r"-?\d+")
 WRAPPERS = re.compile(r"^(?:\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]|\*\*(.*)\*\*)$", re.DOTALL)
 SIZES = re.compile(r"\\(?:left|right|[bB]ig+[lr]?|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])")
-FONT = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathnormal|pmb)(?![A-Za-z])\s*")
+FONT = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathnormal|pmb|underline)(?![A-Za-z])\s*")
 SPACING = re.compile(r"(?<!\\)\\[,;: ]|~|\\(?:q?quad|thinspace)(?![A-Za-z])")
 THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\,)\s*(?=\d{3}(?!\d))")
 ROUND = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})*,000(?:,\d{3})*(?![\d,])")
@@ -34,12 +34,14 @@ NUMBER = re.compile(r"([+-]?)(\d*\.?\d+|\d+\.)(?:(?:[eE]|\*10\^|\\times10\^|\\cd
 POWER_OF_TEN = re.compile(r"([+-]?)10\^\{?(-?\d+)\}?()")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{([+-]?\d+)\.?\}\{([+-]?\d+)\.?\}|\\frac(\d)(\d)|(\d+)\.?/(\d+)\.?)")
 MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)|\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d))")
+REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\overline\{(\d+)\}")
 WORDS = re.compile(r"[A-Za-z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z](?:[' -]?[A-Za-z])+")
 """Letters alone, with hyphens and spaces only where a word is among them: `p - q` and `kx-a` are none."""
 SHORT = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("\\!", ""), ("\\%", "%"), ("\\$", ""),
-         ("$", ""), ("−", "-"), ("×", "\\times "), ("÷", "\\div "), ("π", "\\pi "), ("∞", "\\infty "), ("≤", "\\le "),
-         ("≥", "\\ge "), ("<=", "\\le "), (">=", "\\ge "), ("≠", "\\ne "), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"),
-         ("\\{,", "\\{"))
+         ("$", ""), ("−", "-"), ("–", "-"), ("×", "\\times "), ("÷", "\\div "), ("π", "\\pi "), ("∞", "\\infty "),
+         ("≤", "\\le "), ("≥", "\\ge "), ("<=", "\\le "), (">=", "\\ge "), ("≠", "\\ne "),
+         ("\\varnothing", "\\emptyset"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\{,", "\\{"))
+TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 SAME_SIGN = re.compile(r"\\(le|ge|ne)(?:q|qslant)(?![A-Za-z])")
 
 
@@ -64,9 +66,9 @@ def tidy(answer: str) -> str:
     text = ROUND.sub(lambda found: found.group().replace(",", ""), text)
     for long, short in SHORT:
         text = text.replace(long, short)
-    text = SAME_SIGN.sub(r"\\\1", text)
+    text = TIMES.sub(r"\\times ", SAME_SIGN.sub(r"\\\1", text))
     text = re.sub(r"^[€£]|[€£]$", "", text.strip()).strip()
-    text = PERCENT.sub("%", END.sub("", text))
+    text = PERCENT.sub("%", END.sub("", text.rstrip("\\ ")))
     whole = WHOLE_TEXT.fullmatch(text)
     return _bare(END.sub("", whole.group(1).strip()) if whole else text)
 
@@ -85,7 +87,8 @@ def number(text: str) -> Fraction | None:
         return _fraction(found)
     if found := MIXED.fullmatch(text):
         return _mixed(found)
-    return None
+    found = REPEATING.fullmatch(text)
+    return _repeating(*found.groups()) if found else None
 
 
 def named(text: str) -> tuple[str, str]:
@@ -121,6 +124,13 @@ def _decimal(sign: str, digits: str, exponent: str | None, percent: str) -> Frac
 def _fraction(found: re.Match[str]) -> Fraction | None:
     over, under = (int(part) for part in found.groups()[1:] if part is not None)
     return None if under == 0 else Fraction(over, under) * (-1 if found.group(1) == "-" else 1)
+
+
+def _repeating(sign: str, whole: str, before: str, period: str) -> Fraction:
+    r"""`0.1\overline{6}` -> 1/6."""
+    start = Fraction(int(whole + before or 0), 10 ** len(before))
+    value = start + Fraction(int(period), 10 ** len(before) * (10 ** len(period) - 1))
+    return -value if sign == "-" else value
 
 
 def _mixed(found: re.Match[str]) -> Fraction | None:

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 
 from relayllm.grading.normal import canonical, named, number, tidy
-from relayllm.grading.units import ratio_of_units
+from relayllm.grading.units import number_before_symbol, ratio_of_units
 
 SIGNIFICANT = 6
 DECIMAL = re.compile(r"[+-]?(\d*)\.(\d+)")
@@ -23,7 +23,7 @@ def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
     A percentage may be written as such, as its number or as its value.
     """
     (name, wanted), (other, found) = named(canonical(gold)), named(canonical(answer))
-    right, left = number(wanted), number(found)
+    right, left = number(wanted), number(number_before_symbol(tidy(answer)) or found)
     if left is None or right is None:
         return None
     if name and other and name != other:

@@ -16,6 +16,9 @@ from relayllm.grading.normal import GROUPED, canonical, tidy
 SIGNS = re.compile(r"\\(?:le|ge|ne|in|approx|simeq|equiv|notin|lt|gt|sim|to|rightarrow)(?![A-Za-z])|(?<!\\)[=<>≈]")
 AND = re.compile(r",?\s*\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}\s*,?"
                  r"|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*,?")
+FOR_ALL = re.compile(r"(?<=\S)\s*,?\s*\(?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?"
+                     r"(?:for\s+(?:all|any|every|each)\b|\\forall).*$", re.DOTALL)
+"""What an answer holds for, which is its question's."""
 MATRIX = re.compile(r"\\begin\{(?:[pb]?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{(?:[pb]?matrix|array)\}", re.DOTALL)
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
@@ -49,7 +52,7 @@ class Answer:
 @lru_cache(maxsize=4096)
 def read(answer: str) -> Answer:
     """An answer by its structure; without commas, brackets and signs it is one value."""
-    text = AND.sub(", ", tidy(answer)).strip().rstrip(",;. ")
+    text = FOR_ALL.sub("", AND.sub(", ", tidy(answer))).strip().rstrip(",;. ")
     pieces = [sign for piece in listed(text) for sign in _both_signs(piece)]
     if len(pieces) > 1:
         return Answer(Kind.LIST, text, tuple(map(read, pieces)))

@@ -14,6 +14,7 @@ TEXT_UNIT = re.compile(r"(?<=[\d})%])\s*((?:\\(?:text|mathrm|mbox|operatorname|r
 WORD_UNIT = re.compile(r"(?P<number>-?[\d.,/]*\d|-?\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|-?\d+ \d+/\d+)"
                        r"\s+(?P<unit>(?:[A-Za-z]{2,}|[A-Za-z]+/[A-Za-z]+)(?:[ /][A-Za-z]+)*(?:\^\{?-?\d\}?)?\.?)")
 LETTER_UNIT = re.compile(r"(?P<number>-?(?:\d+\.)?\d+)(?P<unit>cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV)")
+SYMBOL_UNIT = re.compile(r"(-?(?:\d+\.)?\d+)\s+[mshgJNWVKLAC]")
 DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree(?![A-Za-z])")
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 NO_UNIT = frozenset(re.findall(r"\w+",
@@ -43,6 +44,12 @@ UNITS: dict[str, tuple[str, Fraction]] = {
 def without_units(text: str) -> str:
     """A tidy answer without the degrees or the unit behind it."""
     return _split(text)[0]
+
+
+def number_before_symbol(text: str) -> str | None:
+    """`5` of "5 m": a letter is a unit only for those who know that the gold answer has no letters."""
+    found = SYMBOL_UNIT.fullmatch(text)
+    return found.group(1) if found else None
 
 
 def ratio_of_units(gold: str, answer: str) -> Fraction | None:

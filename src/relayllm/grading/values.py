@@ -23,6 +23,9 @@ DIGITS = 30
 SAME, NOTHING = sympy.Float("1e-25", DIGITS), sympy.Float("1e-60", DIGITS)
 RANGES = ((0.1, 0.9), (0.5, 2.0), (1.0, 4.0), (2.0, 9.0))
 """Where points lie; the first within what square roots of 1 - x^2 need."""
+STEPS, FAR = (sympy.floor, sympy.ceiling, sympy.Mod), (20.0, 300.0)
+"""Functions in steps differ only over a long way: they are compared at points as far as this, too."""
+POINTS = 2 * len(RANGES)
 
 Value = Any
 """A SymPy object."""
@@ -52,6 +55,11 @@ def is_expression(value: Value) -> bool:
     return isinstance(value, sympy.Expr)
 
 
+def are_sets(left: Value, right: Value) -> bool:
+    """Whether both are sets."""
+    return isinstance(left, sympy.Set) and isinstance(right, sympy.Set)
+
+
 def is_number(value: Value) -> bool:
     """Whether it is an expression without names."""
     return is_expression(value) and not value.free_symbols
@@ -69,7 +77,7 @@ def at(value: Value, point: int, signed: bool = False) -> Value | None:
 
 def _coordinate(name: str, point: int, signed: bool) -> Value:
     drawn = hashlib.sha256(f"{name} {point}".encode()).digest()
-    low, high = RANGES[point % len(RANGES)]
+    low, high = RANGES[point % len(RANGES)] if point < POINTS else FAR
     size = sympy.Rational(int.from_bytes(drawn[:6], "big"), 2**48) * sympy.Rational(str(high - low)) + sympy.Rational(
         str(low))
     return -size if signed and (drawn[6] + point) % 2 else size
@@ -131,7 +139,8 @@ def _agree(gold: Value, answer: Value) -> bool:
 
 def _pairs(gold: Value, answer: Value, signed: bool = False) -> list[tuple[Value, Value]]:
     """Both values at the points where both have one."""
-    both = ((at(gold, point, signed), at(answer, point, signed)) for point in range(2 * len(RANGES)))
+    points = POINTS * (3 if gold.has(*STEPS) or answer.has(*STEPS) else 1)
+    both = ((at(gold, point, signed), at(answer, point, signed)) for point in range(points))
     return [(left, right) for left, right in both if left is not None and right is not None]
 
 

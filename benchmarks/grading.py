@@ -2,7 +2,8 @@
 
 The folder has JSONL files as their authors published them: GSM8K, MATH-500, Minerva, OlympiadBench, AIME, SVAMP, MAWPS.
 From every gold answer come other spellings of it and answers near it; counted is which grader takes which for right.
-Each grader gets an answer in the words it looks for.
+Each grader gets an answer in the words it looks for. A folder of case tables (*.json with gold, text and correct, as
+in tests/unit/grading/cases) is graded text by text instead, each as it stands.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from relayllm.grading.gold import fault_of_gold
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources import schemas
 
+OTHER_KINDS = ("bbeh", "mmlu-pro", "supergpqa", "tiny-world")
+"""Case tables that are not mathematics."""
+MINERVA = "Final Answer: The final answer is ${}$. I hope it is correct."
+LONE_BOX = re.compile(r"Therefore the result is \$\\boxed\{(.*)\}\$\.")
 Grader = Callable[[str, str, bool], bool]
 """Gold answer, answer, whether the set's answers are plain numbers -> right."""
 
@@ -62,39 +67,47 @@ def _gold(row: dict[str, Any]) -> str:
     return f"{plain:g}" if isinstance(plain, float) else str(plain)
 
 
-def graders() -> dict[str, Grader]:
-    """Those that can run here. lm-eval's mathematics needs antlr 4.11, which DVC's configuration cannot have."""
-    found: dict[str, Grader] = {"relayllm": _ours, "math-verify": _math_verify}
+def _lm_eval() -> Any:
+    """lm-eval's tools for mathematics; they need antlr 4.11, while Hydra wants 4.9."""
     try:
-        minerva = importlib.import_module("lm_eval.tasks.minerva_math.utils")
+        return importlib.import_module("lm_eval.tasks.minerva_math.utils")
     except (ImportError, AssertionError):
+        return None
+
+
+def graders() -> dict[str, Grader]:
+    """Those that can run here."""
+    found: dict[str, Grader] = {"relayllm": _ours, "math-verify": _math_verify}
+    minerva = _lm_eval()
+    if minerva is None:
         return found
 
     def lm_eval(gold: str, answer: str, numbers: bool) -> bool:
         if numbers:
             return _gsm8k(gold, f"#### {answer}")
-        said = minerva.get_unnormalized_answer(f"Final Answer: The final answer is ${answer}$. I hope it is correct.")
+        said = minerva.get_unnormalized_answer(MINERVA.format(answer))
         return bool(minerva.is_equiv(minerva.normalize_final_answer(said), minerva.normalize_final_answer(gold)))
 
     return {**found, "lm-eval": lm_eval}
 
 
-def texts(gold: str, text: str) -> dict[str, bool]:
-    """Grader -> its verdict on a whole completion, as it stands; lm-eval by its task for mathematics."""
+def texts(gold: str, text: str, family: str) -> dict[str, bool]:
+    """Grader -> its verdict on a whole completion; lm-eval, which reads one sentence only, gets a lone box in that."""
     from math_verify import parse, verify
 
-    found = {"relayllm": grade(text, Problem("1", "?", gold)).correct,
+    found = {"relayllm": grade(text, Problem("1", "?", gold, family), 20.0).correct,
              "math-verify": bool(verify(parse(f"\\boxed{{{gold}}}"), parse(text)))}
-    try:
-        minerva = importlib.import_module("lm_eval.tasks.minerva_math.utils")
-    except (ImportError, AssertionError):
+    minerva = _lm_eval()
+    if minerva is None:
         return found
-    said = minerva.normalize_final_answer(minerva.get_unnormalized_answer(text))
-    return {**found, "lm-eval": bool(minerva.is_equiv(said, minerva.normalize_final_answer(gold)))}
+    boxed = LONE_BOX.fullmatch(text)
+    said = minerva.get_unnormalized_answer(MINERVA.format(boxed.group(1)) if boxed else text)
+    return {**found, "lm-eval": bool(minerva.is_equiv(minerva.normalize_final_answer(said),
+                                                      minerva.normalize_final_answer(gold)))}
 
 
 def _ours(gold: str, answer: str, numbers: bool) -> bool:
-    result = grade(f"So the answer is $\\boxed{{{answer}}}$.", Problem("1", "?", gold))
+    result = grade(f"So the answer is $\\boxed{{{answer}}}$.", Problem("1", "?", gold), 20.0)
     if result.reason == "time limit":
         raise TimeoutError
     return result.correct
@@ -149,6 +162,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--show", type=int, default=0, help="wrong verdicts of each kind to print")
     given = parser.parse_args(argv)
     logging.disable(logging.WARNING)
+    for path in sorted(given.folder.glob("*.json")):
+        if path.stem not in OTHER_KINDS:
+            _print_cases(path, given.show)
     print(f"{'set':16} {'grader':12} {'right taken':>15} {'wrong taken':>15} {'limits':>6} {'ms each':>8}")
     for path in sorted(given.folder.glob("*.jsonl")):
         if given.sets and path.stem not in given.sets:
@@ -162,6 +178,18 @@ def main(argv: list[str] | None = None) -> None:
                 _print(path.stem, name, count(grader, made(graded), numbers), given.show)
         for key, fault in faults:
             print(f"  {path.stem} {key} cannot be graded: {fault}")
+
+
+def _print_cases(path: Path, show: int) -> None:
+    """What each grader makes of the texts of a case table, and the first where one is not of the table's mind."""
+    cases = json.loads(path.read_text(encoding="utf-8"))
+    said = [(case, texts(case["gold"], case["text"], path.stem)) for case in cases]
+    names = list(said[0][1])
+    counts = ", ".join(f"{name} {sum(found[name] is case['correct'] for case, found in said)}" for name in names)
+    print(f"{path.stem}: {len(cases)} cases, as the table says: {counts}", flush=True)
+    for case, found in [each for each in said if set(each[1].values()) != {each[0]["correct"]}][:show]:
+        verdicts = " ".join(f"{name}={'right' if found[name] else 'wrong'}" for name in names)
+        print(f"    {case['case']}: {case['gold']!r} <- {case['text']!r}: {verdicts}")
 
 
 def _print(name: str, grader: str, one: Count, show: int) -> None:

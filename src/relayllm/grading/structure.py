@@ -22,6 +22,7 @@ FOR_ALL = re.compile(r"(?<=\S)\s*,?\s*\(?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?"
 MATRIX = re.compile(r"\\begin\{(?:[pb]?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{(?:[pb]?matrix|array)\}", re.DOTALL)
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
+PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z])|±"), re.compile(r"\\mp(?![A-Za-z])|∓")
 NAME = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\w|\{[^{}]*\}))?")
 
 
@@ -137,6 +138,8 @@ def _outer(text: str) -> tuple[str, str, str] | None:
         return None
     plain = {"\\langle": "(", "\\rangle": ")"}
     opening, closing = plain.get(first[0], first[0]), plain.get(last[0], last[0])
+    if opening not in CLOSING and opening != "\\{":
+        return None  # brackets that close before they open
     if (opening == "\\{") != (closing == "\\}") or (opening == "{") != (closing == "}"):
         return None
     return opening, text[first[2]:last[1]].strip(), closing
@@ -179,12 +182,9 @@ def _cut(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
 
 def _both_signs(text: str) -> list[str]:
     r"""`1 \pm x` -> `1 + x` and `1 - x`."""
-    if "\\pm" not in text and "±" not in text:
+    if not PLUS_MINUS.search(text):
         return [text]
-    text = text.replace("±", "\\pm ")
-    plus = re.sub(r"\\pm(?![A-Za-z])", "+", re.sub(r"\\mp(?![A-Za-z])", "-", text))
-    minus = re.sub(r"\\pm(?![A-Za-z])", "-", re.sub(r"\\mp(?![A-Za-z])", "+", text))
-    return [plus, minus]
+    return [PLUS_MINUS.sub(plus, MINUS_PLUS.sub(minus, text)) for plus, minus in ("+-", "-+")]
 
 
 def key(answer: Answer) -> str:

@@ -17,6 +17,8 @@ from relayllm.grading.numerals import same_number
 from relayllm.grading.structure import Kind, read
 from relayllm.problems.problem import Problem
 
+PIECES = [*"0123xyn(){}[],.=<>+-*/^_|$ ", r"\frac", r"\sqrt", r"\text{or}", r"\le", r"\cup", r"\pm", r"\left(", r"\right)",
+          r"\{", r"\}", r"\\", r"\begin{pmatrix}", r"\end{pmatrix}", "&", r"\in", r"\approx"]
 NUMBERS = st.lists(st.integers(-999, 999), min_size=2, max_size=6)
 
 
@@ -34,6 +36,13 @@ NUMBERS = st.lists(st.integers(-999, 999), min_size=2, max_size=6)
 def test_read_names_kind_and_parts(text: str, kind: Kind, parts: list[str]) -> None:
     answer = read(text)
     assert (answer.kind, [part.text for part in answer.parts]) == (kind, parts)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+@settings(deadline=None)
+def test_read_takes_any_text_apart(text: str) -> None:
+    answer = read(text)
+    assert answer.parts or answer.kind in (Kind.VALUE, Kind.SET)
 
 
 @given(NUMBERS, st.randoms())

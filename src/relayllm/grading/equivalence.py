@@ -51,7 +51,8 @@ class _Worker:
 
     def cause_of_death(self) -> str:
         """Why there was no verdict."""
-        return TIME_LIMIT if self._process.wait() == -signal.SIGALRM else "grader failed"
+        late = self._process.wait() in (-signal.SIGPROF, -signal.SIGALRM)
+        return TIME_LIMIT if late else "grader failed"
 
     def close(self) -> None:
         """End it; only the process that started it may."""

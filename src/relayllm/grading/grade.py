@@ -39,7 +39,8 @@ def grade(text: str, problem: Problem, seconds: float = 5.0) -> Grade:
     """Grade a completion by the rules of the problem's benchmark.
 
     Equal text and plain numbers are decided in microseconds; only what is left goes to SymPy, which runs in a process
-    of its own and is killed after `seconds`. A completion that cannot be graded is wrong, never an exception.
+    of its own and is killed after `seconds` of processor time. A completion that cannot be graded is wrong, never an
+    exception.
 
     Raises:
         DataError: the problem asks for a kind of grading that does not exist.

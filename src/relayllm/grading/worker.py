@@ -2,7 +2,8 @@
 
 What was read of a gold answer stays read: eight roll-outs of a problem parse it once.
 
-The alarm has its default action on purpose: it ends the process, whatever C code it is in.
+The alarms have their default action on purpose: they end the process, whatever C code it is in. The limit is one of
+processor time, so that the same answer gets the same grade beside other work.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import signal
 import sys
 from typing import Any
 
+PATIENCE = 20
+"""Seconds on the wall for one of processor time: a busy machine does not change a grade."""
 MEMORY = 4 * 2**30
 """Bytes of address space; an answer that needs more is wrong."""
 
@@ -30,25 +33,32 @@ def _verdict(question: dict[str, Any]) -> tuple[bool, str]:
     return found, "equivalent" if found else "different"
 
 
+def _limit(seconds: float) -> None:
+    """Set both clocks; nought stops them."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)
+
+
 def main() -> None:
     """Serve until the other end closes."""
     from relayllm.grading import values  # noqa: F401  SymPy and the parser: a second, before a question's clock runs
 
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for alarm in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(alarm, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     sys.stdout = sys.stderr  # nothing that a library prints becomes an answer
     print("ready", file=answers)
     for line in sys.stdin:
         question = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, question["seconds"])
+        _limit(question["seconds"])
         try:
             answer = _verdict(question)
         except Exception:  # whatever sympy makes of a strange answer, the answer is wrong
             answer = False, "grader failed"
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit(0)
         print(json.dumps(answer), file=answers)
 
 

@@ -17,8 +17,8 @@ from relayllm.grading.numerals import same_number
 from relayllm.grading.structure import Kind, read
 from relayllm.problems.problem import Problem
 
-PIECES = [*"0123xyn(){}[],.=<>+-*/^_|$ ", r"\frac", r"\sqrt", r"\text{or}", r"\le", r"\cup", r"\pm", r"\left(", r"\right)",
-          r"\{", r"\}", r"\\", r"\begin{pmatrix}", r"\end{pmatrix}", "&", r"\in", r"\approx"]
+PIECES = [*"0123xyn(){}[],.=<>+-*/^_|$ ", r"\frac", r"\sqrt", r"\text{or}", r"\le", r"\cup", r"\pm", r"\left(",
+          r"\right)", r"\{", r"\}", r"\\", r"\begin{pmatrix}", r"\end{pmatrix}", "&", r"\in", r"\approx"]
 NUMBERS = st.lists(st.integers(-999, 999), min_size=2, max_size=6)
 
 

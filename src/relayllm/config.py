@@ -48,14 +48,20 @@ class Decoding(Section):
 
 
 class IngestConfig(Section):
+    """Which problems to train on and to evaluate with, and where they come from."""
+
     source: Literal["tiny-world", "huggingface", "files"]
     train: str
-    """Name of the training set in the source (tiny world: ignored; files: a path)."""
+    """Name of the training set in the source (tiny world: ignored; files: a path, a glob or a folder)."""
     train_problems: Count
     benchmarks: list[str]
     """Rows of the benchmark catalogue, in the order reports show them."""
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
+    copies: dict[str, str]
+    """Set of the catalogue -> a local copy of it, in its own schema: a file, a glob or a folder."""
+    columns: dict[str, dict[str, str | list[str]]]
+    """Set of the user's own files -> field of a problem -> column, path into one, or several that are joined."""
     seed: int
 
 

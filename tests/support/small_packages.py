@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 DECODING = {"max_new_tokens": 24, "temperature": 0.0, "top_p": 1.0, "teacher_temperature": 0.0, "max_calls": 4,
-            "max_call_tokens": 9, "slots": 8}
+            "max_call_tokens": 9, "slots": 8, "enable_thinking": False}
 DATA = "d41d8cd98f00b204e9800998ecf8427e"
 
 

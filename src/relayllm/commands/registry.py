@@ -1,15 +1,17 @@
-"""The commands that act on the registry: compare, promote, rollback, check."""
+"""The commands that act on the registry: compare, promote, rollback, fetch, check."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayllm.config import load_params
-from relayllm.errors import RegistryError
+from relayllm.errors import ConfigError, RegistryError
+from relayllm.files import atomic_write
 from relayllm.settings import current_settings
 
 if TYPE_CHECKING:
@@ -100,6 +102,28 @@ class _Rollback:
         return 0
 
 
+class _Fetch:
+    """Copy the student's weights of a version into a folder, for servers of the student."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("version", help="models:/NAME@ALIAS or models:/NAME/NUMBER")
+        parser.add_argument("--student", type=Path, required=True, metavar="FOLDER", help="must not exist yet")
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.packaging.folder import open_package
+        from relayllm.registry.client import Registry
+
+        if arguments.student.exists():
+            raise ConfigError(f"{arguments.student} exists: give a folder that does not, or remove it first")
+        registry = Registry()
+        version = registry.resolve(arguments.version)
+        source = open_package(registry.fetch(version)).student
+        with atomic_write(arguments.student) as part:
+            shutil.copytree(source, part)
+        print(f"the student of {version.name} version {version.number} is in {arguments.student}")
+        return 0
+
+
 class _Check:
     """Serve a version with MLflow, ask it one question, stop it."""
 
@@ -125,4 +149,4 @@ class _Check:
         return 0
 
 
-compare, promote, rollback, check = _Compare(), _Promote(), _Rollback(), _Check()
+compare, promote, rollback, fetch, check = _Compare(), _Promote(), _Rollback(), _Fetch(), _Check()

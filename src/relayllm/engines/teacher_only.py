@@ -11,13 +11,14 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import CallRequest, CallStream
+from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
-from relayllm.engines.prompts import Prompt, encode_prompt
+from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
+from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 from relayllm.relay.teacher import TEACHER_SALT
@@ -29,7 +30,7 @@ NEWS_SECONDS = 0.5
 class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
-    def __init__(self, url: str, tokenizer: Any, *, options: RemoteOptions | None = None) -> None:
+    def __init__(self, url: str, tokenizer: Tokenizer, *, options: RemoteOptions | None = None) -> None:
         self.tokenizer = tokenizer
         self._remote = OpenAITeacher(url, tokenizer, options=options)
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
@@ -45,8 +46,9 @@ class RemoteGenerator:
             TeacherError: an answer failed twice, or the server failed so often in a row that it is not asked again.
         """
         chosen = Options(**options)
-        rows = [Row(encode_prompt(self.tokenizer, prompt), None, chosen, self._commands,
-                    key=key_of(seed, index, sample), seed=seed, index=index, sample=sample)
+        rows = [Row(encode_prompt(self.tokenizer, prompt, enable_thinking=chosen.enable_thinking), None, chosen,
+                    self._commands, key=key_of(seed, index, sample), seed=seed, index=index, sample=sample,
+                    messages=messages_of(prompt))
                 for index, prompt in enumerate(prompts) for sample in range(n)]
         waiting, running, failed = deque(rows), dict[Row, CallStream](), set[Row]()
         try:
@@ -89,7 +91,8 @@ class RemoteGenerator:
 def _request(row: Row) -> CallRequest:
     options = row.options
     return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
-                       seed=key_of(row.key, TEACHER_SALT) >> 33)
+                       seed=key_of(row.key, TEACHER_SALT) >> 33, answer_start=len(row.prompt_ids),
+                       messages=row.messages, enable_thinking=options.enable_thinking)
 
 
 def _given_up(fault: TeacherError, rows: Sequence[Row]) -> TeacherError:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from relayllm.relay.randomness import key_of, uniform
+from relayllm.relay.trace import Call
 
-if TYPE_CHECKING:
-    from relayllm.relay.row import Row
+
+class RowState(Protocol):
+    """What of a row a call policy may look at."""
+
+    key: int
+    """The row's key for random numbers."""
+    index: int
+    """Of its prompt in the batch."""
+    calls: list[Call]
+    """Calls so far."""
+
+    @property
+    def position(self) -> int:
+        """Completion tokens so far."""
+        ...
 
 
 class CallPolicy(Protocol):
@@ -30,7 +44,7 @@ class CallPolicy(Protocol):
         """Whether `decide` wants the entropy of the student's next token."""
         ...
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """How many teacher tokens to ask for here; 0 leaves the pen with the student."""
         ...
 
@@ -51,7 +65,7 @@ class StudentPolicy:
     written: bool = True
     reads_entropy: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """Never: the student decides."""
         return 0
 
@@ -84,7 +98,7 @@ class RandomPosition(StudentPolicy):
     student_calls: bool = False
     written: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """By a number that depends on row and position alone."""
         return self.n if uniform(key_of(row.key, self.seed, 7), row.position) < self.probability else 0
 
@@ -100,7 +114,7 @@ class EntropyThreshold(StudentPolicy):
     written: bool = False
     reads_entropy: bool = True
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """When the entropy passes the threshold."""
         return self.n if entropy > self.threshold else 0
 
@@ -115,7 +129,7 @@ class Scripted(StudentPolicy):
     script: Mapping[int, Sequence[tuple[int, int]]] | None = None
     student_calls: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """The next call of the row's script, when due."""
         calls = (self.script or {}).get(row.index, ())
         done = len(row.calls)

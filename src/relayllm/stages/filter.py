@@ -57,4 +57,4 @@ def _writer(teacher: Path) -> Any:
 def alone(decoding: Decoding) -> dict[str, Any]:
     """Options for a model that answers without calls."""
     return {"max_new_tokens": decoding.max_new_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p,
-            "slots": decoding.slots, "max_calls": 0}
+            "slots": decoding.slots, "max_calls": 0, "enable_thinking": decoding.enable_thinking}

@@ -9,6 +9,7 @@ from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import ParityCase, TeacherSource
 from relayllm.packaging.parity import parity_cases, same_as_evaluated
 from relayllm.packaging.write import package_record, pins, problem_scores, teacher_source
+from relayllm.relay.prices import Prices
 from tests.support.places import ROOT
 from tests.support.small_packages import DECODING, score
 from tests.unit.packaging.test_pyfunc import FakeDecoder
@@ -77,6 +78,16 @@ def test_package_record_ships_the_dial_of_its_own_policy_and_where_it_stands():
     assert record["decoding"]["call_bias"] == 0.0
     other = package_record(config, {**summary, "bias_curve": {**curve, "relay": "grpo"}}, TeacherSource("embedded"), [])
     assert other["bias_curve"] is None
+
+
+def test_package_record_ships_the_prices_that_it_was_evaluated_at(monkeypatch):
+    config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
+                           decoding=Decoding.model_validate(DECODING))
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "bias_curve": None}
+    assert package_record(config, summary, TeacherSource("embedded"), [])["prices"] is None
+    monkeypatch.setenv("RELAY_PRICES", "teacher=2.5")
+    record = package_record(config, summary, TeacherSource("embedded"), [])
+    assert Prices.of(record["prices"]) == Prices(teacher=2.5)
 
 
 def test_pins_are_exact_and_names_are_normalised(tmp_path):

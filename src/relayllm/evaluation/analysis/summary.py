@@ -31,6 +31,8 @@ class Provenance:
     seconds: Mapping[str, float]
     """Stage -> wall clock of its last run."""
     params_md5: str = ""
+    enable_thinking: bool | None = None
+    """Thinking mode of the evaluated answers; None where the template decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
     return {
         "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit,
         "params_md5": origin.params_md5, "data_md5": origin.data_md5,
+        "enable_thinking": origin.enable_thinking,
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),

@@ -24,6 +24,7 @@ from relayllm.training.grammar_mask import Grammar
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
 from relayllm.training.lora import adapter_config, give_bias, ready_to_decode, write_merged
 from relayllm.training.marking import CheckpointMarker
+from relayllm.training.memory import check_grpo, this_device
 from relayllm.training.rollouts import Rollouts, reward_of_relay
 from relayllm.training.watcher import BEST, Watcher
 
@@ -36,10 +37,11 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     closes it when everything is written.
 
     Raises:
-        ConfigError: the batch does not divide.
+        ConfigError: the batch does not divide, or the run would not fit into memory.
         ModelError: the student knows no commands.
         TrainingError: there are too few problems.
     """
+    check_grpo(config, student, teacher if run.max_calls else None, this_device(config.processes))
     kept, learned = held_out_and_trained(config, problems)
     tokenizer = load_tokenizer(student)
     commands = command_tokens(tokenizer)

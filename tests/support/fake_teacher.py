@@ -77,6 +77,8 @@ class FakeTeacher:
         self.always: Fault | None = None
         """A fault that every completion suffers."""
         self.token_seconds = 0.0
+        self.barrier: threading.Barrier | None = None
+        """Where answers wait for each other before they begin."""
         self.bodies: list[dict[str, Any]] = []
         """Completions asked for, in order."""
         self.chats: list[dict[str, Any]] = []
@@ -194,6 +196,8 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
             self.send_header("content-type", "text/event-stream")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
+            if teacher.barrier is not None:
+                teacher.barrier.wait()
             try:
                 self._stream(body, fault)
             except OSError:

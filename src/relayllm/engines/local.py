@@ -41,7 +41,7 @@ class LocalEngine:
             ModelError: its architecture would be decoded wrongly.
         """
         config = model.config.get_text_config()
-        check_architecture(config, name)
+        check_architecture(config, name, (parameter for parameter, _ in model.named_parameters()))
         self.name, self.ends = name, frozenset(ends)
         self.model = model
         self._body = getattr(model, model.base_model_prefix)

@@ -55,6 +55,10 @@ class CausalLM(Protocol):
         """Its weights."""
         ...
 
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """The weights with their names."""
+        ...
+
     def get_output_embeddings(self) -> Any:
         """Its head: (V, width)."""
         ...

@@ -11,7 +11,7 @@ from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
 from relayllm.settings import current_settings
-from relayllm.tracking.provenance import data_digest, git_commit
+from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.run import current
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     frame = read_records(records)
     spent = params.evaluate.decoding
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
-                        _seconds(settings.runs / "seconds"), spent.enable_thinking)
+                        _seconds(settings.runs / "seconds"), file_hash(settings.params),
+                        spent.enable_thinking)
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
                             bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay,
                             bias_curve=read_bias_curve(records))

@@ -4,6 +4,7 @@ own."""
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError, Usage
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
-from relayllm.engines.openai.student_handshake import StudentHandshake, StudentInfo
+from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
@@ -133,7 +134,8 @@ class OpenAIStudent:
 
     def _replica(self, url: str, tokenizer: Any, model: str | None, api_key: str | None) -> _Replica:
         client = CompletionClient(url, self.options, api_key=api_key, role="student", key_variable=KEY_VARIABLE)
-        return _Replica(client, StudentHandshake(client, tokenizer, self.commands, model),
+        return _Replica(client, StudentHandshake(client, tokenizer, self.commands,
+                                                  model or os.environ.get(MODEL_VARIABLE) or None),
                         CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds))
 
     def _order(self, session: int) -> list[_Replica]:

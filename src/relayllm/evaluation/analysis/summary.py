@@ -26,9 +26,11 @@ class Provenance:
     profile: str
     seed: int
     git_commit: str
+    """With `-dirty` when the tree was not what the commit says."""
     data_md5: str
     seconds: Mapping[str, float]
     """Stage -> wall clock of its last run."""
+    params_md5: str = ""
     enable_thinking: bool | None = None
     """Thinking mode of the evaluated answers; None where the template decided."""
 
@@ -53,7 +55,8 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
     checks = reward_hacking(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
     methods = table(scores)
     return {
-        "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
+        "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit,
+        "params_md5": origin.params_md5, "data_md5": origin.data_md5,
         "enable_thinking": origin.enable_thinking,
         "gap_recovered": gap(scores, relay),
         "methods": methods,

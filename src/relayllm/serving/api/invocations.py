@@ -23,6 +23,7 @@ from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
+from relayllm.serving.api.schemas import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_gone
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
@@ -75,7 +76,7 @@ def table(jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
-                 responses=FAULTS, response_model=None)
+                 responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
     async def invocations(body: Invocation, request: Request, key: Asker) -> Response:
         job = await begin(jobs, body, key)
         if body.streamed:

@@ -226,13 +226,25 @@ class JudgeConfig(Section):
     """It may write so much before its verdict."""
 
 
+class RoutersConfig(Section):
+    """What the relay's rivals are given (`evaluation.routers`)."""
+
+    problems: Count
+    """Training problems on which query routers are trained and calibrated."""
+    samples: Annotated[int, Field(ge=2)]
+    """Answers of the student among which the cascade looks for agreement."""
+    step_tokens: Count
+    """Tokens at most of a step that the teacher writes for GlimpRouter."""
+
+
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold and the dial's biases are set."""
+    """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
+    routers: RoutersConfig
     call_value_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding
@@ -244,8 +256,30 @@ class EvaluateConfig(Section):
     seed: int
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PricesConfig(Section):
+    """What the report counts answers at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str
+
+
 class ReportConfig(Section):
     examples: Count
+    prices: PricesConfig | None
+    """None: nothing speaks of money."""
 
 
 class PackageConfig(Section):

@@ -22,7 +22,7 @@ from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.text_command import TextCommands
-from relayllm.relay.trace import Trace
+from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
 from relayllm.settings import current_settings
 
@@ -141,9 +141,12 @@ class RelayDecoder:
         """A prompt as the student reads it; see `engines.prompts`."""
         return encode_prompt(self.tokenizer, prompt, enable_thinking=enable_thinking)
 
-    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0,
-                sample: int = 0) -> GenerationRequest:
-        """One completion to submit to a session.
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
+        """One completion to submit to a session; `prefix` is how its answer begins (see `Trace.prefix`).
+
+        A continuation draws the random numbers of its own positions: with the same seed, row and sample it goes on as
+        the answer did that the prefix is taken from. The teacher is told the prefix without its commands.
 
         Raises:
             DataError: the prompt leaves no room for an answer, or is token ids where the vocabularies differ.
@@ -160,7 +163,10 @@ class RelayDecoder:
                                 "messages")
             theirs = tuple(encode_prompt(self.teacher_tokenizer, prompt, enable_thinking=options.enable_thinking))
         self.room(ids, theirs, wanted=options.max_new_tokens)
-        return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, messages_of(prompt))
+        if len(prefix.token_ids) >= options.max_new_tokens:
+            raise DataError(f"the answer begins with {len(prefix.token_ids)} tokens and max_new_tokens is "
+                            f"{options.max_new_tokens}: nothing is left to write; allow more, or give a shorter prefix")
+        return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, messages_of(prompt), prefix)
 
     def room(self, prompt_ids: Sequence[int], teacher_prompt_ids: Sequence[int] | None = None, *,
              wanted: int = 1) -> int:
@@ -208,19 +214,23 @@ class RelayDecoder:
             raise DataError("prompts is one text: give a list of prompts")
         requests = [self.request(prompt, chosen, seed=seed, row=row, sample=sample)
                     for row, prompt in enumerate(prompts) for sample in range(n)]
+        traces: dict[int, Trace] = {}
+        for place, trace in self.complete(requests, slots=slots):
+            traces[place] = trace
+            if progress is not None:
+                progress(len(traces), len(requests))
+        return [traces[place] for place in range(len(requests))]
+
+    def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
+        """Traces as they are finished, each with the place of its request."""
         session = self.session(min(slots, max(1, len(requests))))
         self._reserve(requests, min(slots, len(requests)))
         places = {session.submit(request): place for place, request in enumerate(requests)}
-        traces: dict[int, Trace] = {}
         while session.busy:
-            done = session.step()
-            for finished in done:
+            for finished in session.step():
                 if finished.error is not None:
                     raise finished.error
-                traces[places[finished.handle]] = finished.trace
-            if done and progress is not None:
-                progress(len(traces), len(requests))
-        return [traces[place] for place in range(len(requests))]
+                yield places[finished.handle], finished.trace
 
     def stream(self, prompt: Prompt, *, seed: int = 0, **options: Any) -> Iterator[Event]:
         """Write one completion and yield its tokens as they come."""

@@ -66,9 +66,12 @@ class IngestConfig(Section):
 
 
 class ValidateConfig(Section):
+    """What problems may be like before anything is trained on them."""
+
     max_question_chars: Count
     max_answer_chars: Count
     near_duplicate_similarity: Share
+    """Share of word pairs in common from which a training question counts as one of a benchmark."""
 
 
 class TinyModel(Section):

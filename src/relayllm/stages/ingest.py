@@ -24,7 +24,7 @@ MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "gradin
 
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
 NEAR_DUPLICATE = 0.8
-"""Jaccard share from which a public training problem counts as a benchmark's; stricter than `validate` needs."""
+"""Score from which a public training problem counts as a benchmark's."""
 
 
 def run(config: IngestConfig, *, data: Path) -> None:
@@ -63,8 +63,9 @@ def without_overlap(config: IngestConfig, training: ProblemSet,
 
     known = {problem.id: question_text(problem) for each in benchmarks for problem in each.problems}
     repeats = overlaps([question_text(problem) for problem in training.problems], known, NEAR_DUPLICATE)
-    kept = tuple(problem for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is None)
-    dropped = [problem.id for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is not None]
+    copies = [match is not None and match.kind == "copy" for match in repeats]
+    kept = tuple(problem for problem, copy in zip(training.problems, copies, strict=True) if not copy)
+    dropped = [problem.id for problem, copy in zip(training.problems, copies, strict=True) if copy]
     print(f"{training.name}: {len(dropped)} problems dropped, they are in a benchmark")
     return replace(training, problems=kept), dropped
 

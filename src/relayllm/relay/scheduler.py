@@ -241,7 +241,7 @@ def _step_input(one: _Running) -> StepInput:
     inside, score = row.number is not None, row.to_score
     return StepInput(one.cache, row.take_pending(), row.allowed(), inside, options.temperature, options.top_p,
                      options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0,
-                     options.top_logprobs, score)
+                     options.top_logprobs, score, probe=options.probe)
 
 
 class _Listener:

@@ -169,9 +169,9 @@ class LocalEngine:
         """
         probes = {item.probe for item in inputs}
         if len(probes) > 1 or len(inputs[0].probe) != hidden.shape[1] + 1:
+            sizes = ", ".join(str(len(one)) for one in probes)
             raise ConfigError(f"{self.name} has states of {hidden.shape[1]} numbers, the batch has {len(probes)} "
-                              f"probes of {', '.join(str(len(one)) for one in probes)}: give every row the same, a weight for "
-                              "each number and a bias")
+                              f"probes of {sizes}: give every row the same, a weight for each number and a bias")
         *weights, bias = inputs[0].probe
         values = hidden.float() @ torch.tensor(weights, device=hidden.device) + bias  # (rows,)
         return [float(value) for value in values.double().tolist()]

@@ -26,7 +26,7 @@ ALONE = """
 import json, sys, time
 from relayllm import RelayDecoder
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.vocabulary import plain_ids
 decoder = RelayDecoder.from_pretrained(sys.argv[1] + "/student", sys.argv[1] + "/teacher")
 for line in sys.stdin:

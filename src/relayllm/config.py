@@ -6,7 +6,7 @@ Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydanti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,17 +35,33 @@ class Decoding(Section):
     max_call_tokens: Count
     slots: Count
     """Rows decoded side by side."""
+    enable_thinking: bool | None
+    """Thinking mode of chat templates that know one (Qwen3); null leaves it to the template."""
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `RelayDecoder.generate`."""
+        return self.model_dump()
+
+    def greedy(self) -> Decoding:
+        """The same limits with both models at temperature 0."""
+        return self.model_copy(update={"temperature": 0.0, "teacher_temperature": 0.0})
 
 
 class IngestConfig(Section):
+    """Which problems to train on and to evaluate with, and where they come from."""
+
     source: Literal["tiny-world", "huggingface", "files"]
     train: str
-    """Name of the training set in the source (tiny world: ignored; files: a path)."""
+    """Name of the training set in the source (tiny world: ignored; files: a path, a glob or a folder)."""
     train_problems: Count
     benchmarks: list[str]
     """Rows of the benchmark catalogue, in the order reports show them."""
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
+    copies: dict[str, str]
+    """Set of the catalogue -> a local copy of it, in its own schema: a file, a glob or a folder."""
+    columns: dict[str, dict[str, str | list[str]]]
+    """Set of the user's own files -> field of a problem -> column, path into one, or several that are joined."""
     seed: int
 
 
@@ -58,6 +74,7 @@ class ValidateConfig(Section):
 class TinyModel(Section):
     """A model of the Qwen3 architecture, trained from scratch on the tiny world."""
 
+    kind: Literal["tiny"]
     hidden_size: Count
     layers: Count
     heads: Count
@@ -78,15 +95,29 @@ class TinyModel(Section):
 class HubModel(Section):
     """A published model, pinned."""
 
+    kind: Literal["hub"]
     id: str
     revision: str
 
 
+class LocalModel(Section):
+    """Weights on this machine: a folder that transformers reads, a GGUF file, or an adapter's folder."""
+
+    kind: Literal["local"]
+    path: str
+    """From the project's root, or absolute; ~ is the home folder."""
+    digest: str | None
+    """What the stage prints when it is null: SHA-256 of the content. With it another content is an error."""
+
+
+ModelSource = Annotated[TinyModel | HubModel | LocalModel, Field(discriminator="kind")]
+"""Where the model of one role comes from."""
+
+
 class BaseModelsConfig(Section):
-    kind: Literal["tiny", "hub"]
-    student: TinyModel | HubModel
-    teacher: TinyModel | HubModel
-    other_teachers: dict[Name, TinyModel | HubModel]
+    student: ModelSource
+    teacher: ModelSource
+    other_teachers: dict[Name, ModelSource]
     """Nobody trains with them: methods other-teacher-NAME let the relay call them instead of the teacher."""
     dtype: Literal["float32", "bfloat16"]
 
@@ -114,6 +145,20 @@ class WarmupSetConfig(Section):
     seed: int
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
+
+    rank: Count
+    alpha: Annotated[float, Field(gt=0)]
+    """The adapter counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: list[str] | Literal["all-linear"]
+    """Names of the linear layers that get an adapter; all-linear is all but the head."""
+    command_rows: bool
+    """Train the two command tokens' rows of the embedding and the head beside it. Without them the adapter alone is
+    what vLLM takes."""
+
+
 class WarmupConfig(Section):
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"]
@@ -124,6 +169,8 @@ class WarmupConfig(Section):
     processes: Count
     zero_stage: Literal[0, 2, 3]
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight."""
     seed: int
 
 
@@ -166,6 +213,8 @@ class GrpoConfig(Section):
     evaluate_problems: Count
     save_every: Count
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight, and keeps a second copy of them as the reference when kl > 0."""
     deepspeed: bool
     processes: Count
     decoding: Decoding

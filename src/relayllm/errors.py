@@ -37,6 +37,10 @@ class TrainingError(RelayError):
     """Training cannot go on, or would go on wrongly."""
 
 
+class TrackingError(RelayError):
+    """The tracking server is out of reach; what a stage measured is kept."""
+
+
 class RegistryError(RelayError):
     """The model registry is out of reach, or holds something else than expected."""
 
@@ -46,7 +50,12 @@ class NoSuchVersion(RegistryError):
 
 
 class StageError(RelayError):
-    """A pipeline stage failed; carries the last lines it printed."""
+    """A pipeline stage failed; carries the reason, then the last lines it printed."""
+
+    def __init__(self, message: str, *, can_heal: bool = True) -> None:
+        super().__init__(message)
+        self.can_heal = can_heal
+        """Whether another try could succeed."""
 
 
 class ServingError(RelayError):

@@ -118,9 +118,7 @@ def test_unknown_fields_are_ignored_and_named_where_the_server_is_told_to():
             answer = server.chat(session_id="s", features={"x": 1}, messages=[{**USER, "id": "m"}], stream=stream)
             assert answer.status_code == 200
             assert answer.headers["x-relay-ignored-fields"] == "session_id, features, messages.0.id"
-        strange = server.client.post("/v1/completions", headers={"content-type": "application/json"},
-                                     content=b'{"prompt": "x", "\\ud800\\n": 1}')
-        assert strange.headers["x-relay-ignored-fields"] == "??"
+        assert server.chat(**{"é\n": 1}).headers["x-relay-ignored-fields"] == "??"
         assert server.chat(relay={"max_call": 1}).status_code == 422
         assert server.chat(tools=[{}]).status_code == 422
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.teacher import RemoteTeacher
@@ -27,7 +26,7 @@ def remote(*, url=None, model=None, options=QUICK):
     with FakeTeacher(ours, lambda ids: plain_ids(ours, "12" * 20)) as teacher:
         commands = [ours.convert_tokens_to_ids(name) for name in ("<call>", "</call>")]
         engine = OpenAITeacher(url or teacher.url, ours, model=model, forbidden_ids=commands, options=options)
-        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, RemoteTeacher(engine, CallRequest), ours,
+        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, RemoteTeacher(engine), ours,
                                teacher_name=teacher.url, context_length=512)
         with serving(decoder) as server:
             yield server, teacher

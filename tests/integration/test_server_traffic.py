@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from relayllm import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.options import Options
 from relayllm.relay.teacher import RemoteTeacher
@@ -256,7 +255,7 @@ def remote_threads():
 def remote_decoder(script):
     """A scripted student with a teacher at an address where nobody listens."""
     decoder = scripted_decoder(script)
-    decoder.teacher = RemoteTeacher(OpenAITeacher("http://127.0.0.1:9", decoder.tokenizer), CallRequest)
+    decoder.teacher = RemoteTeacher(OpenAITeacher("http://127.0.0.1:9", decoder.tokenizer))
     return decoder
 
 

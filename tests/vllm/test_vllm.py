@@ -10,10 +10,10 @@ import pytest
 
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import TeacherError
 from relayllm.relay.policy import Scripted
+from relayllm.relay.protocols import CallRequest
 from relayllm.relay.teacher import RemoteTeacher
 from tests.support.small_models import make_model
 from tests.vllm.make_model import build_tokenizer
@@ -129,7 +129,7 @@ def test_vllm_relay_answers_are_those_of_the_teacher_in_process(teacher, model):
     student = make_model("qwen3", tokenizer, seed=1)
     add_command_tokens(student, tokenizer)
     local = RelayDecoder.from_models(student, tokenizer, model, build_tokenizer())
-    remote = RelayDecoder(local.student, tokenizer, RemoteTeacher(teacher, CallRequest), tokenizer)
+    remote = RelayDecoder(local.student, tokenizer, RemoteTeacher(teacher), tokenizer)
     here, there = (decoder.generate(PROMPTS, max_new_tokens=40, policy=SCRIPT) for decoder in (local, remote))
     assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
     assert [trace.authors for trace in there] == [trace.authors for trace in here]

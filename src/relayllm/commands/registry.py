@@ -25,13 +25,19 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> str:
-    return arguments.name or load_params(current_settings().root / "params.yaml").package.registered_name
+    return arguments.name or load_params(current_settings().params).package.registered_name
+
+
+def _registry() -> Registry:
+    from relayllm.registry.client import Registry
+    from relayllm.registry.faults import check_registry
+
+    check_registry()
+    return Registry()
 
 
 def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
-    from relayllm.registry.client import Registry
-
-    registry = Registry()
+    registry = _registry()
     return registry, registry.find(_name(arguments), which)
 
 
@@ -68,6 +74,7 @@ class _Promote:
 
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
+        from relayllm.registry.client import FORCED
         from relayllm.registry.comparison_text import to_text
         from relayllm.registry.gates import load_gates
 
@@ -77,7 +84,7 @@ class _Promote:
         if not decision.passes and not arguments.force:
             raise RegistryError(f"version {version.number} stays as it is, {decision.reason}; "
                                 "--force REASON promotes it all the same")
-        because = decision.reason if decision.passes else f"forced: {arguments.force}"
+        because = decision.reason if decision.passes else f"{FORCED}{arguments.force}"
         print(f"\nchampion is version {registry.promote(decision.version, because).number}")
         return 0
 
@@ -90,9 +97,7 @@ class _Rollback:
         _add_name(parser)
 
     def main(self, arguments: argparse.Namespace) -> int:
-        from relayllm.registry.client import Registry
-
-        now = Registry().rollback(_name(arguments), arguments.because)
+        now = _registry().rollback(_name(arguments), arguments.because)
         print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
         return 0
 

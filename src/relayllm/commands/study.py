@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import yaml
 from relayllm.config import Params, load_params
 from relayllm.errors import StageError
 from relayllm.files import atomic_write
+from relayllm.processes import run_in_group
 from relayllm.settings import current_settings
 
 PART = "no-filter"
@@ -127,8 +127,7 @@ def _run(step: Step, folder: Path) -> None:
     if step.done:
         return
     print(f"study: {' '.join(step.words[:1])} in {folder.name}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "relayllm.cli", *step.words], check=False,
-                          env={**os.environ, **environment(folder)})
-    if done.returncode:
-        raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {done.returncode}; "
+    code = run_in_group([sys.executable, "-m", "relayllm.cli", *step.words], {**os.environ, **environment(folder)})
+    if code:
+        raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {code}; "
                          "run `relay study` again to go on from here")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
 from relayllm.errors import ConfigError
 from relayllm.relay.engine import StepInput, StepOutput
+from relayllm.relay.protocols import CausalLM
 
 READ_AT_ONCE = 1024
 """Tokens of one forward at most, except that one row is read whole: bounds its memory. Matrix products are as fast per
@@ -34,15 +34,15 @@ class LocalEngine:
     caps and scales.
     """
 
-    def __init__(self, model: Any, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
+    def __init__(self, model: CausalLM, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
                  banned: Sequence[int] = (), cuda_graphs: bool = False) -> None:
-        """Take a model.
+        """Wrap a model that stays where it is, and give it key-value caches of its own.
 
         Raises:
             ModelError: its architecture would be decoded wrongly.
         """
         config = model.config.get_text_config()
-        check_architecture(config, name)
+        check_architecture(config, name, (parameter for parameter, _ in model.named_parameters()))
         self.name, self.ends = name, frozenset(ends)
         self.model = model
         self._body = getattr(model, model.base_model_prefix)
@@ -59,7 +59,7 @@ class LocalEngine:
         self._next = 0
         self.measuring = False
         """Whether forwards are timed. On CUDA each is then waited for, or only its launch would count; that costs a
-        step the overlap with sampling's launches, so nobody pays for it who does not item."""
+        step the overlap with sampling's launches, so only those pay for it who ask."""
         self.forward_seconds = 0.0
         """Wall time inside model forwards while `measuring`."""
         attention.register()
@@ -89,7 +89,7 @@ class LocalEngine:
 
     @torch.inference_mode()
     def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
-        """Read what is fresh of every item and say one token for each."""
+        """Read the new tokens of every input and sample one token for each."""
         started = time.perf_counter()
         output = StepOutput([0] * len(inputs), [0.0] * len(inputs), [0.0] * len(inputs) if entropy else [],
                             tops=[()] * len(inputs) if any(item.top for item in inputs) else [],
@@ -114,8 +114,8 @@ class LocalEngine:
         return output
 
     def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
-        """Each item that is read, and those that item the same: fresh rows of one prompt are read once."""
-        leaders: dict[Any, int] = {}
+        """Each input that is read, with those that ask the same: new rows of one prompt are read once."""
+        leaders: dict[int | tuple[int, ...], int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
             leader = leaders.setdefault(
@@ -139,7 +139,7 @@ class LocalEngine:
                 output.tops[index] = tops[place]
 
     def _read(self, inputs: Sequence[StepInput]) -> tuple[torch.Tensor, list[tuple[float, ...]], list[float]]:
-        """What is fresh of all these rows, in one forward; logits (rows, V), and the scores and readouts asked for."""
+        """Read the new tokens of all these rows in one forward; logits (rows, V), scores and readouts as asked for."""
         scores: list[tuple[float, ...]] = []
         readouts: list[float] = []
         probed = any(item.probe for item in inputs)

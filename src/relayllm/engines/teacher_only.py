@@ -11,13 +11,14 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import CallRequest, CallStream
+from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
-from relayllm.engines.prompts import Prompt, encode_prompt
+from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
+from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import GenerationRequest
@@ -30,7 +31,7 @@ NEWS_SECONDS = 0.5
 class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
-    def __init__(self, url: str, tokenizer: Any, *, options: RemoteOptions | None = None) -> None:
+    def __init__(self, url: str, tokenizer: Tokenizer, *, options: RemoteOptions | None = None) -> None:
         self.tokenizer = tokenizer
         self._remote = OpenAITeacher(url, tokenizer, options=options)
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
@@ -65,7 +66,8 @@ class RemoteGenerator:
         if prefix.token_ids:
             raise DataError(f"an answer that begins with {len(prefix.token_ids)} tokens cannot be asked of "
                             "the teacher's server alone: use the relay decoder")
-        return GenerationRequest(tuple(encode_prompt(self.tokenizer, prompt)), options, seed, row, sample)
+        ids = encode_prompt(self.tokenizer, prompt, enable_thinking=options.enable_thinking)
+        return GenerationRequest(tuple(ids), options, seed, row, sample, messages=messages_of(prompt))
 
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
         """Traces as they are finished, each with the place of its request; raises as `generate` does."""
@@ -115,7 +117,8 @@ class RemoteGenerator:
 def _request(row: Row) -> CallRequest:
     options = row.options
     return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
-                       seed=key_of(row.key, TEACHER_SALT) >> 33)
+                       seed=key_of(row.key, TEACHER_SALT) >> 33, answer_start=len(row.prompt_ids),
+                       messages=row.messages, enable_thinking=options.enable_thinking)
 
 
 def _given_up(fault: TeacherError, rows: Collection[Row]) -> TeacherError:

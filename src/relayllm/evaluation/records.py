@@ -37,6 +37,7 @@ SCHEMA = pa.schema([
     ("degraded", pa.bool_()),
     ("text", pa.string()),
     ("answer", pa.string()),
+    ("reason", pa.string()),
     ("question", pa.string()),
     ("gold", pa.string()),
     ("segments", pa.string()),
@@ -81,6 +82,8 @@ class Record:
     text: str
     answer: str | None
     """As extracted from the text; None when there is none."""
+    reason: str
+    """What decided the grade; "time limit" is an answer that nobody called wrong."""
     question: str
     gold: str
     segments: str
@@ -101,7 +104,8 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         teacher_prefilled=ledger.teacher_prefilled, calls=len(trace.calls), call_ratio=trace.call_ratio,
         requested=[call.requested for call in trace.calls], call_positions=[call.position for call in trace.calls],
         stop_reason=str(trace.stop_reason), degraded=trace.degraded, text=trace.text, answer=grade.extracted,
-        question=problem.question, gold=problem.answer, segments=write_segments(segments_of(trace)),
+        reason=grade.reason, question=problem.question, gold=problem.answer,
+                  segments=write_segments(segments_of(trace)),
         student_prefilled=ledger.student_prefilled, teacher_cached=ledger.teacher_cached,
         student_seconds=ledger.student_seconds, teacher_seconds=ledger.teacher_seconds,
     )

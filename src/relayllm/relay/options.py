@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from relayllm.errors import ConfigError
-
-if TYPE_CHECKING:
-    from relayllm.relay.policy import CallPolicy
+from relayllm.relay.policy import CallPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +31,8 @@ class Options:
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
+    enable_thinking: bool | None = None
+    """What chat templates that know a thinking mode are told; None leaves it to the template."""
     score_teacher: bool = False
     """Whether the trace holds the student's log-probabilities of the teacher's tokens, too."""
     call_stop_ids: frozenset[int] = frozenset()

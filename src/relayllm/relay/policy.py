@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from relayllm.relay.randomness import key_of, uniform
+from relayllm.relay.trace import Call
 
-if TYPE_CHECKING:
-    from relayllm.relay.row import Row
+
+class RowState(Protocol):
+    """What of a row a call policy may look at."""
+
+    key: int
+    """The row's key for random numbers."""
+    index: int
+    """Of its prompt in the batch."""
+    ids: list[int]
+    """The completion so far, in the student's vocabulary."""
+    started: int
+    """Completion tokens that were there at the start, where the row continues an answer."""
+    calls: list[Call]
+    """Calls so far."""
+
+    @property
+    def position(self) -> int:
+        """Completion tokens so far."""
+        ...
 
 
 class CallPolicy(Protocol):
@@ -31,7 +49,7 @@ class CallPolicy(Protocol):
         """Whether `decide` wants the entropy of the student's next token."""
         ...
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """How many teacher tokens to ask for here; 0 leaves the pen with the student."""
         ...
 
@@ -52,7 +70,7 @@ class StudentPolicy:
     written: bool = True
     reads_entropy: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """Never: the student decides."""
         return 0
 
@@ -85,7 +103,7 @@ class RandomPosition(StudentPolicy):
     student_calls: bool = False
     written: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """By a number that depends on row and position alone."""
         return self.n if uniform(key_of(row.key, self.seed, 7), row.position) < self.probability else 0
 
@@ -101,7 +119,7 @@ class EntropyThreshold(StudentPolicy):
     written: bool = False
     reads_entropy: bool = True
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """When the entropy passes the threshold."""
         return self.n if entropy > self.threshold else 0
 
@@ -113,7 +131,7 @@ class ProbeThreshold(EntropyThreshold):
     threshold: float = 0.5
     """A probability."""
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """When the readout, a log-odds in the place of the entropy, passes the threshold."""
         return self.n if 1.0 / (1.0 + exp(-max(-500.0, entropy))) > self.threshold else 0
 
@@ -128,7 +146,7 @@ class StepEntropy(EntropyThreshold):
     step_ends: frozenset[int] = frozenset()
     """The student's tokens that end a step."""
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """At the first token of a step only."""
         begins = not row.ids or row.ids[-1] in self.step_ends
         return self.n if begins and entropy > self.threshold else 0
@@ -144,7 +162,7 @@ class Scripted(StudentPolicy):
     script: Mapping[int, Sequence[tuple[int, int]]] | None = None
     student_calls: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """The next call of the row's script, when due."""
         calls = (self.script or {}).get(row.index, ())
         done = len(row.calls)
@@ -160,7 +178,7 @@ class CallAtOnce(StudentPolicy):
     n: int = 3
     student_calls: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """At the first place only."""
         return self.n if row.position == row.started else 0
 

@@ -31,7 +31,10 @@ class Prices:
     student: float = 0.0
     """Per million tokens that the student writes, commands included."""
     student_read: float = 0.0
-    """Per million tokens that it reads and did not write: the prompt, the teacher's tokens."""
+    """Per million tokens that it reads and did not write: the prompt, the teacher's tokens. Of a student elsewhere
+    those that its server read at the beginnings of segments."""
+    student_cached: float = 0.0
+    """Per million tokens that the server of a student elsewhere found in its cache."""
     teacher: float = 0.0
     """Per million tokens that the teacher writes."""
     teacher_read: float = 0.0
@@ -61,9 +64,10 @@ class Prices:
 
     def parts(self, ledger: Ledger) -> dict[str, float]:
         """The cost of one completion, by what it was paid for; the keys are the prices' names."""
-        tokens = {"student": ledger.student_tokens + ledger.command_tokens, "student_read": ledger.student_prefilled,
-                  "teacher": ledger.teacher_tokens, "teacher_read": ledger.teacher_prefilled,
-                  "teacher_cached": ledger.teacher_cached}
+        tokens = {"student": ledger.student_tokens + ledger.command_tokens,
+                  "student_read": ledger.student_reread or ledger.student_prefilled,
+                  "student_cached": ledger.student_cached, "teacher": ledger.teacher_tokens,
+                  "teacher_read": ledger.teacher_prefilled, "teacher_cached": ledger.teacher_cached}
         seconds = {"student_second": ledger.student_seconds, "teacher_second": ledger.teacher_seconds}
         return ({name: getattr(self, name) * count / MILLION for name, count in tokens.items()}
                 | {name: getattr(self, name) * count for name, count in seconds.items()})

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.command import CALL_BIT, CommandTokens
+from relayllm.relay.events import Listener
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Pen, Row
-from relayllm.relay.scheduler import Event, Finished, GenerationRequest, Session
+from relayllm.relay.running import GenerationRequest, RunningRow
+from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.trace import StopReason
 
 STUDENT_SALT = 0x57D7
@@ -33,7 +35,7 @@ class WrittenToken:
     """The likeliest tokens with their log-probabilities, when asked for."""
 
 
-class Segment(Protocol):
+class ServedSegment(Protocol):
     """A request to the student's server while it is answered."""
 
     @property
@@ -67,7 +69,7 @@ class RemoteStudent(Protocol):
     name: str
     ends: frozenset[int]
 
-    def begin(self, row: Row, calls_left: int, seed: int) -> Segment:
+    def begin(self, row: Row, calls_left: int, seed: int) -> ServedSegment:
         """Ask for the row's next segment; never raises, a fault is the segment's error."""
         ...
 
@@ -98,12 +100,12 @@ class RemoteSession(Session):
     def __init__(self, student: RemoteStudent, *more: Any, teacher_finishes: bool = True) -> None:
         super().__init__(student, *more)  # type: ignore[arg-type]
         self._remote, self._teacher_finishes = student, teacher_finishes
-        self._segments: dict[int, Segment] = {}
-        self._over: dict[int, list[Segment]] = {}
+        self._segments: dict[int, ServedSegment] = {}
+        self._over: dict[int, list[ServedSegment]] = {}
         """Per row its segments that are over, for their usage: it comes after the last token."""
         self._failed: dict[int, StudentError] = {}
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[Event], None] | None = None) -> int:
+    def submit(self, request: GenerationRequest, on_event: Listener | None = None) -> int:
         """Queue a request; returns its handle.
 
         Raises:
@@ -115,14 +117,14 @@ class RemoteSession(Session):
                               "not give: run this method with the student in process")
         return super().submit(request, on_event)
 
-    def _student_writes(self, rows: list[Any]) -> None:
+    def _student_writes(self, rows: list[RunningRow]) -> None:
         news = [self._advance(one) for one in rows]
         if not any(news) and not any(one.row.pen is Pen.TEACHER for one in self._rows.values()):
             self._remote.wait(WAIT_SECONDS)
         elif not any(news):
             self._remote.wait(WAIT_SECONDS / 4)
 
-    def _advance(self, one: Any) -> bool:
+    def _advance(self, one: RunningRow) -> bool:
         """Write what has arrived of a row's segment; whether there was anything."""
         row = one.row
         segment = self._segments.get(one.handle)
@@ -142,11 +144,10 @@ class RemoteSession(Session):
             self._let_go(one.handle)
         elif one.handle in self._segments and done:
             self._end_segment(one, segment)
-        one.emit()
-        self._check_stop_strings(one)
+        one.written()
         return bool(tokens) or done
 
-    def _write(self, one: Any, token: WrittenToken) -> None:
+    def _write(self, one: RunningRow, token: WrittenToken) -> None:
         row = one.row
         fault = misplaced(row, token.id, self._commands)
         if fault:
@@ -158,13 +159,13 @@ class RemoteSession(Session):
         if row.pen is Pen.TEACHER and row.stop is None:
             self._begin_call(one)
 
-    def _end_segment(self, one: Any, segment: Segment) -> None:
+    def _end_segment(self, one: RunningRow, segment: ServedSegment) -> None:
         """The request is over, and the pen is still the student's: a command that brought nothing, or a fault."""
         self._let_go(one.handle)
         if segment.error is not None:
             self._without_student(one, segment.error)
 
-    def _without_student(self, one: Any, error: Exception) -> None:
+    def _without_student(self, one: RunningRow, error: Exception) -> None:
         row = one.row
         if self._teacher_finishes and row.with_teacher and not row.degraded and row.remaining > 0:
             row.give_up_student()
@@ -172,14 +173,14 @@ class RemoteSession(Session):
         else:
             self._fail(one, error if isinstance(error, StudentError) else StudentError(str(error)))
 
-    def _fail(self, one: Any, error: StudentError) -> None:
+    def _fail(self, one: RunningRow, error: StudentError) -> None:
         self._failed[one.handle] = error
         one.row.stop = StopReason.CANCELLED
 
-    def _score_the_last(self, rows: list[Any]) -> None:
+    def _score_the_last(self, rows: list[RunningRow]) -> None:
         """A server scores its own tokens only."""
 
-    def _begin_call(self, one: Any) -> None:
+    def _begin_call(self, one: RunningRow) -> None:
         self._let_go(one.handle)
         super()._begin_call(one)
 
@@ -193,7 +194,7 @@ class RemoteSession(Session):
         if not segment.done and last != self._commands.end and last not in self._remote.ends:
             segment.cancel()
 
-    def _retire(self, rows: Sequence[Any]) -> list[Finished]:
+    def _retire(self, rows: Sequence[RunningRow]) -> list[Finished]:
         for one in rows:
             if one.row.stop is not None:
                 self._let_go(one.handle)
@@ -203,7 +204,7 @@ class RemoteSession(Session):
                 for found in super()._retire(rows)]
 
 
-def _count(row: Row, segment: Segment) -> None:
+def _count(row: Row, segment: ServedSegment) -> None:
     """The server's word on what a segment read: all prompt tokens, less those in its cache."""
     if segment.usage is not None:
         row.student_cached += segment.usage.cached_tokens
@@ -212,8 +213,8 @@ def _count(row: Row, segment: Segment) -> None:
 
 def misplaced(row: Row, token: int, commands: CommandTokens) -> str:
     """What is wrong with a token at this place of a row by the grammar; empty when nothing is."""
-    bits, place = row.allowed(), commands.columns.index(token) if token in commands.columns else None
-    if row.number is not None:
+    bits, place = row.mask().allowed, commands.columns.index(token) if token in commands.columns else None
+    if row.writer.inside:
         return "" if place is not None and bits >> place & 1 else f"token id {token} inside a command"
     if token == commands.end:
         return "`</call>` without `<call>`"

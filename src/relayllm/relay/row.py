@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
+from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
+from relayllm.relay.protocols import Message
 from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
 
 
@@ -37,8 +38,7 @@ class Row:
         "index",
         "key",
         "logprobs",
-        "number",
-        "number_started",
+        "messages",
         "options",
         "pen",
         "policy",
@@ -65,15 +65,16 @@ class Row:
         "unread",
         "unsent",
         "with_teacher",
+        "writer",
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
                  commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 prefix: Prefix = NO_PREFIX) -> None:
+                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample = seed, index, sample
+        self.seed, self.index, self.sample, self.messages = seed, index, sample, messages
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT
@@ -89,9 +90,8 @@ class Row:
         self.scored = self.started
         """How many tokens have the log-probability that they keep."""
         self.calls = list(prefix.calls)
-        self.number: int | None = None
-        """n as written so far inside a command; None outside."""
-        self.number_started = 0
+        self.writer: CommandWriter = commands.writer()
+        """Where the student stands in the grammar of commands."""
         self.student_pending = [*prompt_ids, *prefix.token_ids]
         """What the student has not read, in its vocabulary."""
         self.unread = len(self.student_pending)
@@ -116,9 +116,15 @@ class Row:
         return len(self.ids)
 
     @property
+    def certain(self) -> int:
+        """How many tokens have the author that they keep: the last ones may yet turn out to begin a command in text."""
+        open_end = self.stop is None and self.pen is Pen.STUDENT and not self.writer.inside
+        return len(self.ids) - (self.writer.held if open_end else 0)
+
+    @property
     def settled(self) -> int:
         """How many tokens are as the trace will have them: the teacher's are scored when the student reads them."""
-        return self.scored if self.options.score_teacher else len(self.ids)
+        return min(self.certain, self.scored) if self.options.score_teacher else self.certain
 
     @property
     def to_score(self) -> int:
@@ -138,27 +144,26 @@ class Row:
         return (self.with_teacher and not self.degraded
                 and may_call(self.remaining, self.options.max_calls - len(self.calls)))
 
-    def allowed(self) -> int:
-        """Bits over the command columns: what the student may write next (see `CommandTokens.columns`)."""
-        if self.number is not None:
-            return allowed_in_command(self.number, self.remaining, self.options.max_call_tokens)
-        return ALL_DIGITS | CALL_BIT if self.may_call and self.policy.student_calls else ALL_DIGITS
+    def mask(self) -> Mask:
+        """What the student may write next."""
+        return self.writer.mask(may_call=self.may_call and self.policy.student_calls, remaining=self.remaining,
+                                max_call_tokens=self.options.max_call_tokens)
 
     def student_wrote(self, token: int, logprob: float | None, ends: bool,
                       top: tuple[tuple[int, float], ...] = ()) -> None:
         """Append one token of the student; a finished command passes the pen."""
-        author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
-        self._append(token, author, logprob, top)
+        n = self.writer.push(token)
+        self._append(token, Author.STUDENT, logprob, top)
         self.scored = len(self.ids)
         self.student_pending.append(token)
-        if author is Author.STUDENT:
-            self.student_tokens += 1
-            self.unsent.append(token)
-            if ends:
-                self.stop = StopReason.FINISHED
-        else:
-            self.command_tokens += 1
-            self._continue_command(token)
+        self.student_tokens += 1
+        self.unsent.append(token)
+        if n is not None or self.writer.inside:
+            self._mark_command(self.writer.held)
+        elif ends:
+            self.stop = StopReason.FINISHED
+        if n is not None:
+            self._hand_over(n, self.position - self.writer.held)
         self._check_budget()
 
     def take_scores(self, logprobs: Sequence[float]) -> None:
@@ -202,7 +207,6 @@ class Row:
 
     def give_up_student(self) -> None:
         """No server of the student answers: the teacher writes the rest, and the row says so."""
-        self.number = None
         self.degraded = True
         self._hand_over(self.remaining, self.position)
 
@@ -227,19 +231,20 @@ class Row:
         if self.options.top_logprobs:
             self.tops.append(top)
 
-    def _continue_command(self, token: int) -> None:
-        if self.number is None:
-            self.number, self.number_started = 0, self.position - 1
-        elif token == self.commands.end:
-            n, self.number = self.number, None
-            self._hand_over(n, self.number_started)
-        else:
-            self.number = 10 * self.number + self.commands.value[token]
+    def _mark_command(self, tokens: int) -> None:
+        """The last tokens are a command's: no text, and nothing for the teacher."""
+        for index in range(len(self.ids) - tokens, len(self.ids)):
+            if self.authors[index] is Author.STUDENT:
+                self.authors[index] = Author.COMMAND
+                self.student_tokens -= 1
+                self.command_tokens += 1
+                self.unsent.pop()
 
     def _hand_over(self, requested: int, at: int) -> None:
         granted = max(0, min(self.policy.length(requested), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
         self.teacher_left, self.call_tokens = granted, []
+        self.writer.reset()
         self.pen = Pen.TEACHER if granted else Pen.STUDENT
 
     def _check_budget(self) -> None:

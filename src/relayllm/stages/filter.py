@@ -25,7 +25,7 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
     Raises:
         TeacherError: the teacher is elsewhere, and does not answer.
     """
-    from relayllm.validation import check_filter
+    from relayllm.validation.checks import check_filter
 
     problems = read_problems(data / "train.jsonl")
     random.Random(config.seed).shuffle(problems)
@@ -66,4 +66,4 @@ def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -
 def alone(decoding: Decoding) -> dict[str, Any]:
     """Options for a model that answers without calls."""
     return {"max_new_tokens": decoding.max_new_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p,
-            "slots": decoding.slots, "max_calls": 0}
+            "slots": decoding.slots, "max_calls": 0, "enable_thinking": decoding.enable_thinking}

@@ -11,7 +11,7 @@ from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
 from relayllm.settings import current_settings
-from relayllm.tracking.provenance import data_digest, git_commit
+from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.run import current
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     frame = read_records(records)
     spent = params.evaluate.decoding
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
-                        _seconds(settings.runs / "seconds"))
-    found = Found(read_bias_curve(records), read_settings(records), _judge(params), _thinking(params))
+                        _seconds(settings.runs / "seconds"), file_hash(settings.params),
+                        spent.enable_thinking)
+    found = Found(read_bias_curve(records), read_settings(records), _judge(params))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
                             bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, found=found,
                             prices=_prices(params))
@@ -93,12 +94,6 @@ def _prices(params: Params) -> Prices:
 
 def _judge(params: Params) -> str | None:
     return params.evaluate.judge.model if params.evaluate.judge else None
-
-
-def _thinking(params: Params) -> bool | None:
-    """Whether the chat template asks for thinking, where the params know of it."""
-    return next((section["enable_thinking"] for section in (params.model_dump(), *params.model_dump().values())
-                 if isinstance(section, dict) and "enable_thinking" in section), None)
 
 
 def _seconds(folder: Path) -> dict[str, float]:

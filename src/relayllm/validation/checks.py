@@ -18,11 +18,11 @@ from relayllm.validation.tables import question_text, table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from relayllm.validation.runner import Outcome
+    from relayllm.validation.results import ExpectationResult
 
 
 def check_problems(config: ValidateConfig, training: Sequence[Problem], benchmarks: Mapping[str, Sequence[Problem]],
-                   expected_rows: Mapping[str, int], docs: Path | None = None) -> list[Outcome]:
+                   expected_rows: Mapping[str, int], docs: Path | None = None) -> list[ExpectationResult]:
     """Check training problems and benchmarks, and write the Data Docs when a folder is given.
 
     `expected_rows` has the manifest's row count of "train" and of every benchmark.
@@ -39,12 +39,12 @@ def check_problems(config: ValidateConfig, training: Sequence[Problem], benchmar
     train["repeats"] = overlaps([question_text(problem) for problem in training], questions,
                                 config.near_duplicate_similarity)
     names = list(benchmarks)
-    outcomes = run([
+    results = run([
         Check("training", train, suites.training(config, expected_rows["train"])),
         Check("benchmarks", held_out, suites.benchmarks(config, sum(expected_rows[name] for name in names), names)),
     ], docs)
-    _stop_on_failure(outcomes, "correct the file, or change ingest and validate in params.yaml, and run `relay ingest`")
-    return outcomes
+    _stop_on_failure(results, "correct the file, or change ingest and validate in params.yaml, and run `relay ingest`")
+    return results
 
 
 def check_warmup_set(rows: pd.DataFrame | Sequence[Mapping[str, Any]], tokens: CommandTokens) -> None:
@@ -98,8 +98,8 @@ def _commands(ids: Sequence[int], tokens: CommandTokens) -> tuple[int, str | Non
     return 0, "completion_ids are no token ids"
 
 
-def _stop_on_failure(outcomes: Sequence[Outcome], remedy: str) -> None:
-    failed = [outcome for outcome in outcomes if not outcome.passed and outcome.critical]
+def _stop_on_failure(results: Sequence[ExpectationResult], remedy: str) -> None:
+    failed = [result for result in results if not result.passed and result.critical]
     if failed:
-        lines = "\n".join(f"  {outcome}" for outcome in failed)
+        lines = "\n".join(f"  {result}" for result in failed)
         raise DataError(f"{len(failed)} expectation{'s' * (len(failed) > 1)} failed:\n{lines}\nTo go on, {remedy}")

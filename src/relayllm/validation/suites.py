@@ -17,7 +17,7 @@ def training(config: ValidateConfig, rows: int) -> Expectations:
     """What must hold for training problems."""
     return [
         *_problems(config, rows),
-        _parses(severity="critical"),
+        _gradable(severity="critical"),
         _true("solution_agrees", "a worked answer that ends in a box ends in the gold answer"),
         gxe.ExpectColumnValuesToBeNull(column="repeats", notes="no question of a benchmark: the same text after "
                                        "normalisation, or the same numbers in nearly the same words"),
@@ -25,13 +25,13 @@ def training(config: ValidateConfig, rows: int) -> Expectations:
 
 
 def benchmarks(config: ValidateConfig, rows: int, names: Sequence[str]) -> Expectations:
-    """What must hold for the benchmarks together; a public one whose answer math-verify cannot parse is only noted."""
+    """What must hold for the benchmarks together; a public one whose answer cannot be graded is only noted."""
     return [
         *_problems(config, rows),
         gxe.ExpectColumnDistinctValuesToEqualSet(column="set", value_set=list(names),
                                                  notes="every benchmark of the manifest has problems"),
-        _parses(severity="critical", row_condition='public==False', condition_parser="pandas"),
-        _parses(severity="warning", row_condition='public==True', condition_parser="pandas"),
+        _gradable(severity="critical", row_condition='public==False', condition_parser="pandas"),
+        _gradable(severity="warning", row_condition='public==True', condition_parser="pandas"),
     ]
 
 
@@ -71,8 +71,9 @@ def _problems(config: ValidateConfig, rows: int) -> Expectations:
     ]
 
 
-def _parses(**more: Any) -> Any:
-    return _true("answer_parses", "the gold answer can be graded against", **more)
+def _gradable(**more: Any) -> Any:
+    return gxe.ExpectColumnValuesToBeNull(column="gold_fault", notes="the gold answer can be graded against, all of it",
+                                          **more)
 
 
 def _true(column: str, notes: str, **more: Any) -> Any:

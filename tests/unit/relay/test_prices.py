@@ -17,8 +17,15 @@ PRICES = Prices(student=1.0, student_read=0.5, teacher=10.0, teacher_read=2.5, t
 
 def test_prices_every_kind_is_paid_per_million_or_second() -> None:
     assert PRICES.parts(LEDGER) == pytest.approx({
-        "student": 0.001, "student_read": 0.0001, "teacher": 0.0005, "teacher_read": 0.001, "teacher_cached": 0.00025,
+        "student": 0.001, "student_read": 0.0001, "student_cached": 0.0,
+        "teacher": 0.0005, "teacher_read": 0.001, "teacher_cached": 0.00025,
         "student_second": 0.002, "teacher_second": 0.005})
+
+
+def test_prices_of_a_student_elsewhere_count_what_its_server_read() -> None:
+    ledger = replace(LEDGER, student_reread=2000, student_cached=4000)
+    parts = replace(PRICES, student_cached=0.05).parts(ledger)
+    assert (parts["student_read"], parts["student_cached"]) == pytest.approx((0.001, 0.0002))
 
 
 def test_prices_cost_is_the_sum_of_its_parts() -> None:

@@ -24,7 +24,8 @@ from pathlib import Path
 from relayllm.config import load_params
 from relayllm.problems.tiny_world import train_problems
 from relayllm.stages.grpo import without_seconds
-import relayllm.training.grpo as grpo
+import relayllm.training.watcher as watcher
+from relayllm.training.grpo import train
 
 place, die_at = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -35,10 +36,10 @@ class Witness:
     def table(self, name, rows):
         pass
 
-grpo.current = Witness
+watcher.current = Witness
 config = load_params(place / "params.yaml").grpo
-found, history = grpo.train(config, config.runs["relay-difficulty"], train_problems(8, seed=0), place / "student",
-                            place / "teacher", place / "model", place / "run", [place / "student"])
+found, history = train(config, config.runs["relay-difficulty"], train_problems(8, seed=0), place / "student",
+                       place / "teacher", place / "model", place / "run", [place / "student"])
 (place / "result.json").write_text(json.dumps({"found": found, "history": [without_seconds(row) for row in history]}))
 """
 CHANGES = {"steps": 4, "save_every": 2, "evaluate_every": 2, "evaluate_problems": 2, "problems_per_step": 2,

@@ -28,9 +28,13 @@ class Provenance:
     profile: str
     seed: int
     git_commit: str
+    """With `-dirty` when the tree was not what the commit says."""
     data_md5: str
     seconds: Mapping[str, float]
     """Stage -> wall clock of its last run."""
+    params_md5: str = ""
+    enable_thinking: bool | None = None
+    """Thinking mode of the evaluated answers; None where the template decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,6 @@ class Found:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """As `read_settings` gives it: what calibration found for each method."""
     judge_model: str | None = None
-    thinking: bool | None = None
-    """Whether the chat template asked for thinking; None where the params do not say."""
 
 
 NOTHING_FOUND, FREE = Found(), Prices()
@@ -68,14 +70,15 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
     checks = reward_hacking(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
     methods = table(scores)
     return {
-        "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit, "data_md5": origin.data_md5,
+        "profile": origin.profile, "seed": origin.seed, "git_commit": origin.git_commit,
+        "params_md5": origin.params_md5, "data_md5": origin.data_md5,
+        "enable_thinking": origin.enable_thinking,
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),
         "money": money(frame, scores, prices, relay),
         "bias_curve": curve(methods, found.bias_curve),
         "settings": dict(found.settings),
-        "thinking": found.thinking,
         "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
         "judge_model": found.judge_model if JUDGED in frame else None,
         "reward_hacking": {name: checks[name] for name in scores},

@@ -36,6 +36,7 @@ from relayllm.evaluation.report.wording import (
     thinking,
     tiles,
 )
+from relayllm.tracking.provenance import short_commit
 
 
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
@@ -61,7 +62,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _origin(summary: Mapping[str, Any]) -> str:
-    return (f"Profile `{summary['profile']}`, seed {summary['seed']}, commit `{summary['git_commit'][:12] or 'none'}`, "
+    commit = short_commit(summary["git_commit"]) or "none"
+    return (f"Profile `{summary['profile']}`, seed {summary['seed']}, commit `{commit}`, "
             f"data `{summary['data_md5'][:12] or 'not pinned'}`{thinking(summary)}. 95 % intervals in brackets.")
 
 

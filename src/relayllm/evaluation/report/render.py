@@ -43,6 +43,7 @@ from relayllm.evaluation.report.wording import (
     thinking,
     tiles,
 )
+from relayllm.tracking.provenance import short_commit
 
 HERE = Path(__file__).parent
 PLOTS = ("pareto", "money", "benchmarks", "learning", "call_places", "call_lengths")
@@ -79,6 +80,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
     drawn = {name: Markup(inline_svg(name, svg)) for name, svg in material.svgs.items()}
     return {
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")), "origin": summary, "relay": relay,
+        "commit": short_commit(summary["git_commit"]),
         "headline": headline(summary).replace(" %", "\u00a0%"), "tiles": tiles(summary), "alarms": all_alarms(summary),
         "contents": _contents(summary, material),
         "plots": {name: drawn.get(name) for name in PLOTS},

@@ -11,7 +11,7 @@ from functools import partial
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import bias_for
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json, RelayOptions
@@ -40,7 +40,8 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
         job = Job(deployment, prompts)
         if body.limit != 0:
             seed = body.seed if body.seed is not None else secrets.randbits(31)
-            jobs.submit(job, [GenerationRequest(prompt.ids, options, seed, 0, sample, prompt.teacher_ids)
+            jobs.submit(job, [GenerationRequest(prompt.ids, options, seed, 0, sample, prompt.teacher_ids,
+                                                prompt.messages)
                               for prompt in prompts
                               for options in [options_for(body, asked, deployment, prompt, cap=jobs.limits.cap_tokens)]
                               for sample in range(body.samples)], key, asked, streamed=bool(body.stream))

@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event, GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
+from relayllm.serving.api.schemas import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_gone
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
@@ -74,7 +76,7 @@ def table(jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
-                 responses=FAULTS, response_model=None)
+                 responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
     async def invocations(body: Invocation, request: Request, key: Asker) -> Response:
         job = await begin(jobs, body, key)
         if body.streamed:
@@ -107,7 +109,7 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
             raise bad_request(str(error), "params") from error
         job = Job(deployment, prompts)
         jobs.submit(job, [GenerationRequest(prompt.ids, options, int(asked.options["seed"]), row, 0,
-                                            prompt.teacher_ids) for row, prompt in enumerate(prompts)],
+                                            prompt.teacher_ids, prompt.messages) for row, prompt in enumerate(prompts)],
                     key, RelayOptions(teacher=options.teacher_enabled), streamed=body.streamed)
     return job
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported
+from relayllm.serving.api.schemas import EXAMPLES
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, described
 
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
@@ -153,6 +154,8 @@ class Message(Body):
 class ChatRequest(Sampling):
     """`POST /v1/chat/completions`."""
 
+    model_config = ConfigDict(json_schema_extra=described(EXAMPLES["chat request"]))
+
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     logprobs: bool | None = False
@@ -199,6 +202,8 @@ class ChatRequest(Sampling):
 
 class CompletionRequest(Sampling):
     """`POST /v1/completions`: raw text, no chat template."""
+
+    model_config = ConfigDict(json_schema_extra=described(EXAMPLES["text request"]))
 
     prompt: (Text | Annotated[list[TokenId], Field(min_length=1, max_length=1_000_000)]
              | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS)]

@@ -202,9 +202,9 @@ class ChunkWriter:
         commands = self._tokens.commands
         for token in run.ids:
             state.command.append(token)
-            if token == commands.end:
-                digits = [commands.value[one] for one in state.command[1:-1]]
-                yield self._chunk(choice, "", None, relay={"author": "command", "call": int("".join(map(str, digits))),
+            n = commands.read(state.command)
+            if n is not None:
+                yield self._chunk(choice, "", None, relay={"author": "command", "call": n,
                                                            "tokens": len(state.command)})
                 state.command = []
 

@@ -13,7 +13,22 @@ from relayllm.serving.api.completions import answer, begin, chunks
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.response_objects import ResponseRequest, ResponseWriter
+from relayllm.serving.api.schemas import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ErrorAnswer,
+    Health,
+    ModelEntry,
+    ModelList,
+    Readiness,
+    ResponseObject,
+    TextCompletion,
+    TextCompletionChunk,
+    answered,
+)
 from relayllm.serving.api.streaming import EventStream, unless_gone
+from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key
 from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
 from relayllm.serving.metrics import Metrics
@@ -24,14 +39,11 @@ MOST_NAMED = 50
 """Unknown fields that the header names at most."""
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
-ERROR: Json = {"type": "object", "required": ["error"], "properties": {"error": {
-    "type": "object", "required": ["message", "type", "param", "code"], "properties": {
-        "message": {"type": "string"}, "type": {"type": "string"},
-        "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}}
 FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": ERROR}}} for status, text in {
+    status: {"description": text, "model": ErrorAnswer} for status, text in {
         400: "The request asks for something that cannot be", 401: "No valid API key", 404: "No such model",
-        413: "The body is too large", 422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
+        413: "The body is too large", 415: "The body's content-encoding is unknown",
+        422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
         503: "No model is ready, or the decoder failed"}.items()}
 
 
@@ -48,19 +60,29 @@ def api(jobs: Jobs) -> APIRouter:
     router = APIRouter(prefix="/v1")
     model_router = jobs.model_router
 
-    @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
+    chats = {200: answered("chat.completion", ChatCompletion, ChatCompletionChunk), **FAULTS}
+    texts = {200: answered("text_completion", TextCompletion, TextCompletionChunk), **FAULTS}
+    objects = {200: {"description": "The answer; with stream, OpenAI's events", "model": ResponseObject}, **FAULTS}
+
+    @router.post("/chat/completions", summary="Answer a conversation", responses=chats, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
         return await _answer(jobs, request, body, key)
 
-    @router.post("/completions", summary="Continue a text", responses=FAULTS, response_model=None)
+    @router.post("/completions", summary="Continue a text", responses=texts, response_model=None)
     async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
         return await _answer(jobs, request, body, key)
 
-    @router.get("/models", summary="What is served", responses={401: FAULTS[401]})
+    @router.post("/responses", summary="Answer a conversation, in OpenAI's newer envelope; nothing is stored",
+                 responses=objects, response_model=None)
+    async def responses(body: ResponseRequest, request: Request, key: Asker) -> Response:
+        return await _respond(jobs, request, body, key)
+
+    @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
     async def models(key: Asker) -> Json:
         return {"object": "list", "data": _models(model_router)}
 
-    @router.get("/models/{model:path}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
+    @router.get("/models/{model:path}", summary="One model",
+                responses={200: {"model": ModelEntry}, 401: FAULTS[401], 404: FAULTS[404]})
     async def model(model: str, key: Asker) -> Json:
         for entry in _models(model_router):
             if entry["id"] == model:
@@ -74,13 +96,15 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     """Health, readiness and metrics."""
     router = APIRouter()
 
-    @router.get("/health", summary="Whether the process is well", responses={503: FAULTS[503]})
+    @router.get("/health", summary="Whether the process is well",
+                responses={200: {"model": Health}, 503: FAULTS[503]})
     async def health() -> Json:
         if model_router.champion is not None and not model_router.champion.engine.alive and not model_router.draining:
             raise unavailable("the engine has stopped: restart the server")
         return {"status": "ok"}
 
-    @router.get("/ready", summary="Whether requests are answered", responses={503: FAULTS[503]})
+    @router.get("/ready", summary="Whether requests are answered",
+                responses={200: {"model": Readiness}, 503: FAULTS[503]})
     async def ready() -> Json:
         if not model_router.ready:
             raise unavailable("no model is ready", seconds=5)
@@ -108,7 +132,22 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
         job.end()
 
 
-def _ignored(body: AnyRequest, limits: HttpLimits) -> dict[str, str]:
+async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key) -> Response:
+    headers = _ignored(body, jobs.limits)
+    job = await begin(jobs, body.chat, key)
+    writer = ResponseWriter(job, body)
+    if body.stream:
+        return EventStream(writer.events(), job.end, headers)
+    try:
+        there, traces = await unless_gone(request, job.traces())
+        if not there:
+            return Response(status_code=GONE)
+        return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)
+    finally:
+        job.end()
+
+
+def _ignored(body: Body, limits: HttpLimits) -> dict[str, str]:
     """The header that names unknown fields, where the server ignores them.
 
     Raises:

@@ -26,6 +26,11 @@ def sse(value: Json) -> bytes:
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
+def named_event(name: str, value: Json) -> bytes:
+    """One event with a name."""
+    return b"event: " + name.encode() + b"\n" + sse(value)
+
+
 async def gone(request: Request) -> None:
     """Return when the client has hung up."""
     while (await request.receive())["type"] != "http.disconnect":

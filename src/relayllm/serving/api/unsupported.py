@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -43,11 +44,21 @@ NOT = Field(default=None, description="not supported: only null, or what asks fo
 IGNORED = Field(default=None, description="accepted and ignored")
 
 
+def described(*examples: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """What a request's schema says besides its fields: that there are no others, and examples."""
+    def add(schema: dict[str, Any]) -> None:
+        schema["additionalProperties"] = False
+        if examples:
+            schema["examples"] = list(examples)
+
+    return add
+
+
 class Body(BaseModel):
     """A request or a part of one. A null is as absent; the route refuses unknown fields, or ignores and names them."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True,
-                              json_schema_extra=lambda schema: schema.update(additionalProperties=False))
+                              json_schema_extra=described())
 
     @model_validator(mode="before")
     @classmethod

@@ -6,12 +6,13 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.protocols import Message, Tokenizer
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.errors import bad_request
 
@@ -30,6 +31,8 @@ class EncodedPrompt:
     teacher_ids: tuple[int, ...] | None = None
     text: str = ""
     """As the client sent it, for echo."""
+    messages: tuple[Message, ...] | None = None
+    """The conversation it was made from, for a teacher's server with a chat template of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,8 @@ class ResponseTokenizer:
 class PromptEncoder:
     """Encodes prompts with tokenizers of its own: a tokenizer is not safe in two threads, and the engine uses its."""
 
-    def __init__(self, decoder: RelayDecoder) -> None:
+    def __init__(self, decoder: RelayDecoder, *, enable_thinking: bool | None = None) -> None:
+        self._enable_thinking = enable_thinking
         self._student = copy.deepcopy(decoder.tokenizer)
         apart = decoder.teacher is not None and not decoder.shares_vocabulary
         self._teacher = copy.deepcopy(decoder.teacher_tokenizer) if apart else None
@@ -59,9 +63,12 @@ class PromptEncoder:
 
     async def chat(self, messages: Sequence[dict[str, str]], *, continue_final: bool = False) -> EncodedPrompt:
         """A conversation, through the chat template; the last message left open if it is to be continued."""
-        return await self._run(
-            sum(len(message["content"]) for message in messages),
-            lambda: self._read(lambda tokenizer: encode_prompt(tokenizer, messages, continue_final=continue_final), ""))
+        def encode(tokenizer: Tokenizer) -> list[int]:
+            return encode_prompt(tokenizer, messages, enable_thinking=self._enable_thinking,
+                                 continue_final=continue_final)
+
+        return await self._run(sum(len(message["content"]) for message in messages),
+                               lambda: replace(self._read(encode, ""), messages=tuple(messages)))
 
     async def text(self, text: str) -> EncodedPrompt:
         """Text as it is: no template, and nothing in it is a special token."""

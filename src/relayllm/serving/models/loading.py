@@ -21,7 +21,7 @@ from relayllm.packaging.folder import RECORD, Package, open_package
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import VARIABLE, Prices
-from relayllm.settings import Settings
+from relayllm.settings import Settings, without_secrets
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder
@@ -157,13 +157,13 @@ def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float
     try:
         return future.result(patience)
     except TimeoutError as error:
-        raise RegistryError(f"the registry at {settings.registry_uri} did not answer within {patience:g} s: check "
-                            "MLFLOW_TRACKING_URI, and that the server runs") from error
+        raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} did not answer within "
+                            f"{patience:g} s: check MLFLOW_TRACKING_URI, and that the server runs") from error
     except RelayError:
         raise
     except Exception as error:  # what a store raises that cannot even be opened
-        raise RegistryError(f"the registry at {settings.registry_uri} cannot be opened: {type(error).__name__}: "
-                            f"{str(error)[:200]}") from error
+        raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} cannot be opened: "
+                            f"{type(error).__name__}: {without_secrets(str(error))[:200]}") from error
 
 
 def _last_good(source: str, note: Path, error: RegistryError) -> FoundModel:

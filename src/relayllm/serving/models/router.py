@@ -120,7 +120,8 @@ class ModelRouter:
         """Serve a model under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
-        deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder),
+        deployment = Deployment(name, version, alias, decoder, engine,
+                                PromptEncoder(decoder, enable_thinking=defaults.enable_thinking),
                                 ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve,
                                 prices=prices or Prices())
         engine.start(loop)

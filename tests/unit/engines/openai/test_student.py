@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.student import OpenAIStudent
 from relayllm.engines.openai.teacher import OpenAITeacher
@@ -51,7 +50,7 @@ def relay():
             side = OpenAITeacher(helper.url, tokenizer, forbidden_ids=commands, options=QUICK) if with_teacher else None
             if side is not None:
                 stack.callback(side.close)
-            decoder = RelayDecoder(remote, tokenizer, None if side is None else RemoteTeacher(side, CallRequest),
+            decoder = RelayDecoder(remote, tokenizer, None if side is None else RemoteTeacher(side),
                                    tokenizer)
             return decoder, servers, helper
 

@@ -33,8 +33,8 @@ def test_no_file_is_no_settings_and_half_a_file_an_error(tmp_path):
 def test_both_pages_say_what_was_out_of_reach(tmp_path):
     write_settings(tmp_path, FOUND)
     summary = build_summary(make_frame(("base", "relay-difficulty", "teacher"), problems=5),
-                            Provenance("tiny", 0, "", "", {}), Limits(4, 9), bootstrap=20, relay="relay-difficulty",
-                            found=Found(settings=read_settings(tmp_path), thinking=True))
+                            Provenance("tiny", 0, "", "", {}, enable_thinking=True), Limits(4, 9), bootstrap=20,
+                            relay="relay-difficulty", found=Found(settings=read_settings(tmp_path)))
     for page in (markdown(summary, Material({})), html(summary, Material({}))):
         assert "glimp was asked for a call ratio of 20.00 %" in page
         assert "entropy was asked" not in page

@@ -152,7 +152,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
 
     rank: Count
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Count
     """The adapter counts alpha / rank times."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: list[str] | Literal["all-linear"]

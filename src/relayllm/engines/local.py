@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -115,11 +115,11 @@ class LocalEngine:
 
     def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
         """Each input that is read, with those that ask the same: new rows of one prompt are read once."""
-        leaders: dict[int | tuple[int, ...], int] = {}
+        leaders: dict[Hashable, int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
             leader = leaders.setdefault(
-                index if self._length[item.row] else (item.score, item.probe, *item.token_ids), index)
+                index if self._length[item.row] else (item.score, item.probe, tuple(item.token_ids)), index)
             shared_prompts.setdefault(leader, []).append(index)
         return shared_prompts
 

@@ -37,7 +37,7 @@ def ingest_needed() -> bool:
 def _ingest_key() -> str:
     """Changes with the section of params.yaml, with the code that makes problems, with the pin."""
     root = current_settings().root
-    parts = [load_params(root / "params.yaml").ingest.model_dump_json(), str((root / "data").is_dir())]
+    parts = [load_params(current_settings().params).ingest.model_dump_json(), str((root / "data").is_dir())]
     parts += [path.read_text() for path in sorted((root / "src/relayllm/problems").rglob("*.py"))]
     parts += [(root / "data.dvc").read_text() if (root / "data.dvc").is_file() else ""]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -8,7 +8,9 @@ FROM python:${PYTHON} AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 MLFLOW_DISABLE_TELEMETRY=true PREFECT_SERVER_ANALYTICS_ENABLED=false \
     HF_HUB_DISABLE_TELEMETRY=1 GX_ANALYTICS_ENABLED=false DVC_NO_ANALYTICS=1 VLLM_NO_USAGE_STATS=1
-RUN useradd --create-home --uid 10001 relay && python -m venv /opt/venv && chown -R relay /opt/venv
+# The folder is there and owned, so that a volume mounted on it is, too.
+RUN useradd --create-home --uid 10001 relay && install -d -o relay -g relay /home/relay/.cache/huggingface && \
+    chown relay:relay /home/relay/.cache && python -m venv /opt/venv && chown -R relay /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY constraints.txt infra/images/server-constraints.txt /build/
 COPY --chmod=755 infra/images/probe.py /usr/local/bin/probe
@@ -17,7 +19,7 @@ COPY --chmod=755 infra/images/probe.py /usr/local/bin/probe
 FROM base AS tracking
 RUN pip install -c /build/constraints.txt -c /build/server-constraints.txt 'mlflow[auth]' psycopg2-binary boto3
 COPY --chmod=755 infra/images/tracking.sh /usr/local/bin/tracking
-RUN mkdir /artifacts && chown relay /artifacts
+RUN install -d -o relay -g relay /artifacts
 USER relay
 WORKDIR /home/relay
 EXPOSE 5000
@@ -40,10 +42,15 @@ WORKDIR /project
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN PIP_EXTRA_INDEX_URL=${EXTRA_INDEX_URL} pip install -c /build/constraints.txt -c /build/server-constraints.txt .
+COPY --chmod=755 infra/images/checkout.sh /usr/local/bin/checkout
+COPY --chmod=755 infra/images/deployments.sh /usr/local/bin/deployments
+COPY --chmod=755 infra/images/train.sh /usr/local/bin/train
+COPY --chmod=755 infra/images/await_champion.py /usr/local/bin/await-champion
 COPY . .
 # Stages run from the checkout that is mounted here, or from this copy when nothing is.
 ENV PYTHONPATH=/project/src:/project RELAY_ROOT=/project
-RUN chown -R relay /project && git config --system --add safe.directory /project
+# .store: what the server fetches from the registry and from the hub.
+RUN install -d /project/.store && chown -R relay:relay /project && git config --system --add safe.directory /project
 USER relay
 EXPOSE 8000
 CMD ["relay", "serve", "--host", "0.0.0.0", "--port", "8000"]
@@ -59,3 +66,10 @@ USER relay
 WORKDIR /home/relay
 EXPOSE 8000
 ENTRYPOINT ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+
+# A student's server: the same, with the grammar of commands, which vLLM finds by its entry point.
+FROM teacher-cpu AS student-cpu
+USER root
+COPY infra/vllm /build/relayllm-vllm
+RUN pip install --no-deps /build/relayllm-vllm
+USER relay

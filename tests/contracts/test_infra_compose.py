@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +19,8 @@ COMPOSE = ROOT / "infra" / "compose"
 TEXT = (COMPOSE / "compose.yaml").read_text()
 DOCKERFILE = (ROOT / "infra" / "images" / "relay.Dockerfile").read_text()
 SECRET = re.compile(r"PASSWORD|SECRET|API_KEY|API_KEYS|AUTH")
+OPTIONAL = {"RELAY_MONITOR_KEY", "HF_TOKEN"}
+"""Secrets of what may be left out; empty is no password, and no default one."""
 
 
 class Strict(BaseModel):
@@ -124,6 +129,60 @@ def test_mounted_files_and_volumes_exist(compose):
                 assert source in compose.volumes, (name, mount)
 
 
+def owned(target: str) -> set[str]:
+    """Folders that an image's build makes and gives to its user."""
+    stages = {name: (base, text) for base, name, text in
+              re.findall(r"^FROM (\S+) AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, flags=re.M | re.S)}
+    found: set[str] = set()
+    while target in stages:
+        target, text = stages[target]
+        made = re.findall(r"(?:install -d (?:-o relay -g relay )?|^WORKDIR )([\w./-]+)", text, flags=re.M)
+        given = re.findall(r"install -d -o relay -g relay ([\w./-]+)", text)
+        over = re.findall(r"chown -R \S+ ([\w./-]+)", text)
+        found |= {*given, *(path for path in made for top in over if f"{path}/".startswith(f"{top}/"))}
+    return found
+
+
+def test_volumes_lie_on_folders_that_the_image_makes_and_its_user_owns(compose):
+    ours = [(name, service.build.target, mount.split(":")[:2]) for name, service in each(compose) if service.build
+            for mount in service.volumes]
+    volumes = [(name, target, path) for name, target, (source, path) in ours if not source.startswith(".")]
+    assert {name for name, _, _ in volumes} == {"mlflow", "relay", "teacher-cpu"}
+    for name, target, path in volumes:
+        assert path in owned(target), (name, path)
+
+
+def test_whoever_fetches_from_the_hub_has_its_token_and_keeps_what_it_fetched(compose):
+    for name in ("worker", "relay", "teacher", "teacher-cpu"):
+        service = compose.services[name]
+        assert service.environment["HF_TOKEN"] == "${HF_TOKEN:-}", name
+        kept = service.environment.get("HF_HOME", "/huggingface")
+        folders = [mount.split(":")[1] for mount in service.volumes]
+        assert any(kept.startswith(folder) or folder.endswith(kept) for folder in folders), name
+
+
+def test_monitor_asks_the_server_of_this_file(compose):
+    url = compose.services["worker"].environment["RELAY_SERVER_URL"]
+    command = compose.services["relay"].command
+    assert url == f"http://relay:{command[command.index('--port') + 1]}"
+
+
+def test_commands_of_ours_are_in_the_image(compose):
+    copied = re.findall(r"^COPY --chmod=755 (\S+) /usr/local/bin/(\S+)$", DOCKERFILE, flags=re.M)
+    assert all(os.access(ROOT / source, os.X_OK) for source, _ in copied)
+    known = {name for _, name in copied} | {"relay", "prefect"}
+    for name in ("deployments", "worker", "relay"):
+        assert compose.services[name].command[0] in known, name
+
+
+def test_server_waits_for_the_model_that_it_serves(compose):
+    waits, model, *serve = compose.services["relay"].command
+    assert waits == "await-champion"
+    usage = subprocess.run([sys.executable, "-m", "relayllm.cli", serve[1], "--help"], capture_output=True, text=True,
+                           env={**os.environ, "COLUMNS": "200"}, check=True).stdout
+    assert f"default {model}" in usage
+
+
 def test_ports_are_bound_to_this_machine_only(compose):
     for name, service in each(compose):
         assert all(port.startswith("127.0.0.1:") for port in service.ports), name
@@ -132,9 +191,10 @@ def test_ports_are_bound_to_this_machine_only(compose):
 def test_secrets_come_from_the_environment_without_a_default(compose):
     for name, service in each(compose):
         for variable, value in service.environment.items():
-            if SECRET.search(variable):
+            if SECRET.search(variable) and value not in {f"${{{secret}:-}}" for secret in OPTIONAL}:
                 assert re.search(r"\$\{[A-Z_]+:\?", value), (name, variable)
-    assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET|KEY|KEYS|AUTH):-", TEXT)
+    assert set(re.findall(r"\$\{([A-Z_]*(?:PASSWORD|SECRET|KEY|KEYS|AUTH|TOKEN)):-", TEXT)) <= OPTIONAL
+    assert not re.search(r"\$\{[A-Z_]*(PASSWORD|SECRET|KEY|KEYS|AUTH|TOKEN):-[^}]", TEXT)
 
 
 def test_example_environment_has_every_variable_and_no_secret():
@@ -142,7 +202,7 @@ def test_example_environment_has_every_variable_and_no_secret():
     example = dict(line.split("=", 1) for line in lines)
     used = set(re.findall(r"\$\{([A-Z_]+)", TEXT))
     assert used - {"TEACHER_CACHE_GB"} == set(example)
-    assert all(not value for name, value in example.items() if SECRET.search(name) or name == "HF_TOKEN")
+    assert all(not value for name, value in example.items() if SECRET.search(name) or name in OPTIONAL)
     assert (COMPOSE / ".gitignore").read_text().strip() == "/.env"
 
 

@@ -44,7 +44,9 @@ def imported_modules(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("relayllm"):
-            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if (SOURCE.parent / name.replace(".", "/")).with_suffix(".py").is_file()}
+            names |= modules or {node.module or ""}
     return names
 
 

@@ -25,10 +25,15 @@ def test_one_run_of_each_deployment_at_a_time():
     assert all(entry["concurrency_limit"]["limit"] == 1 for entry in DEPLOYMENTS.values())
 
 
+def test_nothing_runs_by_itself_before_somebody_wants_it():
+    assert not [name for name, entry in DEPLOYMENTS.items() if entry.get("schedules") or entry.get("schedule")]
+
+
 def test_the_pool_is_the_one_the_workers_of_infra_poll():
     pools = {entry["work_pool"]["name"] for entry in DEPLOYMENTS.values()}
     assert pools == {"relay"}
     assert "--pool, relay" in (ROOT / "infra/compose/compose.yaml").read_text()
+    assert "create relay --type process" in (ROOT / "infra/images/deployments.sh").read_text()
 
 
 def test_the_version_is_the_pinned_one():

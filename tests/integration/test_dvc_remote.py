@@ -29,7 +29,7 @@ def project(tmp_path) -> Path:
     (folder / "data/benchmarks").mkdir(parents=True)
     (folder / "data/train.jsonl").write_text('{"id": "p1"}\n' * 100)
     (folder / "data/benchmarks/pens.jsonl").write_text('{"id": "b1"}\n')
-    (folder / ".gitignore").write_text("/data/\n/model.bin\n/.store/\n")
+    (folder / ".gitignore").write_text("/data/\n/model.bin\n/.store/\n/.dvc-remote/\n")
     (folder / "dvc.yaml").write_text("stages:\n  copy:\n    cmd: cp data/train.jsonl model.bin\n    deps: [data]\n"
                                      "    outs: [model.bin]\n")
     shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
@@ -94,6 +94,20 @@ def test_pushed_to_the_default_folder_comes_back(project):
     assert len(before) == 3
 
 
+@pytest.mark.parametrize("target", ["clean", "clean-all"])
+def test_pushed_to_the_default_folder_outlives_every_way_to_clean(project, target):
+    before = hashes(project)
+    run(project, "dvc", "push")
+    shutil.copy(ROOT / "Makefile", project)
+    for folder in (".store/registry", "artifacts", "runs"):
+        (project / folder).mkdir(parents=True)
+    run(project, "make", target)
+    assert not any((project / name).exists() for name in ("data", ".dvc/cache", "artifacts", "runs"))
+    assert (project / ".store/registry").exists() == (target == "clean")
+    run(project, "dvc", "pull", "--force")
+    assert hashes(project) == before
+
+
 def guide() -> list[list[str]]:
     """The guide's commands."""
     text = (ROOT / "docs/guides/team.md").read_text(encoding="utf-8")
@@ -109,7 +123,7 @@ def test_pushed_to_s3_by_the_guide_comes_back(project, s3, tmp_path):
     for words in commands[:-1]:
         run(project, *words)
     lose(project)
-    shutil.rmtree(project / ".store", ignore_errors=True)
+    shutil.rmtree(project / ".dvc-remote", ignore_errors=True)
     run(project, *commands[-1])
     assert hashes(project) == before
     assert sum(path.is_file() for path in (tmp_path / "s3/team/relayllm").rglob("*")) >= 3

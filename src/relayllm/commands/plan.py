@@ -83,7 +83,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
     name = arguments.profile
-    path = current_settings().root / (f"params/{name}.yaml" if name else "params.yaml")
+    path = current_settings().root / f"params/{name}.yaml" if name else current_settings().params
     speeds = Speeds(arguments.student, arguments.teacher, arguments.update)
     print("\n".join(report(load_params(path), arguments.gpu, arguments.answer_tokens, speeds)))
     return 0

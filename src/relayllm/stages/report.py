@@ -11,11 +11,13 @@ from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
 from relayllm.settings import current_settings
-from relayllm.tracking.provenance import data_digest, git_commit
+from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.run import current
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from relayllm.relay.prices import Prices
 
 
 def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
@@ -28,17 +30,20 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
         DataError: records are missing or not what they must be.
     """
     from relayllm.evaluation.analysis.bias_curve import read_bias_curve
-    from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary, write_summary
+    from relayllm.evaluation.analysis.settings_found import read_settings
+    from relayllm.evaluation.analysis.summary import Found, Limits, Provenance, build_summary, write_summary
     from relayllm.evaluation.records import read_records
 
     settings = current_settings()
     frame = read_records(records)
     spent = params.evaluate.decoding
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
-                        _seconds(settings.runs / "seconds"))
+                        _seconds(settings.runs / "seconds"), file_hash(settings.params),
+                        spent.enable_thinking)
+    found = Found(read_bias_curve(records), read_settings(records), _judge(params))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay,
-                            bias_curve=read_bias_curve(records))
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, found=found,
+                            prices=_prices(params))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
@@ -51,7 +56,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
 
 
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
-           histories: Mapping[str, Any], worth_folder: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
+           histories: Mapping[str, Any], continued: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
     """Draw the pictures and write both pages."""
     from relayllm.evaluation.report.examples import choose
     from relayllm.evaluation.report.figures import draw
@@ -62,13 +67,13 @@ def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.Da
     svgs = draw(folder / "plots", summary, frame, histories, relay)
     material = Material(svgs, choose(frame, relay, examples),
                         {path.stem: _json(path) for path in sorted(metrics_folder.glob("*.json"))},
-                        _worth(worth_folder, summary, folder), steps)
+                        _call_value(continued, summary, folder), steps)
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")
     (folder / "report.html").write_text(html(summary, material), encoding="utf-8")
 
 
-def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
-    """What calls were call_value, for the methods whose calls were continued both ways."""
+def _call_value(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
+    """What calls were worth, for the methods whose calls were continued both ways."""
     import pandas as pd
 
     from relayllm.evaluation.analysis.call_value import call_value
@@ -78,6 +83,17 @@ def _worth(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, 
     if found:
         write_json(report / "call_value.json", found)
     return found
+
+
+def _prices(params: Params) -> Prices:
+    """The report's prices; nothing costs anything where there are none."""
+    from relayllm.relay.prices import Prices
+
+    return Prices.of(params.report.prices.model_dump(), "report.prices") if params.report.prices else Prices()
+
+
+def _judge(params: Params) -> str | None:
+    return params.evaluate.judge.model if params.evaluate.judge else None
 
 
 def _seconds(folder: Path) -> dict[str, float]:

@@ -87,6 +87,8 @@ class Decoders:
     def __init__(self, tokenizer: Any, teacher: Path, config: GrpoConfig, run: GrpoRun) -> None:
         self._tokenizer = tokenizer
         self._made: tuple[Any, RelayDecoder] | None = None
+        self._teacher: Any
+        self._teacher_tokenizer: Any
         self._teacher, self._teacher_tokenizer = (
             load_teacher(teacher, dtype=config.dtype) if run.max_calls else (None, None))
 

@@ -63,13 +63,14 @@ STAGES = """
 import os, signal, sys
 from relayllm.config import load_params
 from relayllm.files import write_json
-from relayllm.tracking.run import report_metrics, stage_run, settings
+from relayllm.settings import current_settings
+from relayllm.tracking.run import report_metrics, stage_run
 config = load_params().warmup
 with stage_run("warmup", config) as run:
-    report_metrics(settings().root / "metrics.json", {"last_loss": 0.25, "nested": {"rows": 7}})
+    report_metrics(current_settings().root / "metrics.json", {"last_loss": 0.25, "nested": {"rows": 7}})
     run.metric("curve", 1.0, 1); run.metric("curve", 0.5, 2)
     run.table("rollouts", [{"step": 1, "text": "a"}, {"step": 2, "text": "b", "extra": 1}])
-    run.artifact(settings().root / "metrics.json")
+    run.artifact(current_settings().root / "metrics.json")
 try:
     with stage_run("grpo", config, variant="simple"):
         raise ValueError("no")
@@ -92,7 +93,7 @@ def project(tmp_path_factory):
     done = subprocess.run([sys.executable, "-c", STAGES], cwd=root, env={**environment, "RELAY_ROOT": str(root)},
                           check=False)
     assert done.returncode == -9
-    settled = "from relayllm.registry.client import settle; settle()"
+    settled = "from relayllm.tracking.run import settle; settle()"
     subprocess.run([sys.executable, "-c", settled], cwd=root, env={**environment, "RELAY_ROOT": str(root)}, check=True)
     return root
 

@@ -1,4 +1,4 @@
-"""What a call was call_value: the same prefix continued with help and without.
+"""What a call was worth: the same prefix continued with help and without.
 
 A table of continuations has one row per continuation: `problem_id`, `place` (which prefix of that problem), `called`
 (the policy called there by itself), `help` (this continuation was given the teacher's tokens) and `correct`.

@@ -11,18 +11,26 @@ import pandas as pd
 from relayllm.evaluation.records import each_call
 from relayllm.evaluation.report import plots, plots_calls
 
+WITHOUT = {"money": "nothing has a price", "learning": "no policy was trained", "call_places": "the relay made no call",
+           "call_lengths": "no method made a call"}
+"""What a picture says that has nothing to show. dvc.yaml names every picture, so each is written."""
+
 
 def draw(folder: Path, summary: Mapping[str, Any], frame: pd.DataFrame,
          histories: Mapping[str, Sequence[Mapping[str, float]]], relay: str) -> dict[str, str]:
-    """Write the pictures as PNG and SVG; give the SVGs by name, in the order of the report."""
+    """Write the pictures as PNG and SVG; give the SVGs by name, in the order of the report, without empty ones."""
     histories = {name: rows for name, rows in histories.items() if rows}
     with plots.style():
         figures = {"pareto": plots.pareto(summary), "benchmarks": plots.benchmarks(summary)}
+        if summary["money"] and "teacher" in summary["money"]["methods"]:
+            figures["money"] = plots.money(summary)
         if histories:
             figures["learning"] = plots_calls.learning(histories, relay)
         figures |= _of_calls(frame, list(summary["methods"]), relay)
         for name, figure in figures.items():
             plots.save(figure, folder, name)
+        for name in WITHOUT.keys() - figures.keys():
+            plots.save(plots.empty(WITHOUT[name]), folder, name)
     return {name: (folder / f"{name}.svg").read_text(encoding="utf-8") for name in figures}
 
 

@@ -60,6 +60,13 @@ def save(figure: Figure, folder: Path, name: str) -> None:
         figure.savefig(folder / f"{name}.png", dpi=144, metadata={"Software": None})
 
 
+def empty(why: str) -> Figure:
+    """A picture that says why there is none."""
+    figure = Figure(figsize=(8.6, 1.2))
+    figure.text(0.5, 0.5, why, ha="center", va="center", color=MUTED)
+    return figure
+
+
 def pareto(summary: Mapping[str, Any]) -> Figure:
     """Accuracy against call ratio, averaged over benchmarks, with the random-query router's line."""
     figure = Figure(figsize=(8.6, 4.6), layout="constrained")
@@ -77,6 +84,29 @@ def pareto(summary: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("accuracy, mean over benchmarks")
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
     axes.set_title("Accuracy against cost, with 95 % intervals")
+    return figure
+
+
+def money(summary: Mapping[str, Any]) -> Figure:
+    """Accuracy against price, from the student alone to the teacher alone."""
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    paid = summary["money"]
+    teacher = paid["methods"]["teacher"]["cost"]
+    cells = {name: {**summary["methods"][name]["average"], "call_ratio": one["cost"] / teacher}
+             for name, one in paid["methods"].items()}
+    _square_root_axis(axes)
+    axes.set_xlim(-0.0001, 1.3 * max(1.0, *(cell["call_ratio"] for cell in cells.values())))
+    if "base" in cells:
+        _random_line(axes, cells["base"]["accuracy"], cells["teacher"]["accuracy"], cells["base"]["call_ratio"])
+    for name, cell in cells.items():
+        _point(axes, name, cell)
+    _labels(axes, cells)
+    axes.set_xlabel(f"price of an answer: share of the teacher alone, {teacher:.4g} {paid['prices']['currency']} for "
+                    f"{paid['answers']:,} (square-root scale)")
+    axes.set_ylabel("accuracy, mean over benchmarks")
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.set_title("Accuracy against price, with 95 % intervals")
     return figure
 
 
@@ -107,12 +137,13 @@ def _square_root_axis(axes: Axes) -> None:
     axes.margins(y=0.12)
 
 
-def _random_line(axes: Axes, student: float, teacher: float) -> None:
+def _random_line(axes: Axes, student: float, teacher: float, start: float = 0.0) -> None:
+    """From the student at `start` to the teacher at 1."""
     shares = np.linspace(0, 1, 200) ** 2
-    axes.plot(shares, student + shares * (teacher - student), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)),
-              zorder=1)
-    axes.annotate("random-query router", (0.42, student + 0.42 * (teacher - student)), xytext=(6, -12),
-                  textcoords="offset points", color=MUTED, fontsize=8)
+    axes.plot(start + shares * (1 - start), student + shares * (teacher - student), color=MUTED, linewidth=1.2,
+              linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate("random-query router", (start + 0.42 * (1 - start), student + 0.42 * (teacher - student)),
+                  xytext=(6, -12), textcoords="offset points", color=MUTED, fontsize=8)
 
 
 def _curve(axes: Axes, points: Sequence[Cells]) -> None:

@@ -15,6 +15,14 @@ from relayllm.evaluation.analysis.reproduction import BENCHMARKS, GENERAL, Claim
 from relayllm.evaluation.analysis.summary import all_alarms
 from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import Example
+from relayllm.evaluation.report.money_table import (
+    SETTINGS,
+    money_head,
+    money_rows,
+    money_words,
+    setting_rows,
+    setting_warnings,
+)
 from relayllm.evaluation.report.step_times import STEP_TIMES, Step, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
@@ -25,17 +33,20 @@ from relayllm.evaluation.report.wording import (
     between,
     bias_rows,
     headline,
+    judge_name,
     judge_rows,
     percent,
     percent_with,
     plain,
     points,
     reward_hacking_rows,
+    thinking,
     tiles,
 )
+from relayllm.tracking.provenance import short_commit
 
 HERE = Path(__file__).parent
-PLOTS = ("pareto", "benchmarks", "learning", "call_places", "call_lengths")
+PLOTS = ("pareto", "money", "benchmarks", "learning", "call_places", "call_lengths")
 TONES = {"better": "good", "worse": "bad", Verdict.REPRODUCED: "good", Verdict.NOT_REPRODUCED: "bad"}
 VARIABLES = {plots.INK: "--ink", plots.MUTED: "--muted", plots.LINE: "--line", plots.PAPER: "--paper",
              plots.RELAY: "--relay", plots.TEACHER: "--teacher", plots.STUDENT: "--student"}
@@ -51,7 +62,7 @@ class Material:
     examples: Sequence[Example] = ()
     stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What each stage measured."""
-    worth: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    call_value: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method -> what its calls were worth."""
     steps: Mapping[str, Sequence[Step]] = field(default_factory=dict)
     """GRPO run -> its steps with their seconds."""
@@ -69,16 +80,20 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
     drawn = {name: Markup(inline_svg(name, svg)) for name, svg in material.svgs.items()}
     return {
         "css": Markup((HERE / "report.css").read_text(encoding="utf-8")), "origin": summary, "relay": relay,
+        "commit": short_commit(summary["git_commit"]),
         "headline": headline(summary).replace(" %", "\u00a0%"), "tiles": tiles(summary), "alarms": all_alarms(summary),
         "contents": _contents(summary, material),
         "plots": {name: drawn.get(name) for name in PLOTS},
         "benchmarks": list(next(iter(summary["methods"].values()))["benchmarks"]),
         "rows": [_row(name, cells, summary, relay) for name, cells in summary["methods"].items()],
-        "judge": {"head": JUDGE, "rows": judge_rows(summary)},
+        "judge": {"head": JUDGE, "rows": judge_rows(summary), "name": judge_name(summary)},
+        "thinking": thinking(summary),
+        "money": {"head": money_head(summary), "rows": money_rows(summary), "say": money_words(summary)},
+        "settings": {"head": SETTINGS, "rows": setting_rows(summary), "warnings": setting_warnings(summary)},
         "bias_curve": {"head": BIAS, "rows": bias_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
-        "worth": [{"name": name, "cells": worth_row(found)} for name, found in material.worth.items()],
+        "call_value": [{"name": name, "cells": call_value_row(found)} for name, found in material.call_value.items()],
         "reward_hacking": {"head": REWARD_HACKING, "rows": reward_hacking_rows(summary)},
         "steps": {"head": STEP_TIMES, "rows": step_time_rows(material.steps)},
         "claims": [_claim(claim) for claim in claims(summary)], "sheet": _sheet(sheet(summary), summary["profile"]),
@@ -99,10 +114,11 @@ def inline_svg(name: str, svg: str) -> str:
 
 def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     shown = {"cost": ("cost", True), "table": ("table", True), "differences": ("differences", summary["comparisons"]),
-             "judge": ("judge", summary["judge"]),
+             "money": ("money", summary["money"]), "judge": ("judge", summary["judge"]),
+             "settings": ("settings", summary["settings"]),
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
-             "worth": ("worth of a call", material.worth), "reward_hacking": ("ways to cheat", True),
+             "call_value": ("worth of a call", material.call_value), "reward_hacking": ("ways to cheat", True),
              "claims": ("claims", True), "reproduction": ("paper's table", True),
              "steps": ("a step's time", step_time_rows(material.steps)), "stages": ("stages", True)}
     return [(place, name) for place, (name, there) in shown.items() if there]
@@ -113,6 +129,7 @@ def _row(name: str, cells: Mapping[str, Any], summary: Mapping[str, Any], relay:
     names = next(iter(summary["methods"].values()))["benchmarks"]
     return {"name": name, "focus": name == relay, "cells": [_cell(cells["benchmarks"].get(one)) for one in names],
             "average": _cell(average), "call_percent": percent(average["call_ratio"], 2),
+            "truncated": percent(summary["reward_hacking"][name]["truncated"]),
             "tokens": f"{average['completion_tokens']:.0f}", "calls": f"{average['calls_per_answer']:.2f}"}
 
 
@@ -162,7 +179,7 @@ def _said(author: str, text: str) -> str:
     return re.sub(r"</?call>", " ", text).strip().join(("call ", "")) if author == "command" else text
 
 
-def worth_row(found: Mapping[str, Any]) -> list[str]:
+def call_value_row(found: Mapping[str, Any]) -> list[str]:
     """What a method's calls were worth, as cells."""
     shares = {key: percent_with(found[key]["value"], found[key]["ci"], 0) if found[key] else NONE
               for key in ("help_gain", "needless", "in_vain", "missed")}

@@ -8,7 +8,8 @@ from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import ALONE, HELPED, IN_VAIN, choose
 from relayllm.evaluation.report.figures import draw
 from relayllm.evaluation.report.markdown import markdown, table
-from relayllm.evaluation.report.render import Material, html
+from relayllm.evaluation.report.render import PLOTS, Material, html
+from relayllm.relay.prices import Prices
 from tests.unit.evaluation.analysis.test_call_value import place
 from tests.unit.evaluation.analysis.test_call_value import table as continuations
 from tests.unit.evaluation.make_records import make_frame, make_history
@@ -18,7 +19,7 @@ ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 12.0})
 
 
 def summary_of(frame, relay="relay-difficulty"):
-    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay)
+    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay, prices=Prices(student=1, teacher=20))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def material(frame, svgs):
 
 def test_every_picture_is_there_as_png_and_svg(drawn):
     folder, svgs = drawn
-    assert list(svgs) == ["pareto", "benchmarks", "learning", "call_places", "call_lengths"]
+    assert list(svgs) == ["pareto", "benchmarks", "money", "learning", "call_places", "call_lengths"]
     assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for name in svgs for kind in ("png", "svg")}
 
 
@@ -66,12 +67,12 @@ def test_page_needs_nothing_beside_it(page):
     outside = [address for address in re.findall(r'(?:src|href)="([^"#]+)"', page) if not address.startswith("data:")]
     assert outside == []
     assert "@import" not in page
-    assert page.count("<svg ") == 5
+    assert page.count("<svg ") == 6
 
 
 def test_page_says_what_was_measured(page, summary):
     assert f"{100 * summary['gap_recovered']['value']:.0f}\u00a0% of the gap" in page
-    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was call_value",
+    for word in ("relay-difficulty against the others", "Known ways to cheat", "not run", "What a call was worth",
                  "random-query router, exact"):
         assert word in page
 
@@ -101,9 +102,16 @@ def test_page_without_relay_calls_or_history_still_renders(tmp_path):
     frame = make_frame(("base",), problems=3, benchmarks=("pens",))
     summary = summary_of(frame)
     svgs = draw(tmp_path, summary, frame, {}, "relay-difficulty")
+    assert list(svgs) == ["pareto", "benchmarks"]
     bare = Material(svgs, choose(frame, "relay-difficulty", 4))
     assert "no relay among them" in html(summary, bare)
     assert "# 1 methods" in markdown(summary, bare)
+
+
+def test_pictures_without_anything_to_show_are_files_all_the_same(tmp_path):
+    frame = make_frame(("base",), problems=3, benchmarks=("pens",))
+    draw(tmp_path, summary_of(frame), frame, {}, "relay-difficulty")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in PLOTS for kind in ("png", "svg")}
 
 
 def test_alarm_stands_in_both_reports(frame):

@@ -106,7 +106,7 @@ def _wrong_number(value: Fraction, gold: str) -> Iterator[Made]:
         yield "not equal", f"\\neq {text}"
         yield "behind a name", f"E_{{17}} {text}"
         yield "over a word", f"{text} over three"
-    yield "alternatives", f"{text} \\text{{ or }} 1234"
+    yield "alternatives", f"{text} \\text{{ or }} 987654321"
     yield "less than", f"x < {text}"
     yield "in a pair", f"({text}, {text})"
     if value.denominator > 1:
@@ -118,7 +118,7 @@ def _wrong_value(text: str) -> Iterator[Made]:
     yield "sign", text[1:] if text.startswith("-") and not re.search(r".[+-]", text) else f"-({text})"
     yield "one more", f"{text} + 1"
     yield "twice", f"2({text})"
-    yield "alternatives", f"{text} \\text{{ or }} 1234"
+    yield "alternatives", f"{text} \\text{{ or }} 987654321"
     yield "times a name", f"w({text})"
     terms = _terms(text)
     if len(terms) > 1:

@@ -20,6 +20,9 @@ from relayllm.errors import RelayError  # noqa: E402
 from relayllm.settings import check_params_are_dvcs, current_settings, quiet  # noqa: E402
 from relayllm.tracking.spool import unsent  # noqa: E402
 
+NEXT = {"serve": "relay serve                    ask the promoted model",
+        "promote": "docs/pipeline.md               what the gates ask for; `relay promote candidate --force REASON`"}
+
 
 def main(argv: list[str] | None = None) -> int:
     """`make pipeline`: do what there is to do and print what came out."""
@@ -73,7 +76,7 @@ def _show(seconds: float, fate: str) -> None:
     print(f"\nDone in {seconds:.0f} s. Where to look next:\n"
           "  artifacts/report/report.html   accuracy against call ratio, coloured answers\n"
           "  make ui                        the runs in Prefect, the versions in MLflow\n"
-          "  relay serve                    ask the promoted model")
+          f"  {NEXT['serve' if 'is champion' in fate or not fate else 'promote']}")
 
 
 def _fate(note: dict[str, Any]) -> str:

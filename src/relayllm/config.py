@@ -48,21 +48,30 @@ class Decoding(Section):
 
 
 class IngestConfig(Section):
+    """Which problems to train on and to evaluate with, and where they come from."""
+
     source: Literal["tiny-world", "huggingface", "files"]
     train: str
-    """Name of the training set in the source (tiny world: ignored; files: a path)."""
+    """Name of the training set in the source (tiny world: ignored; files: a path, a glob or a folder)."""
     train_problems: Count
     benchmarks: list[str]
     """Rows of the benchmark catalogue, in the order reports show them."""
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
+    copies: dict[str, str]
+    """Set of the catalogue -> a local copy of it, in its own schema: a file, a glob or a folder."""
+    columns: dict[str, dict[str, str | list[str]]]
+    """Set of the user's own files -> field of a problem -> column, path into one, or several that are joined."""
     seed: int
 
 
 class ValidateConfig(Section):
+    """What problems may be like before anything is trained on them."""
+
     max_question_chars: Count
     max_answer_chars: Count
     near_duplicate_similarity: Share
+    """Share of word pairs in common from which a training question counts as one of a benchmark."""
 
 
 class TinyModel(Section):
@@ -143,7 +152,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
 
     rank: Count
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Count
     """The adapter counts alpha / rank times."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: list[str] | Literal["all-linear"]

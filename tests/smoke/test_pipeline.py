@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pipeline_prints_the_table_and_where_to_look(place: Path):
     printed = (place / "printed.txt").read_text()
-    for expected in ("relay-difficulty", "average", "call %", "report.html", "make ui", "relay serve"):
+    for expected in ("relay-difficulty", "average", "call %", "report.html", "make ui", "relay promote"):
         assert expected in printed
 
 

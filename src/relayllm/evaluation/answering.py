@@ -20,8 +20,9 @@ from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.progress import Progress
-from relayllm.relay.trace import Trace
+from relayllm.progress import Progress, printer
+from relayllm.relay.policy import CallAtOnce
+from relayllm.relay.trace import Prefix, Trace
 
 Benchmarks = Mapping[str, Sequence[Problem]]
 
@@ -82,6 +83,9 @@ class Evaluation:
         if one.call_ratio_factor is not None:
             found = {"call_bias": self.calibration.call_bias(one.name, one.call_ratio_factor, writer)}
         elif one.token_router is not None:
+            asker = BaseAndTeacher(self._config, self._models)
+            if said := one.token_router.prepare(asker, self._training, self.cost(one)):
+                self._say(f"{one.name}: {said}")
             found = self.calibration.threshold(one.name, one.token_router, writer, self._models.pair(one),
                                                self.cost(one))
         else:
@@ -126,9 +130,21 @@ class BaseAndTeacher:
         writer = self._models.writer(Method(who, who, helped=False))
         return writer.generate([messages(problem) for problem in problems], n=samples, seed=self._seed, **options)
 
+    def continued(self, problems: Sequence[Problem], prefixes: Sequence[Prefix], *, n: int) -> list[Trace]:
+        """The student's answers, gone on with after the teacher's next n tokens; greedy."""
+        options = {**self._decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
+        return self._models.writer(Method("base", "base")).generate(
+            [messages(problem) for problem in problems], prefixes=prefixes, policy=CallAtOnce(n=n),
+            progress=printer("places of training answers", end=False), **options)
+
+    def states_at(self, problems: Sequence[Problem], prefixes: Sequence[Prefix]) -> np.ndarray:
+        """The student's hidden states behind prefixes of its answers. (problems, width)"""
+        states = self._models.prompt_states([messages(problem) for problem in problems], prefixes)
+        return states[:, :states.shape[1] // 2]  # at the last token
+
     def states(self, problems: Sequence[Problem]) -> np.ndarray:
-        """What the untrained student makes of the questions. (problems, width)"""
-        return self._models.question_states([messages(problem) for problem in problems])
+        """What the untrained student makes of the questions. (problems, 2 width)"""
+        return self._models.prompt_states([messages(problem) for problem in problems])
 
 
 def _line(name: str, records: Sequence[Record]) -> str:

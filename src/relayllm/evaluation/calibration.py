@@ -18,6 +18,8 @@ HALVINGS = 9
 """Of the interval in which a setting is sought."""
 CLOSE = 0.95
 """A setting that spends this share of the target, and no more than the target, is found."""
+NEAR = 0.75
+"""A setting that spends less of the target than this is not at equal cost."""
 WIDEST = 30.0
 """Logits that a bias may add or take: a trained policy is sure of a call by 10 and more."""
 
@@ -44,7 +46,7 @@ class Setting:
     def reached(self) -> bool:
         """Whether the target is among what was seen."""
         low, high = self.seen
-        return low <= self.target and high >= CLOSE * self.target
+        return low <= self.target and high >= CLOSE * self.target and self.call_ratio >= NEAR * self.target
 
     def warning(self, name: str) -> str:
         """What to say of a target that no setting reached; empty when one did."""

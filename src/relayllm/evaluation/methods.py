@@ -19,10 +19,12 @@ from relayllm.evaluation.routers.glimp import GlimpRouter
 from relayllm.evaluation.routers.query_router import LearnedQueryRouter
 from relayllm.evaluation.routers.random_query import RandomQueryRouter
 from relayllm.evaluation.routers.router import QueryRouter, TokenRouter
+from relayllm.evaluation.routers.token_router import LearnedTokenRouter
 from relayllm.relay.policy import CallPolicy, FixedLength, RandomPosition
 
 Student = Literal["base", "warmup", "teacher"] | str
-TOKEN_ROUTERS: Mapping[str, Callable[[], TokenRouter]] = {"entropy": EntropyRouter, "glimp": GlimpRouter}
+TOKEN_ROUTERS: Mapping[str, Callable[[], TokenRouter]] = {
+    "entropy": EntropyRouter, "glimp": GlimpRouter, "token-router": LearnedTokenRouter}
 QUERY_ROUTERS: Mapping[str, Callable[[], QueryRouter]] = {
     "random-query": RandomQueryRouter, "cascade": CascadeRouter, "query-router": LearnedQueryRouter}
 RIVALS = ("random-position", *TOKEN_ROUTERS, *QUERY_ROUTERS)

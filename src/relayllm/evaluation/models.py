@@ -15,6 +15,7 @@ from relayllm.evaluation.cached_writer import CachedWriter, Writer
 from relayllm.evaluation.methods import Method
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.progress import printer
+from relayllm.relay.trace import Prefix
 from relayllm.settings import current_settings
 
 
@@ -62,20 +63,26 @@ class Models:
         return TokenizerPair(load_tokenizer(self.folder(method.student)), load_tokenizer(self.teacher),
                              current_settings().teacher_url is None)
 
-    def question_states(self, prompts: Sequence[Any]) -> np.ndarray:
-        """The untrained student's hidden states of prompts, each kept as answers are. (prompts, width)"""
+    def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None) -> np.ndarray:
+        """The untrained student's hidden states of prompts, or behind the beginnings of answers; kept as answers are.
+
+        Returns:
+            (prompts, 2 width): at the last token, and the mean.
+        """
         from relayllm.engines.hidden_states import prompt_states
         from relayllm.engines.loading import load_model, load_tokenizer
         from relayllm.engines.prompts import encode_prompt
 
-        keys = [key_of(states_of=model_digest(self.base), prompt=prompt, code=code_digest()) for prompt in prompts]
+        begun = [()] * len(prompts) if prefixes is None else [prefix.token_ids for prefix in prefixes]
+        keys = [key_of(states_of=model_digest(self.base), prompt=prompt, begun=ids, code=code_digest())
+                for prompt, ids in zip(prompts, begun, strict=True)]
         found = self.answers.get(keys)
         missing = [place for place, key in enumerate(keys) if key not in found]
         if missing:
             tokenizer, report = load_tokenizer(self.base), printer("states of questions", end=False)
             model = load_model(self.base)
             for count, place in enumerate(missing):
-                state = prompt_states(model, [encode_prompt(tokenizer, prompts[place])])[0]
+                state = prompt_states(model, [[*encode_prompt(tokenizer, prompts[place]), *begun[place]]])[0]
                 found[keys[place]] = state.tobytes()
                 self.answers.put(keys[place], found[keys[place]])
                 report(count, len(missing))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Protocol
 
 from relayllm.relay.randomness import key_of, uniform
@@ -121,6 +122,18 @@ class EntropyThreshold(StudentPolicy):
     def decide(self, row: RowState, entropy: float) -> int:
         """When the entropy passes the threshold."""
         return self.n if entropy > self.threshold else 0
+
+
+@dataclass(frozen=True)
+class ProbeThreshold(EntropyThreshold):
+    """Calls for n tokens where a readout of the student's hidden state (`Options.probe`) says that help pays."""
+
+    threshold: float = 0.5
+    """A probability."""
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """When the readout, a log-odds in the place of the entropy, passes the threshold."""
+        return self.n if 1.0 / (1.0 + exp(-max(-500.0, entropy))) > self.threshold else 0
 
 
 @dataclass(frozen=True)

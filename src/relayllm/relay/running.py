@@ -70,7 +70,8 @@ class RunningRow:
         score = row.to_score  # before the pending tokens are taken
         draw = uniform(row.key, row.position) if options.temperature else 0.0
         return StepInput(self.cache, row.take_pending(), mask.allowed, mask.inside, options.temperature, options.top_p,
-                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never, score)
+                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never, score,
+                         options.probe)
 
     def call_seconds(self) -> float:
         """Wall time since the running call began."""

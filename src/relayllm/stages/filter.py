@@ -25,7 +25,7 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
     Raises:
         TeacherError: the teacher is elsewhere, and does not answer.
     """
-    from relayllm.validation import check_filter
+    from relayllm.validation.checks import check_filter
 
     problems = read_problems(data / "train.jsonl")
     random.Random(config.seed).shuffle(problems)

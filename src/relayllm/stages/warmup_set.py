@@ -28,7 +28,7 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
     from relayllm.engines.commands import add_to_tokenizer
     from relayllm.engines.loading import load_tokenizer
     from relayllm.training.warmup_data import WarmupRow, insert_commands
-    from relayllm.validation import check_warmup_set
+    from relayllm.validation.checks import check_warmup_set
 
     chosen = read_problems(problems)
     rng = random.Random(config.seed)

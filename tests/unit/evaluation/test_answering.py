@@ -60,7 +60,7 @@ class OnePair:
         _, tokenizer, _, theirs = pair()
         return TokenizerPair(tokenizer, theirs, True)
 
-    def question_states(self, prompts):
+    def prompt_states(self, prompts, prefixes=None):
         return np.array([[len(prompt[0]["content"]), 1.0] for prompt in prompts], dtype=np.float32)
 
 
@@ -95,8 +95,8 @@ def test_answers_are_a_record_per_problem_and_sample(models):
 
 
 def test_answers_come_a_second_time_from_the_cache_and_are_the_same(models):
-    names = ("relay-difficulty", "base", "teacher", "call-ratio-2x", "entropy", "glimp", "random-query", "cascade",
-             "query-router")
+    names = ("relay-difficulty", "base", "teacher", "call-ratio-2x", "entropy", "glimp", "token-router", "random-query",
+             "cascade", "query-router")
     first, _, _ = evaluate(models, *names)
     asked = models.asked.total()
     second, _, _ = evaluate(models, *names)

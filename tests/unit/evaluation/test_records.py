@@ -4,7 +4,9 @@ import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
+from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.records import SCHEMA, each_call, read_records, read_segments, record_of, write_records
+from relayllm.evaluation.report.wording import REWARD_HACKING, reward_hacking_rows
 from relayllm.grading import TIME_LIMIT, Grade
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trace

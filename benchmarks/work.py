@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 
 FIRST_WORD = 12

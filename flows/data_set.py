@@ -38,7 +38,7 @@ def ingest_needed() -> bool:
 def _ingest_key() -> str:
     """Changes with the section of params.yaml, the files it names, the code that makes problems, and the pin."""
     root = current_settings().root
-    config = load_params(root / "params.yaml").ingest
+    config = load_params(current_settings().params).ingest
     parts = [config.model_dump_json(), str((root / "data").is_dir())]
     parts += [content_key(root / path) for path in own_paths(config)]
     parts += [path.read_text() for path in sorted((root / "src/relayllm/problems").rglob("*.py"))]

@@ -14,8 +14,14 @@ sys.path.insert(0, str(ROOT))
 
 from flows import dvc_stages  # noqa: E402
 from flows.data_set import ingest, ingest_needed  # noqa: E402
+from flows.interruption import supervise  # noqa: E402
+from flows.release_note import last_release, read_note  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
-from relayllm.settings import current_settings, quiet  # noqa: E402
+from relayllm.settings import check_params_are_dvcs, current_settings, quiet  # noqa: E402
+from relayllm.tracking.spool import unsent  # noqa: E402
+
+NEXT = {"serve": "relay serve                    ask the promoted model",
+        "promote": "docs/pipeline.md               what the gates ask for; `relay promote candidate --force REASON`"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,61 +36,53 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.ingest_only:
             ingest(print)
             return 0
-        if _idle(arguments.no_release):
-            print("Everything is up to date.")
-        else:
-            _start(arguments.no_release)
+        code, fate = _do(arguments.no_release)
     except RelayError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    _show(time.monotonic() - started)
-    return 0
+    if code == 0:
+        _show(time.monotonic() - started, fate)
+    return code
 
 
-def _idle(no_release: bool) -> bool:
-    """Whether nothing is to do: then Prefect and MLflow need not even start."""
-    if ingest_needed() or dvc_stages.read_plan(current_settings().root).changed:
-        return False
-    return no_release or _released()
+def _do(no_release: bool) -> tuple[int, str]:
+    """Do what there is to do; the exit code, and what became of the release."""
+    settings = current_settings()
+    check_params_are_dvcs(settings)
+    made = not ingest_needed() and not dvc_stages.read_plan(settings.root).changed
+    status = last_release() if made and not no_release else None
+    if made and (no_release or (status is not None and status.done)):
+        print("Everything is up to date.")
+        return 0, status.text if status else ""
+    if status is not None:
+        print(f"{status.text}: releasing again", flush=True)
+    words = [sys.executable, str(ROOT / "flows/run_flows.py"), *(["--no-release"] if no_release else [])]
+    code, note = supervise(words, settings.root), read_note()
+    return code, _fate(note) if note and not no_release else ""
 
 
-def _released() -> bool:
-    note = current_settings().runs / "release.json"
-    known = json.loads(note.read_text()) if note.is_file() else {}
-    return known.get("dvc_lock") == dvc_stages.lock_hash(current_settings().root)
-
-
-def _start(no_release: bool) -> None:
-    from flows.pipeline_flow import pipeline
-    from flows.release_flow import release
-
-    pipeline(str(current_settings().root))
-    if not no_release:
-        release()
-
-
-def _show(seconds: float) -> None:
-    """The table, and where to look next."""
+def _show(seconds: float, fate: str) -> None:
+    """The table, what became of the release, and where to look next."""
     root = current_settings().root
     summary = root / "artifacts/report/summary.json"
     if not summary.is_file():
         return
     print(render(json.loads(summary.read_text())))
-    print(_verdict())
+    if fate:
+        print(f"\n{fate}")
+    left = len(unsent(current_settings()))
+    if left:
+        print(f"\nThe runs of {left} stages are not in MLflow: `relay sync` sends them once its server is there.")
     print(f"\nDone in {seconds:.0f} s. Where to look next:\n"
           "  artifacts/report/report.html   accuracy against call ratio, coloured answers\n"
           "  make ui                        the runs in Prefect, the versions in MLflow\n"
-          "  relay serve                    ask the promoted model")
+          f"  {NEXT['serve' if 'is champion' in fate or not fate else 'promote']}")
 
 
-def _verdict() -> str:
-    """What the last release decided."""
-    note = current_settings().runs / "release.json"
-    if not note.is_file():
-        return ""
-    last = json.loads(note.read_text())
-    fate = "is champion" if last["champion"] else "stays candidate"
-    return f"\n{last['name']} version {last['version']} {fate}: {last['reason']}"
+def _fate(note: dict[str, Any]) -> str:
+    """What the release decided, as it noted."""
+    fate = "is champion" if note["champion"] else "stays candidate"
+    return f"{note['name']} version {note['version']} {fate}: {note['reason']}"
 
 
 def render(summary: dict[str, Any]) -> str:

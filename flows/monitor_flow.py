@@ -23,6 +23,7 @@ from relayllm.packaging.folder import open_package
 from relayllm.registry import monitoring
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison import GateResult
+from relayllm.registry.faults import check_registry
 from relayllm.registry.gates import load_gates
 from relayllm.settings import current_settings, quiet
 
@@ -76,6 +77,7 @@ def monitor(url: str | None = None, name: str = "relay-decoder", problems: int |
     quiet()
     address = url or os.environ.get("RELAY_SERVER_URL") or "http://127.0.0.1:8000"
     setting = load_gates().monitor
+    check_registry()
     version = Registry().champion(name)
     if version is None:
         raise RegistryError(f"{name} has no {CHAMPION}: `make pipeline` or `relay promote` makes one")
@@ -95,7 +97,10 @@ def conclude(version: Version, found: Sequence[GateResult], act: str,
     why = why_not_back(version, found)
     if why:
         return Failed(message=f"version {version.number} drifted: {faults}; it stays champion: {why}")
-    now = give_back(version, f"drift: {faults}")
+    try:
+        now = give_back(version, f"drift: {faults}")
+    except RegistryError as error:
+        return Failed(message=f"version {version.number} drifted: {faults}; it stays champion: {error}")
     return Completed(name="RolledBack", message=f"version {version.number} drifted: {faults}; champion is now "
                                                 f"{now.number if now else 'nobody'}")
 

@@ -27,6 +27,7 @@ from flows import dvc_stages
 from flows.data_set import ingest
 from flows.processes import ended_together
 from flows.tracking_page import run_page
+from relayllm.errors import StageError
 from relayllm.settings import current_settings, quiet
 
 WORKERS = int(os.environ.get("RELAY_FLOW_WORKERS", "2"))
@@ -57,25 +58,30 @@ def stage_task(root: str, name: str) -> State[Any]:
 def pipeline(root: str = ".") -> None:
     """Run what has changed, in the order of DVC's graph."""
     quiet()
-    settings = Path(root).resolve() if root != "." else current_settings().root
+    folder = Path(root).resolve() if root != "." else current_settings().root
     with ended_together():
         ingest_task()
-        _run(settings)
-    _publish(settings)
+        _run(folder)
+        _publish(folder)
 
 
-def _run(settings: Path) -> None:
+def worth_a_retry(_task: object, _run: object, state: State[Any]) -> bool:
+    """Whether a failed stage could succeed at the next try; asked by Prefect."""
+    fault = state.result(raise_on_failure=False)
+    return not isinstance(fault, StageError) or fault.can_heal
+
+
+def _run(root: Path) -> None:
     """Submit every stage behind those it needs, and wait."""
-    plan = dvc_stages.read_plan(settings)
+    plan = dvc_stages.read_plan(root)
     logger = get_run_logger()
     logger.info("%d stages, to run: %s", len(plan.stages), ", ".join(sorted(plan.changed)) or "none")
     progress = create_progress_artifact(progress=0.0, key="stages", description="stages done")
     futures: dict[str, PrefectFuture[Any]] = {}
     for stage in plan.stages:
         run = stage_task.with_options(name=stage.name, task_run_name=stage.name, retries=stage.retries,
-                                      retry_delay_seconds=2, tags=list(stage.tags))
-        futures[stage.name] = run.submit(str(settings), stage.name,
-                                         wait_for=[futures[name] for name in stage.needs])
+                                      retry_delay_seconds=2, retry_condition_fn=worth_a_retry, tags=list(stage.tags))
+        futures[stage.name] = run.submit(str(root), stage.name, wait_for=[futures[name] for name in stage.needs])
     _finish(futures, progress)
 
 

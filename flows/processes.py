@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import shlex
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.failure import can_heal, reason_of
+from flows.interruption import told_at_once
 from relayllm.errors import StageError
+from relayllm.processes import end_group, end_with_parent
 
 _running: set[subprocess.Popen[bytes]] = set()
 _ended = threading.Event()
@@ -28,7 +29,7 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
         StageError: it failed, its last lines are in the message; or the flow was interrupted.
     """
     if _ended.is_set():  # a task that is tried again while the flow ends
-        raise StageError(f"{name} was not started: the flow was interrupted")
+        raise StageError(f"{name} was not started: the flow was interrupted", can_heal=False)
     last: deque[str] = deque(maxlen=25)
     process = subprocess.Popen(words, cwd=root, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
@@ -44,9 +45,9 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
     finally:
         _running.discard(process)
     if code:
-        shown = "\n".join(f"    {line}" for line in last)
-        raise StageError(f"{name} failed with exit code {code}; its last lines:\n{shown}\n"
-                         f"Run it by hand: {shlex.join(words)}")
+        reason, shown = reason_of([*last], code), "\n".join(f"    {line}" for line in last)
+        raise StageError(f"{name} failed: {reason}\nIts last lines, exit code {code}:\n{shown}\n"
+                         f"Run it by hand: {shlex.join(words)}", can_heal=can_heal(reason) and not _ended.is_set())
 
 
 @contextmanager
@@ -54,12 +55,17 @@ def ended_together() -> Iterator[None]:
     """Whatever interrupts this block ends all commands that run, in whichever thread: only the main one hears of it."""
     _ended.clear()
     try:
-        yield
+        with told_at_once(_end_all):
+            yield
     except BaseException:
-        _ended.set()
-        for process in [*_running]:
-            end_group(process)
+        _end_all()
         raise
+
+
+def _end_all() -> None:
+    _ended.set()
+    for process in [*_running]:
+        end_group(process)
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -87,21 +93,3 @@ def _environment() -> dict[str, str]:
     path = os.environ.get("PATH", "")
     return {**os.environ, "PATH": path if path.startswith(folder) else f"{folder}{os.pathsep}{path}",
             "PYTHONUNBUFFERED": "1"}
-
-
-def end_with_parent() -> None:
-    """Ask the kernel to end this child when the thread that started it ends, kill -9 included."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process and its children to end, then make them."""
-    for sign, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(patience)
-            return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue

@@ -12,14 +12,15 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.dvc_stages import lock_hash
+from flows.processes import ended_together
+from flows.release_note import write_note
 from flows.tracking_page import version_page
-from relayllm.errors import ModelError, ServingError
-from relayllm.files import write_json
+from relayllm.errors import ModelError, RegistryError, ServingError
 from relayllm.packaging.smoke_test import check
 from relayllm.registry import release as steps
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison_text import table, to_markdown
+from relayllm.registry.faults import check_registry
 from relayllm.registry.gates import load_gates
 from relayllm.settings import current_settings, quiet
 from relayllm.tracking.run import settle
@@ -32,7 +33,7 @@ def register(package: Path) -> Version:
     if not (package / "MLmodel").is_file():
         raise ModelError(f"no package in {package}: `dvc repro package` makes it")
     if not settle():
-        logger.warning("some tracking writers are still at work: their last numbers come later")
+        logger.warning("tracking writers are still at work; what they cannot send is kept for `relay sync`")
     version = Registry().register(package)
     create_link_artifact(version_page(version), f"{version.name} {version.number}", key="model-version",
                          description="the version in MLflow; `make ui` serves the page")
@@ -78,16 +79,15 @@ def check_served(version: Version) -> None:
 def release(package: str = "artifacts/package") -> dict[str, Any]:
     """Register, compare, promote, check."""
     quiet()
-    version = register(current_settings().root / package)
-    was_champion = CHAMPION in version.aliases
-    decision = compare(version)
-    version = promote(decision)
-    if CHAMPION in version.aliases:
-        _check_or_undo(version, undo=not was_champion)
-    note = {"dvc_lock": lock_hash(current_settings().root), "name": version.name, "version": version.number,
-            "champion": CHAMPION in version.aliases, "reason": decision.reason}
-    write_json(current_settings().runs / "release.json", note)
-    return note
+    check_registry()
+    with ended_together():
+        version = register(current_settings().root / package)
+        was_champion = CHAMPION in version.aliases
+        decision = compare(version)
+        version = promote(decision)
+        if CHAMPION in version.aliases:
+            _check_or_undo(version, undo=not was_champion)
+    return write_note(version, champion=CHAMPION in version.aliases, reason=decision.reason)
 
 
 def _check_or_undo(version: Version, *, undo: bool) -> None:
@@ -95,6 +95,9 @@ def _check_or_undo(version: Version, *, undo: bool) -> None:
     try:
         check_served(version)
     except ServingError as error:
-        if undo:
-            Registry().rollback(version.name, f"it does not serve: {str(error).splitlines()[0]}")
+        try:
+            if undo:
+                Registry().rollback(version.name, f"it does not serve: {str(error).splitlines()[0]}")
+        except RegistryError as fault:
+            raise ServingError(f"{error}\nIt keeps the champion alias: {fault}") from error
         raise

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from flows.processes import end_group, end_with_parent  # noqa: E402
+from relayllm.processes import end_group, end_with_parent  # noqa: E402
 from relayllm.settings import current_settings, quiet  # noqa: E402
 
 

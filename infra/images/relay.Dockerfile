@@ -66,3 +66,10 @@ USER relay
 WORKDIR /home/relay
 EXPOSE 8000
 ENTRYPOINT ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+
+# A student's server: the same, with the grammar of commands, which vLLM finds by its entry point.
+FROM teacher-cpu AS student-cpu
+USER root
+COPY infra/vllm /build/relayllm-vllm
+RUN pip install --no-deps /build/relayllm-vllm
+USER relay

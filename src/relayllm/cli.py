@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import RelayError
-from relayllm.settings import current_settings, quiet
+from relayllm.files import disk_full_message, is_disk_full
+from relayllm.processes import PARENT
+from relayllm.settings import check_params_are_dvcs, current_settings, quiet
 
 STAGES = Path(__file__).parent / "stages"
 
@@ -34,6 +36,8 @@ COMMANDS = {
     "compare": ("relayllm.commands.registry:compare", "Compare two model versions."),
     "promote": ("relayllm.commands.registry:promote", "Move the champion alias to a version that passes the gates."),
     "rollback": ("relayllm.commands.registry:rollback", "Give the champion alias back to the version before."),
+    "fetch": ("relayllm.commands.registry:fetch", "Copy the student's weights of a version, for its servers."),
+    "sync": ("relayllm.commands.sync", "Send to MLflow what stages measured while its server was away."),
     "check": ("relayllm.commands.registry:check", "Serve a version with MLflow, ask it one question, stop it."),
 }
 """Name -> (module, or module:prefix, with `add_arguments(parser)` and `main(arguments)`; what it does)."""
@@ -45,11 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in words if not word.startswith("--local_rank")]  # the deepspeed launcher adds it
     try:
-        if os.environ.get("DVC_STAGE"):
+        if os.environ.get("DVC_STAGE") or os.environ.get(PARENT):
             _end_with_ancestors()
         return _dispatch(words)
-    except RelayError as error:
-        print(f"relay: {type(error).__name__}: {error}", file=sys.stderr)
+    except Exception as error:
+        if is_disk_full(error):
+            print(f"relay: DiskFull: {disk_full_message(error)}", file=sys.stderr)
+        elif isinstance(error, RelayError):
+            print(f"relay: {type(error).__name__}: {error}", file=sys.stderr)
+        else:
+            raise
         return 1
     except KeyboardInterrupt:
         return 130
@@ -112,6 +121,8 @@ def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespac
     from relayllm.config import load_params
     from relayllm.tracking.run import stage_run
 
+    if os.environ.get("DVC_STAGE"):
+        check_params_are_dvcs(current_settings())
     params = load_params(arguments.params)
     section = params.section(name)
     config = params if _reads_all(run) else section
@@ -153,7 +164,7 @@ def _command_arguments(parser: argparse.ArgumentParser, target: str) -> None:
 
 
 def _end_with_ancestors() -> None:
-    """End this stage when the `dvc` that runs it is gone: a kill -9 up there must not leave work behind."""
+    """End this stage when the `dvc` or the study that runs it is gone: a kill -9 up there must leave no work behind."""
     watched = _ancestors_up_to_dvc()
     if watched:
         threading.Thread(target=_watch, args=(watched,), daemon=True).start()
@@ -175,7 +186,7 @@ def _ancestors_up_to_dvc() -> list[tuple[int, str]]:
             pid_above = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
         except OSError:
             return []
-        if any(word == b"dvc" or word.endswith(b"/dvc") for word in words):
+        if str(pid) == os.environ.get(PARENT) or any(word == b"dvc" or word.endswith(b"/dvc") for word in words):
             return found
         pid = pid_above
     return []

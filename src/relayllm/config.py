@@ -6,7 +6,7 @@ Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydanti
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -35,6 +35,16 @@ class Decoding(Section):
     max_call_tokens: Count
     slots: Count
     """Rows decoded side by side."""
+    enable_thinking: bool | None
+    """Thinking mode of chat templates that know one (Qwen3); null leaves it to the template."""
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `RelayDecoder.generate`."""
+        return self.model_dump()
+
+    def greedy(self) -> Decoding:
+        """The same limits with both models at temperature 0."""
+        return self.model_copy(update={"temperature": 0.0, "teacher_temperature": 0.0})
 
 
 class IngestConfig(Section):
@@ -67,6 +77,7 @@ class ValidateConfig(Section):
 class TinyModel(Section):
     """A model of the Qwen3 architecture, trained from scratch on the tiny world."""
 
+    kind: Literal["tiny"]
     hidden_size: Count
     layers: Count
     heads: Count
@@ -87,15 +98,29 @@ class TinyModel(Section):
 class HubModel(Section):
     """A published model, pinned."""
 
+    kind: Literal["hub"]
     id: str
     revision: str
 
 
+class LocalModel(Section):
+    """Weights on this machine: a folder that transformers reads, a GGUF file, or an adapter's folder."""
+
+    kind: Literal["local"]
+    path: str
+    """From the project's root, or absolute; ~ is the home folder."""
+    digest: str | None
+    """What the stage prints when it is null: SHA-256 of the content. With it another content is an error."""
+
+
+ModelSource = Annotated[TinyModel | HubModel | LocalModel, Field(discriminator="kind")]
+"""Where the model of one role comes from."""
+
+
 class BaseModelsConfig(Section):
-    kind: Literal["tiny", "hub"]
-    student: TinyModel | HubModel
-    teacher: TinyModel | HubModel
-    other_teachers: dict[Name, TinyModel | HubModel]
+    student: ModelSource
+    teacher: ModelSource
+    other_teachers: dict[Name, ModelSource]
     """Nobody trains with them: methods other-teacher-NAME let the relay call them instead of the teacher."""
     dtype: Literal["float32", "bfloat16"]
 
@@ -123,6 +148,20 @@ class WarmupSetConfig(Section):
     seed: int
 
 
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
+
+    rank: Count
+    alpha: Count
+    """The adapter counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: list[str] | Literal["all-linear"]
+    """Names of the linear layers that get an adapter; all-linear is all but the head."""
+    command_rows: bool
+    """Train the two command tokens' rows of the embedding and the head beside it. Without them the adapter alone is
+    what vLLM takes."""
+
+
 class WarmupConfig(Section):
     learning_rate: float
     schedule: Literal["constant", "linear", "cosine"]
@@ -133,6 +172,8 @@ class WarmupConfig(Section):
     processes: Count
     zero_stage: Literal[0, 2, 3]
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight."""
     seed: int
 
 
@@ -175,6 +216,8 @@ class GrpoConfig(Section):
     evaluate_problems: Count
     save_every: Count
     dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight, and keeps a second copy of them as the reference when kl > 0."""
     deepspeed: bool
     processes: Count
     decoding: Decoding
@@ -192,13 +235,25 @@ class JudgeConfig(Section):
     """It may write so much before its verdict."""
 
 
+class RoutersConfig(Section):
+    """What the relay's rivals are given (`evaluation.routers`)."""
+
+    problems: Count
+    """Training problems on which query routers are trained and calibrated."""
+    samples: Annotated[int, Field(ge=2)]
+    """Answers of the student among which the cascade looks for agreement."""
+    step_tokens: Count
+    """Tokens at most of a step that the teacher writes for GlimpRouter."""
+
+
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold and the dial's biases are set."""
+    """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
+    routers: RoutersConfig
     call_value_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding
@@ -210,8 +265,30 @@ class EvaluateConfig(Section):
     seed: int
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PricesConfig(Section):
+    """What the report counts answers at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str
+
+
 class ReportConfig(Section):
     examples: Count
+    prices: PricesConfig | None
+    """None: nothing speaks of money."""
 
 
 class PackageConfig(Section):

@@ -25,12 +25,20 @@ class TeacherError(RelayError):
     """The teacher did not answer, or answered something that is not an answer."""
 
 
+class StudentError(RelayError):
+    """A student behind a server did not answer, or is not the student that was expected."""
+
+
 class JudgeError(RelayError):
     """The judge of the evaluation is out of reach, or cannot be asked as params.yaml says."""
 
 
 class TrainingError(RelayError):
     """Training cannot go on, or would go on wrongly."""
+
+
+class TrackingError(RelayError):
+    """The tracking server is out of reach; what a stage measured is kept."""
 
 
 class RegistryError(RelayError):
@@ -42,7 +50,12 @@ class NoSuchVersion(RegistryError):
 
 
 class StageError(RelayError):
-    """A pipeline stage failed; carries the last lines it printed."""
+    """A pipeline stage failed; carries the reason, then the last lines it printed."""
+
+    def __init__(self, message: str, *, can_heal: bool = True) -> None:
+        super().__init__(message)
+        self.can_heal = can_heal
+        """Whether another try could succeed."""
 
 
 class ServingError(RelayError):

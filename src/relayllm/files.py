@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
 import os
@@ -10,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
+FULL = (*map(os.strerror, FULL_NUMBERS), "database or disk is full")
+"""What the kernel and SQLite call a disk that is full."""
 
 
 @contextmanager
@@ -23,6 +28,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
         if path.is_dir():  # a folder is no target for a rename unless it is empty; removing it file by file would show
             os.replace(path, old)
         os.replace(part, path)
+    except OSError as error:
+        if error.errno in FULL_NUMBERS:  # a write that fails knows no name, or that of a part that is gone
+            error.filename = str(path)
+        raise
     finally:
         _remove(part)
         _remove(old)
@@ -45,6 +54,33 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and git can diff: sorted keys, two spaces, a final newline."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or one behind it, says that a disk or a quota is full; libraries say it in words of theirs."""
+    return any(getattr(one, "errno", None) in FULL_NUMBERS or names_full_disk(str(one)) for one in _chain(error))
+
+
+def names_full_disk(text: str) -> bool:
+    """Whether a text holds the words of the kernel or of SQLite for a disk that is full."""
+    return any(words in text for words in FULL)
+
+
+def disk_full_message(error: BaseException) -> str:
+    """One line for whoever must make room: the file that did not fit where that is known, else what was said."""
+    names = [os.fsdecode(one.filename) for one in _chain(error) if isinstance(one, OSError) and one.filename]
+    where = f"for {names[0]}" if names else f"({str(error).splitlines()[0]})"
+    return f"no space left on the disk {where}: free some and run the same command again"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those behind it."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def _free_sibling(path: Path, kind: str) -> Path:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from relayllm.errors import ConfigError
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -44,6 +47,8 @@ class Settings:
     experiment: str
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
+    teacher_tokenizer: str | None
+    """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
     judge_url: str | None
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
     cuda_graphs: bool
@@ -72,14 +77,34 @@ def current_settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
+        teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def check_params_are_dvcs(settings: Settings) -> None:
+    """Refuse RELAY_PARAMS for what DVC runs: it hashes params.yaml, and would keep another file's results under that.
+
+    Raises:
+        ConfigError: RELAY_PARAMS names another file.
+    """
+    own = settings.root / "params.yaml"
+    if settings.params != own:
+        raise ConfigError(f"RELAY_PARAMS is {settings.params}, but the pipeline's stages are DVC's, which reads {own}: "
+                          "unset it, or copy the file there")
+
+
+def without_secrets(text: str) -> str:
+    """A text with the account and password in every address left out: what may be printed or noted."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
     for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(current_settings().store / "prefect"))
+    store = current_settings().store
+    os.environ.setdefault("PREFECT_HOME", str(store / "prefect"))
+    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(store / "torch_extensions"))  # a home may not be writable
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")

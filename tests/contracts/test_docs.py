@@ -58,3 +58,12 @@ def test_pages_that_code_refers_to_exist(folder):
     named = {(str(file.relative_to(ROOT)), page) for file in files
              for page in re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8"))}
     assert {(file, page) for file, page in named if not (ROOT / page).is_file()} == set()
+
+
+def test_glossary_names_classes_that_exist():
+    words = (ROOT / "docs/architecture.md").read_text().split("## Words")[1]
+    named = set(re.findall(r"`([A-Z][A-Za-z]+)`", words))
+    there = {match for path in (ROOT / "src").rglob("*.py")
+             for match in re.findall(r"^class (\w+)", path.read_text(), re.M)}
+    assert len(named) > 30
+    assert named - there == set()

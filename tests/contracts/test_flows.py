@@ -83,7 +83,7 @@ def test_reproduce_runs_one_stage_and_leaves_it_up_to_date(project):
 
 def test_reproduce_failing_stage_carries_its_last_lines(project):
     dvc_stages.reproduce(project, "one", lambda line: None)
-    with pytest.raises(StageError, match="two failed with exit code"):
+    with pytest.raises(StageError, match=r"^two failed: .*exited with 1\n"):
         dvc_stages.reproduce(project, "two", lambda line: None)
 
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,19 +33,6 @@ def test_help_lists_every_command_without_anything_heavy():
             "with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):\n    main(['--help'])\n"
             "assert 'warmup-set' in text.getvalue() and 'serve' in text.getvalue()")
     assert loaded_by(code) == set()
-
-
-def test_help_is_quick():
-    """0.25 s of processor time on a machine at rest; the bound leaves room for a busy one."""
-    from resource import RUSAGE_CHILDREN, getrusage
-
-    before = getrusage(RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    subprocess.run([str(Path(sys.executable).parent / "relay"), "--help"], cwd=ROOT, check=True, capture_output=True)
-    after = getrusage(RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert spent < 2.0
-    assert time.perf_counter() - started < 20
 
 
 def test_every_stage_can_be_imported_without_torch():

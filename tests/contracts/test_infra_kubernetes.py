@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "kubernetes"
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "kubernetes.json").read_text())
-CLUSTERS = ["overlays/cpu", "overlays/gpu"]
+CLUSTERS = ["overlays/cpu", "overlays/gpu", "overlays/pools"]
 RENDERED = ["base", *CLUSTERS, "training"]
 WORKLOADS = {"Deployment", "Job", "StatefulSet"}
 DOCKERFILE = (ROOT / "infra/images/relay.Dockerfile").read_text()
@@ -366,3 +366,21 @@ def test_images_carry_the_projects_version_and_targets_that_exist():
                 target, tag = one["image"].rsplit("/", 1)[1].split(":")
                 assert target in targets, name
                 assert tag.removesuffix("-cuda") == version, name
+
+
+def test_gateway_names_every_pod_of_the_students_pool():
+    pool = of_kind("overlays/pools", "StatefulSet")["relay-student"]["spec"]
+    service = of_kind("overlays/pools", "Service")[pool["serviceName"]]
+    command = of_kind("overlays/pools", "Deployment")["relay-server"]["spec"]["template"]["spec"]["containers"][0][
+        "command"]
+    named = [command[place + 1] for place, word in enumerate(command) if word == "--student"]
+    assert service["spec"]["clusterIP"] == "None"
+    assert named == [f"http://relay-student-{index}.relay-student:8000" for index in range(pool["replicas"])]
+
+
+def test_students_pool_has_what_its_handshake_asks_for():
+    [student] = of_kind("overlays/pools", "StatefulSet")["relay-student"]["spec"]["template"]["spec"]["containers"]
+    assert {"--enable-prefix-caching", "--enable-prompt-tokens-details", "--logprobs-mode=processed_logprobs"} <= set(
+        student["args"])
+    assert "infra/vllm" in DOCKERFILE.split("AS student-cpu")[1]
+

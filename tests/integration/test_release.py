@@ -10,6 +10,7 @@ import mlflow.pyfunc
 import pytest
 
 from relayllm import RelayDecoder
+from relayllm.cli import main
 from relayllm.errors import ModelError, ServingError
 from relayllm.packaging.folder import ParityCase, content_hash, open_package
 from relayllm.packaging.parity import ParityResult, measure
@@ -145,3 +146,16 @@ def test_check_serves_the_registered_version_and_leaves_nothing_running(parts, p
 def test_check_of_what_cannot_be_loaded_shows_the_servers_last_lines(place):
     with pytest.raises(ServingError, match=r"ended with|last lines"):
         check(str(place.root / "nothing"), "How many?", place, patience=60)
+
+
+def test_fetch_copies_the_students_weights_of_a_version(parts, place, package, tmp_path, monkeypatch, capsys):
+    registry = Registry(place)
+    version = registry.register(package)
+    monkeypatch.setenv("RELAY_ROOT", str(place.root))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.tracking_uri)
+    words = ["fetch", version.uri, "--student", str(tmp_path / "student")]
+    assert main(words) == 0
+    assert (tmp_path / "student/config.json").read_bytes() == (parts.student / "config.json").read_bytes()
+    assert list((tmp_path / "student").glob("*.safetensors"))
+    assert main(words) == 1
+    assert "exists" in capsys.readouterr().err

@@ -100,10 +100,21 @@ def test_chat_stop_string_is_left_out(server, stream):
     assert reason == "stop"
 
 
-def test_chat_logprobs_are_null_for_the_teacher_only(server):
+def test_chat_logprobs_are_numbers_for_every_token(server):
     rows = server.chat(logprobs=True, top_logprobs=1).json()["choices"][0]["logprobs"]["content"]
-    assert {row["author"] for row in rows if row["logprob"] is None} == {"teacher"}
     assert {row["logprob"] for row in rows if row["author"] == "student"} == {-0.5}
+    assert {row["logprob"] for row in rows if row["author"] == "teacher"} == {-0.25}
+
+
+def test_chat_logprobs_of_the_teacher_are_null_on_request(server):
+    rows = server.chat(logprobs=True, relay={"teacher_logprobs": False}).json()["choices"][0]["logprobs"]["content"]
+    assert {row["author"] for row in rows if row["logprob"] is None} == {"teacher"}
+
+
+def test_completions_that_the_teacher_ends_have_numbers(server):
+    authors = server.complete(logprobs=1).json()["choices"][0]["logprobs"]["authors"]
+    cut = server.complete(logprobs=1, max_tokens=authors.index("teacher") + 1).json()["choices"][0]["logprobs"]
+    assert (cut["authors"][-1], cut["token_logprobs"][-1]) == ("teacher", -0.25)
 
 
 def test_relay_teacher_off_lets_the_student_answer_alone(server):
@@ -149,7 +160,7 @@ def test_same_seed_gives_the_same_answer_and_the_seed_is_told(server):
 
 def test_models_lists_what_is_served(server):
     rows = server.client.get("/v1/models").json()["data"]
-    assert [row["id"] for row in rows] == ["relay-decoder"]
+    assert [row["id"] for row in rows][:2] == ["relay-decoder", "relay-decoder@champion"]
     assert server.client.get("/v1/models/relay-decoder").json()["max_model_len"] == 512
 
 
@@ -231,7 +242,8 @@ def test_description_says_where_a_key_is_needed(server):
         described = closed.client.get("/openapi.json").json()
     assert [scheme["scheme"] for scheme in described["components"]["securitySchemes"].values()] == ["bearer"]
     locked = {path for path, methods in described["paths"].items() for one in methods.values() if "security" in one}
-    assert locked == {"/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/invocations"}
+    assert locked == {"/v1/chat/completions", "/v1/completions", "/v1/models", "/v1/models/{model}", "/invocations",
+                      "/v1/responses"}
 
 
 def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():

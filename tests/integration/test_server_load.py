@@ -1,136 +1,109 @@
-"""Sixteen clients at once against a server process: no error, the speed of the decoder itself, time to first token.
-
-Server and decoder take turns on the same questions, so that whoever else is on the machine slows both.
-"""
+"""Sixteen clients at once: no error, the decoder's own answers, and no more asked of the models than it asks itself."""
 
 from __future__ import annotations
 
-import json
-import statistics
-import subprocess
-import sys
-from typing import NamedTuple
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.test_server_process import folders, process  # noqa: F401
-from tests.support.load_client import Load, load
+from relayllm import RelayDecoder
+from tests.support.fakes_serving import eventually, scripted_decoder, serving
+from tests.support.small_models import pair
 
 CLIENTS = 16
-ALONE = """
-import json, sys, time
-from relayllm import RelayDecoder
-from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Request
-from relayllm.relay.vocabulary import plain_ids
-decoder = RelayDecoder.from_pretrained(sys.argv[1] + "/student", sys.argv[1] + "/teacher")
-for line in sys.stdin:
-    bodies, slots = json.loads(line), {clients}
-    started, session, tokens = time.perf_counter(), decoder.session(slots=slots), 0
-    for body in bodies:
-        options = Options(max_new_tokens=body["max_tokens"], temperature=body["temperature"],
-                          max_calls=body["relay"]["max_calls"], call_bias=body["relay"]["call_bias"])
-        session.submit(Request(tuple(plain_ids(decoder.tokenizer, body["prompt"])), options, body["seed"]))
-    while session.busy:
-        tokens += sum(len(done.trace.token_ids) for done in session.step())
-    print(tokens, time.perf_counter() - started, flush=True)
-"""
+ASKED = {"max_tokens": 40, "temperature": 1.0}
+LEDGER = ("student_tokens", "command_tokens", "teacher_tokens", "student_prefilled", "teacher_prefilled",
+          "teacher_cached")
 
 
-class Alone:
-    """The decoder in a process of its own, 16 rows; answers the same bodies without a server."""
+class CountingEngine:
+    """A real engine that counts its forwards, and waits while its gate is shut."""
 
-    def __init__(self, place) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", ALONE.replace("{clients}", str(CLIENTS)), str(place)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin"})
+    def __init__(self, engine) -> None:
+        self.engine, self.forwards = engine, 0
+        self.gate = threading.Event()
+        self.gate.set()
 
-    def __enter__(self):
-        return self
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
 
-    def __exit__(self, *_) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def answer(self, bodies) -> Load:
-        self._process.stdin.write(json.dumps([body for its in zip(*bodies, strict=True) for body in its]) + "\n")
-        self._process.stdin.flush()
-        tokens, seconds = self._process.stdout.readline().split()
-        return Load(int(tokens), float(seconds))
+    def step(self, inputs, **how):
+        self.gate.wait()
+        self.forwards += 1
+        return self.engine.step(inputs, **how)
 
 
 @pytest.fixture(scope="module")
-def realistic(tmp_path_factory):
-    """The pair of the benchmarks, 25 and 200 million weights: a step takes tens of milliseconds."""
-    from benchmarks.models import CPU, make_decoder
-
-    place = tmp_path_factory.mktemp("realistic")
-    decoder = make_decoder(CPU)
-    for name, model, tokenizer in (("student", decoder.student.model, decoder.tokenizer),
-                                   ("teacher", decoder.teacher.engine.model, decoder.teacher_tokenizer)):
-        model.save_pretrained(place / name)
-        tokenizer.save_pretrained(place / name)
-    return place
+def decoder():
+    made = RelayDecoder.from_models(*pair())
+    made.student = CountingEngine(made.student)
+    return made
 
 
-def bodies(prompt: str, tokens: int, turns: int, seed: int, *, stream: bool):
-    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    return [[{"prompt": prompt, "max_tokens": tokens, "temperature": 1.0, "seed": seed + 1000 * client + turn,
-              "relay": {"max_calls": 1, "call_bias": 5.0}, **more} for turn in range(turns)]
-            for client in range(CLIENTS)]
+def alone(decoder):
+    """The same requests through the decoder itself: its traces, and its forwards of the student."""
+    before = decoder.student.forwards
+    session = decoder.session(slots=CLIENTS)
+    for seed in range(CLIENTS):
+        options = decoder_options()
+        session.submit(decoder.request([10, 11, 12, 13 + seed], options, seed=seed))
+    done = {}
+    while session.busy:
+        done |= {finished.handle: finished.trace for finished in session.step()}
+    return [done[handle] for handle in sorted(done)], decoder.student.forwards - before
 
 
-class Race(NamedTuple):
-    """What server and decoder did in turns; a share is the server's speed by the decoder's, median of the rounds."""
+def decoder_options():
+    from relayllm.relay.options import Options
 
-    share: float
-    streamed_share: float
-    alone: Load
-    whole: Load
-    streamed: Load
+    return Options(max_new_tokens=ASKED["max_tokens"], temperature=ASKED["temperature"], max_calls=2, call_bias=12.0)
 
 
-def race(place, prompt: str, tokens: int, turns: int, rounds: int) -> Race:
-    found = []
-    with process(place, "--slots", str(CLIENTS)) as server, Alone(place) as decoder:
-        port = int(server.url.rsplit(":", 1)[1])
-        load(port, bodies(prompt, tokens, 1, 77, stream=False))
-        decoder.answer(bodies(prompt, tokens, 1, 77, stream=False))
-        for turn in range(rounds):
-            found.append((load(port, bodies(prompt, tokens, turns, 10 * turn, stream=False)),
-                          decoder.answer(bodies(prompt, tokens, turns, 10 * turn, stream=False)),
-                          load(port, bodies(prompt, tokens, turns, 10 * turn, stream=True))))
-    whole, alone, streamed = (sum(loads, Load()) for loads in zip(*found, strict=True))
-    return Race(statistics.median(once.speed / base.speed for once, base, _ in found),
-                statistics.median(once.speed / base.speed for _, base, once in found), alone, whole, streamed)
+def together(server, decoder, **more):
+    """Sixteen clients, all in work before the first forward is over; their answers, and forwards of the student."""
+    decoder.student.gate.clear()
+    before = decoder.student.forwards
+    bodies = [{"prompt": [10, 11, 12, 13 + seed], "seed": seed, "relay": {"max_calls": 2, "call_bias": 12.0}, **ASKED,
+               **more} for seed in range(CLIENTS)]
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        asked = [pool.submit(server.client.post, "/v1/completions", json=body) for body in bodies]
+        assert eventually(lambda: server.model_router.champion.engine.pending == CLIENTS)
+        decoder.student.gate.set()
+        return [one.result() for one in asked], decoder.student.forwards - before
 
 
-def report(capsys, title: str, found: Race) -> None:
-    firsts = found.streamed.firsts
-    with capsys.disabled():
-        print(f"\n{title}: decoder alone {found.alone.speed:.0f} tokens/s; server {found.share:.2f} of it, "
-              f"streamed {found.streamed_share:.2f}; first token p50 {1000 * statistics.median(firsts):.0f} ms, "
-              f"p95 {1000 * statistics.quantiles(firsts, n=20)[-1]:.0f} ms")
+def test_sixteen_clients_cost_the_models_what_the_decoder_alone_costs_them(decoder):
+    traces, forwards = alone(decoder)
+    with serving(decoder, slots=CLIENTS) as server:
+        answers, served = together(server, decoder)
+        streams, streamed = together(server, decoder, stream=True)
+    assert [answer.status_code for answer in answers + streams] == [200] * 2 * CLIENTS
+    assert [answer.json()["choices"][0]["text"] for answer in answers] == [trace.text for trace in traces]
+    for answer, trace in zip(answers, traces, strict=True):  # tokens read at a hand-over are the new ones only
+        told = answer.json()["relay"]["ledger"]
+        assert {name: told[name] for name in LEDGER} == {name: getattr(trace.ledger, name) for name in LEDGER}
+    assert sum(len(trace.calls) for trace in traces) > CLIENTS
+    assert forwards < served <= forwards + 2  # the first request's first forward begins before the others are there
+    assert forwards < streamed <= forwards + 2
 
 
-@pytest.mark.slow
-@pytest.mark.timing
-@pytest.mark.timeout(1800)
-def test_sixteen_clients_get_the_decoders_own_speed(realistic, capsys):
-    found = race(realistic, "w1 w2 w3 w4 w5 w6 w7 w8", 32, 1, 5)
-    report(capsys, "25 and 200 million weights", found)
-    assert found.whole.faults + found.streamed.faults == []
-    assert found.alone.tokens == found.whole.tokens == found.streamed.tokens
-    assert found.share >= 0.9
-    assert found.streamed_share >= 0.9
+def test_sixteen_clients_free_every_slot(decoder):
+    with serving(decoder, slots=CLIENTS) as server:
+        together(server, decoder)
+        assert server.idle()
+        assert server.metric("relay_slots_running") == 0
 
 
-@pytest.mark.slow
-@pytest.mark.timing
-@pytest.mark.timeout(900)
-def test_sixteen_clients_of_a_tiny_model_get_no_error(folders, capsys):  # noqa: F811
-    found = race(folders, "A shelf holds 17 boxes with 14 pens each. How many pens are there?", 150, 2, 4)
-    report(capsys, "tiny models, two milliseconds a step", found)
-    assert found.whole.faults + found.streamed.faults == []
-    assert found.alone.tokens == found.whole.tokens == found.streamed.tokens
-    assert found.share > 0.5
+def test_concurrent_requests_share_the_batch():
+    decoder = scripted_decoder()
+    decoder.student = CountingEngine(decoder.student)
+    with serving(decoder) as server, ThreadPoolExecutor(8) as pool:
+        server.chat()
+        one = decoder.student.forwards
+        decoder.student.gate.clear()
+        asked = [pool.submit(server.chat) for _ in range(8)]
+        assert eventually(lambda: server.model_router.champion.engine.pending == 8)
+        decoder.student.gate.set()
+        assert len({answer.result().json()["choices"][0]["message"]["content"] for answer in asked}) == 1
+        assert decoder.student.forwards - one <= one + 8

@@ -1,4 +1,4 @@
-"""Log-probabilities through the openai client: the likeliest tokens, whole and streamed, and none for the teacher."""
+"""Log-probabilities through the openai client: the likeliest tokens, whole and streamed; numbers for every token."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def test_openai_client_gets_the_likeliest_tokens_whole_and_streamed(client):
     for row in whole:
         best = [top.logprob for top in row.top_logprobs]
         assert best == sorted(best, reverse=True)
+        assert row.logprob <= 0
         if row.author == "teacher":
-            assert (row.logprob, best) == (None, [])
+            assert best == []
         elif row.author == "student":
             assert len(best) == 20
             assert row.logprob <= best[-1] or (row.token, row.logprob) in [(top.token, top.logprob)
@@ -47,8 +48,19 @@ def test_openai_client_gets_five_of_a_continued_text_whole_and_streamed(client):
         assert [value for part in parts for value in getattr(part, name)] == getattr(whole, name)
     taught = [author == "teacher" for author in whole.authors]
     assert any(taught)
-    assert [logprob is None for logprob in whole.token_logprobs] == taught
-    assert all(row is None or row[token] == logprob for token, logprob, row in zip(
+    assert None not in whole.token_logprobs
+    assert all(row[token] == logprob for token, logprob, row in zip(
         whole.tokens, whole.token_logprobs, whole.top_logprobs, strict=True))
     sizes = [len(row) for row, author in zip(whole.top_logprobs, whole.authors, strict=True) if author == "student"]
     assert max(sizes) == 6  # the written token is none of the five now and then; tokens of the same text are one
+
+
+def test_text_offset_of_an_echoed_prompt_counts_its_characters(client):
+    prompt = "\u00dcn\u00ef \N{GRINNING FACE}?"
+    choice = client.completions.create(model="relay-decoder", prompt=prompt, max_tokens=6, echo=True, logprobs=1,
+                                       seed=1, extra_body={"relay": {"call_bias": 15.0}}).choices[0]
+    offsets, authors = choice.logprobs.text_offset, choice.logprobs.authors
+    assert offsets[authors.index("command")] >= len(prompt)
+    spans = zip(offsets, [*offsets[1:], len(choice.text)], strict=True)
+    assert "".join(choice.text[start:stop] for start, stop in spans) == choice.text
+    assert offsets.count(4) > 1  # the tokens of one character

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import httpx
@@ -92,7 +91,7 @@ def test_openai_client_chats_streams_completes_and_sees_errors(server):
     assert alone.relay["call_ratio"] == 0
     text = client.completions.create(model="relay-decoder", prompt="How many", max_tokens=8, stop=["pens"], logprobs=1)
     assert len(text.choices[0].logprobs.tokens) == text.usage.completion_tokens
-    assert [model.id for model in client.models.list()] == ["relay-decoder"]
+    assert [model.id for model in client.models.list()] == ["relay-decoder", "relay-decoder@champion"]
     with pytest.raises(openai.NotFoundError, match="not served here"):
         client.chat.completions.create(**{**asked, "model": "other"})
     with pytest.raises(openai.UnprocessableEntityError, match="temperature"):
@@ -114,13 +113,12 @@ def test_stream_and_whole_agree_on_real_models(server):
 
 def test_taken_port_is_said_before_anything_is_loaded(folders):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        started = time.monotonic()
         with process(folders, port=taken.getsockname()[1], wait=False) as running:
             said = running.communicate(timeout=20)[0]
         assert running.returncode == 1
         assert "cannot listen on 127.0.0.1" in said
         assert "--port" in said
-        assert time.monotonic() - started < 5
+        assert "loading" not in said
 
 
 def test_damaged_model_folder_is_said_in_one_line(folders, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from flows.dvc_stages import read_plan
+from relayllm.tracking.provenance import file_hash
 from tests.support.places import make_place, run, run_killed
 
 CHECKPOINT = "runs/grpo/relay-difficulty/checkpoint-4/whole.json"
@@ -28,15 +30,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_pipeline_prints_the_table_and_where_to_look(place: Path):
     printed = (place / "printed.txt").read_text()
-    for expected in ("relay-difficulty", "average", "call %", "report.html", "make ui", "relay serve"):
+    for expected in ("relay-difficulty", "average", "call %", "report.html", "make ui", "relay promote"):
         assert expected in printed
+
+
+def test_model_that_solves_nothing_stays_candidate(place: Path):
+    for printed in ((place / "printed.txt").read_text(), run(place, sys.executable, "flows/make.py")):
+        assert "version 1 stays candidate: floor: 0.0 % solved" in printed
 
 
 def test_summary_has_the_contract_s_shape(place: Path):
     summary = json.loads((place / "artifacts/report/summary.json").read_text())
     assert summary["profile"] == "smoke"
     assert summary["seed"] == 0
-    assert len(summary["git_commit"]) == 40
+    assert re.fullmatch(r"[0-9a-f]{40}-dirty", summary["git_commit"])  # the smoke profile is not what was committed
+    assert summary["params_md5"] == file_hash(place / "params.yaml")
     assert summary["data_md5"]
     assert {"base", "teacher", "warmup", "relay-difficulty", "teacher-free"} <= set(summary["methods"])
     for method in summary["methods"].values():
@@ -62,7 +70,7 @@ import json, mlflow
 from relayllm.settings import current_settings
 client = mlflow.MlflowClient(current_settings().tracking_uri, current_settings().registry_uri)
 model = client.get_registered_model("relay-decoder")
-version = client.get_model_version("relay-decoder", model.aliases["champion"])
+version = client.get_model_version("relay-decoder", model.aliases["candidate"])
 runs = client.search_runs([client.get_experiment_by_name("relayllm").experiment_id], max_results=100)
 stages = {run.data.tags.get("stage"): run for run in runs}
 print("RESULT" + json.dumps({"version": int(version.version), "stages": sorted(filter(None, stages)),

@@ -64,24 +64,30 @@ class FakeTeacher:
     """An OpenAI-compatible server whose model is a function from prompt ids to what it writes.
 
     `speaks`: "ids" as vLLM does; "ids-without-answer" takes ids and tokenizes, but answers text; "text" knows no ids.
+    "messages" takes chats besides, and goes on with a last message of the assistant when asked to, under its own
+    template; "chats" takes them and ignores the request.
     The model ends its text with the tokenizer's end token, or never.
     """
 
     def __init__(self, tokenizer: Any, write: Write, *, model: str = "big", speaks: str = "ids", key: str | None = None,
-                 context: int = 4096) -> None:
+                 context: int = 4096, port: int = 0) -> None:
         self.tokenizer, self.write, self.model, self.speaks, self.key = tokenizer, write, model, speaks, key
         self.context = context
         self.faults: deque[Fault] = deque()
         self.always: Fault | None = None
         """A fault that every completion suffers."""
         self.token_seconds = 0.0
+        self.barrier: threading.Barrier | None = None
+        """Where answers wait for each other before they begin."""
         self.bodies: list[dict[str, Any]] = []
         """Completions asked for, in order."""
+        self.chats: list[dict[str, Any]] = []
+        """Chat completions that were streamed, in order."""
         self.connections = 0
         self.abandoned = threading.Event()
         """A client went away in the middle of an answer."""
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
@@ -96,7 +102,7 @@ class FakeTeacher:
 
     def is_trial(self, body: dict[str, Any]) -> bool:
         """Whether this is the trial."""
-        return body["prompt"] == self.tokenizer.encode(PROBE, add_special_tokens=False)[:8]
+        return body.get("prompt") == self.tokenizer.encode(PROBE, add_special_tokens=False)[:8]
 
     def __enter__(self) -> FakeTeacher:
         self._thread.start()
@@ -107,6 +113,13 @@ class FakeTeacher:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def templated(self, body: dict[str, Any]) -> list[int]:
+        """The tokens of a chat under the template here."""
+        going_on = self.speaks == "messages" and bool(body.get("continue_final_message"))
+        text = self.tokenizer.apply_chat_template(body["messages"], tokenize=False, continue_final_message=going_on,
+                                                  add_generation_prompt=not going_on)
+        return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def continuation(self, body: dict[str, Any]) -> tuple[list[int], str]:
         """What the model writes, and why it stops."""
@@ -119,9 +132,19 @@ class FakeTeacher:
         return written, "length"
 
 
+    def more(self, body: dict[str, Any], token: int) -> dict[str, Any]:
+        """What else a choice says of a token."""
+        return {}
+
+    def cached(self, body: dict[str, Any]) -> int:
+        """Tokens of the prompt that it says it found in its cache."""
+        return 3
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is part of the game."""
@@ -151,6 +174,14 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
             elif self.path == "/v1/completions":
                 teacher.bodies.append(body)
                 self._complete(body)
+            elif self.path == "/v1/chat/completions" and teacher.speaks in ("messages", "chats"):
+                prompt = teacher.templated(body)
+                if body.get("stream"):
+                    teacher.chats.append(body)
+                    self._complete({**body, "prompt": prompt})
+                else:
+                    self._json(200, {"choices": [{"message": {"role": "assistant", "content": "ok"}}],
+                                     "usage": {"prompt_tokens": len(prompt)}})
             else:
                 self._json(404, {"detail": "Not Found"})
 
@@ -166,6 +197,8 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
             self.send_header("content-type", "text/event-stream")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
+            if teacher.barrier is not None:
+                teacher.barrier.wait()
             try:
                 self._stream(body, fault)
             except OSError:
@@ -183,7 +216,8 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
                 self._event(body, {"choices": [self._choice(body, token, reason if last else None)]})
             if fault is not None:  # it strikes after the last token
                 return self._suffer(fault)
-            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {"cached_tokens": 3}}
+            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {
+                "cached_tokens": teacher.cached(body)}}
             self._event(body, {"choices": [], "usage": usage})
             self._chunk(b"data: [DONE]\n\n")
             return self._chunk(b"")
@@ -191,9 +225,11 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
         def _choice(self, body: dict[str, Any], token: int, reason: str | None) -> dict[str, Any]:
             ended = token == teacher.tokenizer.eos_token_id
             choice = {"index": 0, "text": "" if ended else teacher.tokenizer.decode([token]), "finish_reason": reason}
+            if "messages" in body:
+                choice["delta"] = {"content": choice.pop("text")}
             if teacher.speaks == "ids" and body.get("return_token_ids"):
                 choice["token_ids"] = [token]
-            return choice
+            return {**choice, **teacher.more(body, token)}
 
         def _suffer(self, fault: Fault) -> None:
             self.close_connection = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from relayllm.problems.tiny_world.tokenizer import build_tokenizer
 from relayllm.relay.command import CALL, END_CALL
 from relayllm.relay.engine import StepInput, StepOutput
 from relayllm.relay.options import Options
+from relayllm.relay.prices import Prices
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.api.app import HttpLimits, create_app
@@ -74,7 +76,7 @@ class ScriptedEngine:
         if error is not None:
             raise error
         return StepOutput([self._token(item) for item in inputs], [-0.5] * len(inputs), [1.0] * len(inputs),
-                          self.seconds)
+                          self.seconds, scores=[(-0.25,) * item.score for item in inputs])
 
     def _token(self, ask: StepInput) -> int:
         at = self._at[ask.row]
@@ -127,7 +129,7 @@ class Running:
     loop: asyncio.AbstractEventLoop
 
     def chat(self, **body: Any) -> httpx.Response:
-        """StepInput one question."""
+        """Ask one question."""
         return self.client.post("/v1/chat/completions", json={
             "messages": [{"role": "user", "content": "How many pens?"}], **body})
 
@@ -159,18 +161,19 @@ def eventually(check: Callable[[], bool], seconds: float = 5.0) -> bool:
 def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int = 16, keys: str = "",
             limits: HttpLimits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
             watchers: Sequence[Any] = (), name: str = "relay-decoder",
-            defaults: Options | None = None) -> Iterator[Running]:
+            defaults: Options | None = None, chance: Callable[[], float] = random.random,
+            prices: Prices | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
     metrics = Metrics(lambda: model_router.gauges())
-    model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers)
+    model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers, chance=chance)
 
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def start() -> None:
         loops.append(asyncio.get_running_loop())
         model_router.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
-                         asyncio.get_running_loop())
+                         asyncio.get_running_loop(), prices=prices)
 
     async def stop() -> None:
         model_router.retire("candidate")

@@ -19,7 +19,9 @@ def environment(place: Path, **more: str) -> dict[str, str]:
             if not name.startswith(("PREFECT_", "MLFLOW_", "RELAY_", "COV_", "PYTEST_", "DVC_"))}
     folder = str(Path(sys.executable).parent)
     return {**kept, "PATH": f"{folder}{os.pathsep}{kept['PATH']}", "PYTHONPATH": str(place / "src"),
-            "PREFECT_HOME": str(place / ".store/prefect"), "HF_HUB_OFFLINE": "1", **more}
+            "PREFECT_HOME": str(place / ".store/prefect"), "HF_HUB_OFFLINE": "1",
+            "TORCH_EXTENSIONS_DIR": str(ROOT / ".store/torch_extensions"),
+            **more}
 
 
 def run(place: Path, *words: str, timeout: float = 1200, **more: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 DECODING = {"max_new_tokens": 24, "temperature": 0.0, "top_p": 1.0, "teacher_temperature": 0.0, "max_calls": 4,
-            "max_call_tokens": 9, "slots": 8}
+            "max_call_tokens": 9, "slots": 8, "enable_thinking": False}
 DATA = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -34,12 +34,12 @@ def record(name: str = "relay-decoder", accuracy: float = 0.5, **more: Any) -> d
                         "token_ids": [1, 2]}], **more}
 
 
-def hollow_package(folder: Path, right: int = 5, **more: Any) -> Path:
+def hollow_package(folder: Path, right: int = 5, *, count: int = 10, **more: Any) -> Path:
     """A package whose weights are empty files: enough for a registry."""
     for name in ("student", "teacher"):
         (folder / "artifacts" / name).mkdir(parents=True)
         (folder / "artifacts" / name / "model.safetensors").write_bytes(b"")
-    (folder / "artifacts/relay.json").write_text(json.dumps(record(accuracy=right / 10, **more)))
-    (folder / "artifacts/problem_scores.json").write_text(json.dumps(problem_scores(right)))
+    (folder / "artifacts/relay.json").write_text(json.dumps(record(accuracy=right / count, **more)))
+    (folder / "artifacts/problem_scores.json").write_text(json.dumps(problem_scores(right, count)))
     (folder / "MLmodel").write_text("flavors: {}\nmodel_id: null\n")
     return folder

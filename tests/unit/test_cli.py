@@ -68,6 +68,14 @@ def test_known_error_is_one_message_and_exit_code_1(place, capsys):
     assert "Traceback" not in error
 
 
+def test_stage_of_dvc_with_params_that_dvc_does_not_hash_is_refused(place, capsys, monkeypatch):
+    (place / "other.yaml").write_bytes((ROOT / "params/smoke.yaml").read_bytes())
+    monkeypatch.setenv("RELAY_PARAMS", str(place / "other.yaml"))
+    monkeypatch.setenv("DVC_STAGE", "validate")
+    assert main(["validate", "--data", str(place), "--report", str(place / "report")]) == 1
+    assert "ConfigError: RELAY_PARAMS is" in capsys.readouterr().err
+
+
 def test_profile_is_copied_byte_for_byte(place):
     (place / "params").mkdir()
     text = (ROOT / "params/smoke.yaml").read_bytes()

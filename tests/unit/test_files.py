@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 
-from relayllm.files import atomic_write, scratch_beside, write_json
+from relayllm.files import atomic_write, disk_full_message, is_disk_full, scratch_beside, write_json
 
 
 def test_written_file_appears_when_it_is_whole(tmp_path):
@@ -52,6 +54,39 @@ def test_json_is_the_same_bytes_for_the_same_value(tmp_path):
     write_json(tmp_path / "a", {"b": 1, "a": "ü"})
     write_json(tmp_path / "b", {"a": "ü", "b": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == '{\n  "a": "ü",\n  "b": 1\n}\n'.encode()
+
+
+def fault(kind):
+    """An error as somebody up the stack gets it."""
+    try:
+        try:
+            with open("/dev/full", "w", buffering=1) as disk:
+                disk.write("x\n")
+        except OSError as error:
+            raise RuntimeError("saving failed") from (error if kind == "behind" else None)
+    except RuntimeError as error:
+        return error
+
+
+def test_full_disk_is_seen_behind_another_error_and_by_the_words_of_libraries():
+    assert is_disk_full(fault("behind"))
+    assert is_disk_full(sqlite3.OperationalError("database or disk is full"))
+    assert is_disk_full(RuntimeError("I/O error: No space left on device (os error 28)"))
+    assert not is_disk_full(OSError(errno.EIO, "disk"))
+
+
+def write_to_a_full_disk(path):
+    with atomic_write(path) as part, open("/dev/full", "w", buffering=1) as disk:
+        part.touch()
+        disk.write("x\n")
+
+
+def test_full_disk_message_names_the_file_that_did_not_fit(tmp_path):
+    with pytest.raises(OSError, match="No space left") as fault:
+        write_to_a_full_disk(tmp_path / "model.safetensors")
+    assert f"no space left on the disk for {tmp_path}/model.safetensors:" in disk_full_message(fault.value)
+    assert "(database or disk is full)" in disk_full_message(sqlite3.OperationalError("database or disk is full"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def killed_while_writing(target) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from relayllm.settings import current_settings
+from relayllm.settings import current_settings, quiet, without_secrets
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,23 @@ def test_a_tracking_server_keeps_its_own_artifacts(monkeypatch):
     settings = current_settings()
     assert settings.registry_uri == "http://mlflow:5000"
     assert settings.artifact_root is None
+
+
+def test_kernels_are_built_in_the_store_unless_the_user_says_where(monkeypatch, tmp_path):
+    monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+    quiet()
+    assert os.environ["TORCH_EXTENSIONS_DIR"] == str(tmp_path / ".store/torch_extensions")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", "/elsewhere")
+    quiet()
+    assert os.environ["TORCH_EXTENSIONS_DIR"] == "/elsewhere"
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("postgresql://relay:secret@db/mlflow", "postgresql://db/mlflow"), ("http://mlflow:5000", "http://mlflow:5000"),
+    ("sqlite:////home/me/.store/mlflow.db", "sqlite:////home/me/.store/mlflow.db"),
+    ("no route to http://a:b@x:1/y or https://c@z", "no route to http://x:1/y or https://z")])
+def test_without_secrets_leaves_accounts_and_passwords_out(text, shown):
+    assert without_secrets(text) == shown
 
 
 def test_empty_variables_count_as_unset(monkeypatch):

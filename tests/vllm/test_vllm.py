@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import copy
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import TeacherError
 from relayllm.relay.policy import Scripted
+from relayllm.relay.protocols import CallRequest
 from relayllm.relay.teacher import RemoteTeacher
 from tests.support.small_models import make_model
 from tests.vllm.make_model import build_tokenizer
 from tests.vllm.make_model import main as write_model
+from tests.vllm.servers import KEY, vllm_server
 
 pytestmark = pytest.mark.vllm
-KEY = "sesame"
 PROMPTS = ["How many pens are there?", "Four boxes of 12 and a jar.", "x"]
 SCRIPT = Scripted(script={0: [(0, 4), (6, 3)], 1: [(3, 20)], 2: [(2, 2), (2, 2), (9, 7)]})
 
@@ -39,39 +34,8 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder, tmp_path_factory) -> Iterator[str]:
-    """A vLLM server, as infra/ starts it."""
-    if "RELAY_VLLM_PYTHON" not in os.environ:
-        pytest.skip("RELAY_VLLM_PYTHON names no Python with vLLM: use `make test-vllm`")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("log") / "vllm.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            [os.environ["RELAY_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", f"--model={folder}",
-             "--served-model-name=big", "--host=127.0.0.1", f"--port={port}", "--max-model-len=512", "--dtype=float32",
-             "--enable-prefix-caching", "--enable-prompt-tokens-details", "--generation-config=vllm",
-             "--enforce-eager"],
-            stdout=out, stderr=out, env={**os.environ, "VLLM_API_KEY": KEY, "VLLM_CPU_KVCACHE_SPACE": "1",
-                                         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"})
-    try:
-        _wait_until_well(server, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_until_well(server: subprocess.Popen, url: str, log: Path) -> None:
-    until = time.monotonic() + 300
-    while time.monotonic() < until and server.poll() is None:
-        try:
-            if httpx.get(url + "/health", timeout=2).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    pytest.fail("vLLM did not start:\n" + log.read_text()[-4000:])
+    with vllm_server(folder, "big", log=tmp_path_factory.mktemp("log") / "vllm.log") as address:
+        yield address
 
 
 @pytest.fixture
@@ -165,7 +129,7 @@ def test_vllm_relay_answers_are_those_of_the_teacher_in_process(teacher, model):
     student = make_model("qwen3", tokenizer, seed=1)
     add_command_tokens(student, tokenizer)
     local = RelayDecoder.from_models(student, tokenizer, model, build_tokenizer())
-    remote = RelayDecoder(local.student, tokenizer, RemoteTeacher(teacher, CallRequest), tokenizer)
+    remote = RelayDecoder(local.student, tokenizer, RemoteTeacher(teacher), tokenizer)
     here, there = (decoder.generate(PROMPTS, max_new_tokens=40, policy=SCRIPT) for decoder in (local, remote))
     assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
     assert [trace.authors for trace in there] == [trace.authors for trace in here]

@@ -1,15 +1,17 @@
-"""The commands that act on the registry: compare, promote, rollback, check."""
+"""The commands that act on the registry: compare, promote, rollback, fetch, check."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayllm.config import load_params
-from relayllm.errors import RegistryError
+from relayllm.errors import ConfigError, RegistryError
+from relayllm.files import atomic_write
 from relayllm.settings import current_settings
 
 if TYPE_CHECKING:
@@ -23,13 +25,19 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> str:
-    return arguments.name or load_params(current_settings().root / "params.yaml").package.registered_name
+    return arguments.name or load_params(current_settings().params).package.registered_name
+
+
+def _registry() -> Registry:
+    from relayllm.registry.client import Registry
+    from relayllm.registry.faults import check_registry
+
+    check_registry()
+    return Registry()
 
 
 def _open(arguments: argparse.Namespace, which: str) -> tuple[Registry, Version]:
-    from relayllm.registry.client import Registry
-
-    registry = Registry()
+    registry = _registry()
     return registry, registry.find(_name(arguments), which)
 
 
@@ -66,6 +74,7 @@ class _Promote:
 
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
+        from relayllm.registry.client import FORCED
         from relayllm.registry.comparison_text import to_text
         from relayllm.registry.gates import load_gates
 
@@ -75,7 +84,7 @@ class _Promote:
         if not decision.passes and not arguments.force:
             raise RegistryError(f"version {version.number} stays as it is, {decision.reason}; "
                                 "--force REASON promotes it all the same")
-        because = decision.reason if decision.passes else f"forced: {arguments.force}"
+        because = decision.reason if decision.passes else f"{FORCED}{arguments.force}"
         print(f"\nchampion is version {registry.promote(decision.version, because).number}")
         return 0
 
@@ -88,10 +97,30 @@ class _Rollback:
         _add_name(parser)
 
     def main(self, arguments: argparse.Namespace) -> int:
+        now = _registry().rollback(_name(arguments), arguments.because)
+        print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
+        return 0
+
+
+class _Fetch:
+    """Copy the student's weights of a version into a folder, for servers of the student."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("version", help="models:/NAME@ALIAS or models:/NAME/NUMBER")
+        parser.add_argument("--student", type=Path, required=True, metavar="FOLDER", help="must not exist yet")
+
+    def main(self, arguments: argparse.Namespace) -> int:
+        from relayllm.packaging.folder import open_package
         from relayllm.registry.client import Registry
 
-        now = Registry().rollback(_name(arguments), arguments.because)
-        print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
+        if arguments.student.exists():
+            raise ConfigError(f"{arguments.student} exists: give a folder that does not, or remove it first")
+        registry = Registry()
+        version = registry.resolve(arguments.version)
+        source = open_package(registry.fetch(version)).student
+        with atomic_write(arguments.student) as part:
+            shutil.copytree(source, part)
+        print(f"the student of {version.name} version {version.number} is in {arguments.student}")
         return 0
 
 
@@ -120,4 +149,4 @@ class _Check:
         return 0
 
 
-compare, promote, rollback, check = _Compare(), _Promote(), _Rollback(), _Check()
+compare, promote, rollback, fetch, check = _Compare(), _Promote(), _Rollback(), _Fetch(), _Check()

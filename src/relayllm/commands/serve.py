@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
     add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--student", action="append", default=[], metavar="URL",
+        help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
+             "loaded then: MODEL gives tokenizer and decoding")
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
@@ -31,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="prompt and answer together; bounds the memory of the caches; default: what the models can read")
     add("--queue", type=int, default=256, help="completions that may wait; more get 429")
     add("--max-body-bytes", type=int, default=1 << 20)
+    add("--unknown-fields", choices=("refuse", "ignore"), default="refuse",
+        help="fields of a request that this server does not know: refuse it, or ignore them and name them in the "
+             "answer's header x-relay-ignored-fields; default: refuse")
+    add("--cap-max-tokens", action="store_true",
+        help="shorten an answer that would be longer than the models can read, instead of refusing the request")
     add("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; default: none")
     add("--reload-seconds", type=float, default=10.0, help="look at the registry so often; 0: never")
     add("--canary", type=float, default=0.0, metavar="SHARE", help="share of requests for the candidate, 0 to 1")
@@ -97,7 +105,7 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     """
     from relayllm.serving.models import loading
 
-    loaded = (load or loading.load)(found, arguments.teacher)
+    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student))
     if arguments.max_context is not None:
         loaded.decoder.bound_context(arguments.max_context)
     return loaded
@@ -123,7 +131,7 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loade
 
     async def start() -> None:
         model_router.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
-                         asyncio.get_running_loop(), loaded.bias_curve)
+                         asyncio.get_running_loop(), loaded.bias_curve, loaded.prices)
         if followed(arguments):
             watcher.start()
 
@@ -135,7 +143,8 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loade
         if tracer is not None:
             tracer.close()
 
-    limits = HttpLimits(arguments.max_body_bytes, tuple(arguments.cors))
+    limits = HttpLimits(arguments.max_body_bytes, tuple(arguments.cors), arguments.unknown_fields == "ignore",
+                        arguments.cap_max_tokens)
     return create_app(model_router, keys, metrics, limits, examples=read_examples(settings.root / Path("data")),
                       start=start, stop=stop)
 

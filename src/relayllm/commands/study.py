@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import yaml
 from relayllm.config import Params, load_params
 from relayllm.errors import StageError
 from relayllm.files import atomic_write
+from relayllm.processes import run_in_group
 from relayllm.settings import current_settings
 
 PART = "no-filter"
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and write the results after each."""
-    from relayllm.evaluation.report.study_report import write_results
+    from relayllm.evaluation.report.study_report import missing_seeds, write_results
 
     for seed in arguments.seeds:
         folder = arguments.folder / f"seed-{seed}"
@@ -61,7 +61,10 @@ def main(arguments: argparse.Namespace) -> int:
             seeded(arguments.params, folder / "unfiltered.yaml", seed, filtered=False)
             for step in steps(params, folder):
                 _run(step, folder)
-        write_results(arguments.folder, arguments.results)
+        write_results(arguments.folder, arguments.results, arguments.seeds)
+    if missing := missing_seeds(arguments.folder, arguments.seeds):
+        print(f"study: no report of seeds {', '.join(map(str, missing))} in {arguments.folder}: the results are "
+              "without them; run `relay study` with these seeds, or bring their folders", flush=True)
     print(f"results in {arguments.results}")
     return 0
 
@@ -124,8 +127,7 @@ def _run(step: Step, folder: Path) -> None:
     if step.done:
         return
     print(f"study: {' '.join(step.words[:1])} in {folder.name}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "relayllm.cli", *step.words], check=False,
-                          env={**os.environ, **environment(folder)})
-    if done.returncode:
-        raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {done.returncode}; "
+    code = run_in_group([sys.executable, "-m", "relayllm.cli", *step.words], {**os.environ, **environment(folder)})
+    if code:
+        raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {code}; "
                          "run `relay study` again to go on from here")

@@ -6,6 +6,7 @@ gives them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from relayllm.errors import ModelError
@@ -16,13 +17,13 @@ SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 """Names under which models multiply or divide what the head gives."""
 
 
-def check_architecture(config: Any, name: str) -> None:
-    """Refuse a model that needs more than this.
+def check_architecture(config: Any, name: str, weights: Iterable[str] = ()) -> None:
+    """Refuse a model that needs more than this; `weights` are the names of its parameters.
 
     Raises:
-        ModelError: layers that do not attend to all that came before, capped scores or logits, or scaled logits.
+        ModelError: layers that do not attend to all that came before, sinks, capped scores or logits, scaled logits.
     """
-    found = [*_layers(config), *_caps(config), *_scales(config)]
+    found = [*_layers(config), *_caps(config), *_scales(config), *_sinks(weights)]
     if found:
         raise ModelError(f"{name} ({config.model_type}) has {', '.join(found)}, and the relay's own attention and head "
                          "know nothing of that: its tokens would be wrong. Take a model without it (Qwen2, Qwen3, "
@@ -37,6 +38,11 @@ def _layers(config: Any) -> list[str]:
     reaches = not window or (longest is not None and longest <= window)
     return [f"layers of {WINDOWED} over {window} of {longest} tokens" if kind == WINDOWED else f"layers of {kind}"
             for kind in sorted(set(kinds) - {FULL}) if not (kind == WINDOWED and reaches)]
+
+
+def _sinks(weights: Iterable[str]) -> list[str]:
+    """Scores that every query has beside its keys', learned per head."""
+    return ["attention sinks"] if any(name.rpartition(".")[2] == "sinks" for name in weights) else []
 
 
 def _caps(config: Any) -> list[str]:

@@ -8,18 +8,30 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from relayllm.engines.pack import Pack, Part
+from relayllm.errors import ModelError
 
 NAME = "relay"
+WITHOUT_EFFECT = {"dropout", "sliding_window", "use_cache", "position_ids"}
+"""Arguments that layers hand over and that change nothing here: no dropout while decoding, windows are refused by
+`check_architecture` where they are shorter than what can be read, the pack knows positions and causality."""
 
 
 def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
            attention_mask: torch.Tensor | None, scaling: float | None = None, *, pack: Pack,
-           **_: Any) -> tuple[torch.Tensor, None]:
+           **others: Any) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention.
+
+    Raises:
+        ModelError: the layer asks for something that this attention does not do.
 
     query (1, heads, padded, dim); key, value: all of a layer, (slots, kv_heads, capacity, dim). Returns
     (1, padded, heads, dim), zero where the pack is padding.
     """
+    strange = [name for name, value in others.items() if value is not None and name not in WITHOUT_EFFECT]
+    if strange:
+        raise ModelError(f"{type(module).__name__} hands {', '.join(strange)} to its attention, and the relay's own "
+                         "knows nothing of that: its tokens would be wrong. Let an OpenAI-compatible server run this "
+                         "model")
     query = query[0].transpose(0, 1)  # (padded, heads, dim)
     if len(pack.parts) == 1 and pack.tokens == len(query):
         return _part(query, key, value, pack.parts[0], scaling)[None], None

@@ -23,6 +23,7 @@ def fetch(model: HubModel, folder: Path) -> None:
         try:
             snapshot_download(model.id, revision=model.revision, local_dir=part, allow_patterns=WANTED)
         except Exception as error:  # the hub's client raises a dozen kinds
-            raise ModelError(f"cannot fetch {model.id} at {model.revision}: {type(error).__name__}: {error}; check id "
-                             f"and revision in params.yaml, base_models, or put the files into {folder} by hand and "
-                             "run `dvc commit base_models`") from error
+            raise ModelError(f"cannot fetch {model.id} at {model.revision}: {type(error).__name__}: "
+                             f"{(str(error).splitlines() or [''])[0][:200]}; check id and revision in params.yaml, "
+                             "base_models. Without a network bring the folder here and name it: `kind: local`, "
+                             "`path: FOLDER`, `digest: null`") from error

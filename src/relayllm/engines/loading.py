@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from relayllm.errors import ModelError
+from relayllm.settings import current_settings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,6 +30,21 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
         raise ModelError(_message(source, "tokenizer", error)) from error
 
 
+def load_config(source: str | Path) -> Any:
+    """The config of a model folder or hub id.
+
+    Raises:
+        ModelError: it is missing, unreadable, or of an architecture that transformers does not know.
+    """
+    from transformers import AutoConfig
+
+    _check_folder(source)
+    try:
+        return AutoConfig.from_pretrained(str(source))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(_message(source, "config", error)) from error
+
+
 def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, device: str | None = None,
                revision: str | None = None) -> Any:
     """A causal LM in eval mode, on `device` (the accelerator when there is one, else the CPU).
@@ -45,6 +61,21 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
     except Exception as error:  # safetensors, json, torch: each has errors of its own for a broken file
         raise ModelError(_message(source, "model", error)) from error
     return model.to(device or best_device()).eval()
+
+
+def teacher_at(folder: Path) -> str | Path:
+    """Where the teacher is: the server that RELAY_TEACHER_URL names, else a folder. The one place that decides it."""
+    return current_settings().teacher_url or folder
+
+
+def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
+    """(teacher, its tokenizer): a server's address, or the model in the folder; the tokenizer is always the folder's.
+
+    Raises:
+        ModelError: the folder is missing or unreadable.
+    """
+    place = teacher_at(folder)
+    return place if isinstance(place, str) else load_model(place, dtype=dtype), load_tokenizer(folder)
 
 
 def best_device() -> str:

@@ -43,7 +43,7 @@ class Pack:
     tokens: int
     """Without the padding at the end."""
     last: torch.Tensor
-    """Where each row's next token is told: (rows,)"""
+    """Where the logits of each row's next token stand: (rows,)"""
     parts: tuple[Part, ...]
     stretch: slice | None = None
     """Where a single row writes in its slot; None: token by token, at their positions."""

@@ -18,7 +18,7 @@ class Sampler:
     """Knows the command columns of a vocabulary and what may never be output.
 
     `columns` are the twelve ids of `CommandTokens.columns`; None for a model that knows no commands. `banned` are ids
-    that this model must not say, whatever the row.
+    that this model must not output, whatever the row.
     """
 
     def __init__(self, columns: Sequence[int] | None, banned: Sequence[int], device: torch.device) -> None:
@@ -46,9 +46,20 @@ class Sampler:
                 _entropy(logits, norm) if entropy else [],
                 _likeliest(logits, norm, inputs) if any(item.top for item in inputs) else [])
 
+    def score(self, logits: torch.Tensor, targets: torch.Tensor) -> list[float]:
+        """Log-probabilities of tokens (positions,) that another wrote, under logits (positions, V) without commands."""
+        logits = logits.float()
+        if self._banned is not None:
+            logits.index_fill_(1, self._banned, -torch.inf)
+        if self._columns is not None:
+            logits.index_fill_(1, self._columns[10:], -torch.inf)
+        scores = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]  # (positions,)
+        return [float(score) for score in scores.double().tolist()]
+
     def _mask(self, logits: torch.Tensor, inputs: Sequence[StepInput]) -> torch.Tensor:
         if self._banned is not None:
             logits.index_fill_(1, self._banned, -torch.inf)
+        _mask_ids(logits, inputs)
         if self._columns is None:
             return logits
         if any(item.call_bias for item in inputs):
@@ -83,6 +94,16 @@ class Sampler:
         return torch.tensor(values, dtype=torch.float32, device=self._shifts.device)[:, None]  # (rows, 1)
 
 
+def _mask_ids(logits: torch.Tensor, inputs: Sequence[StepInput]) -> None:
+    """What the grammar of commands in text allows, row by row."""
+    for row, item in enumerate(inputs):
+        if item.only:
+            kept = torch.tensor(item.only, device=logits.device)
+            logits[row] = torch.full_like(logits[row], -torch.inf).index_copy_(0, kept, logits[row, kept])
+        elif item.never:
+            logits[row, torch.tensor(item.never, device=logits.device)] = -torch.inf
+
+
 def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
     """Zero for every token outside of the smallest set that holds `top_p` (rows, 1) of the weight."""
     ordered, order = weights.sort(dim=-1, descending=True)
@@ -92,7 +113,7 @@ def _nucleus(weights: torch.Tensor, top_p: torch.Tensor) -> torch.Tensor:
 
 
 def _likeliest(logits: torch.Tensor, norm: torch.Tensor, inputs: Sequence[StepInput]) -> list[Top]:
-    """As many as each row inputs for; what may not be output there is none of them."""
+    """As many as each row asks for; never one that may not be output there."""
     most = min(max(item.top for item in inputs), logits.shape[1])
     best, ids = logits.topk(most, dim=-1)  # (rows, most) each
     return [tuple((token, value) for token, value in zip(row[:item.top], values[:item.top], strict=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.prices import Prices
 from relayllm.settings import current_settings
 
 RECORD, PROBLEM_SCORES = "relay.json", "problem_scores.json"
@@ -90,6 +91,11 @@ class Package:
         """What other biases spend; None when nobody measured it."""
         found = self.record.get(self._name("bias_curve"))
         return BiasCurve.from_points(found["training"]) if found else None
+
+    @property
+    def prices(self) -> Prices:
+        """What tokens and seconds cost when it was evaluated; all 0 when nobody said."""
+        return Prices.of(self.record.get("prices") or {}, f"{self.folder}/artifacts/{RECORD}")
 
     @property
     def metrics(self) -> Mapping[str, Any]:

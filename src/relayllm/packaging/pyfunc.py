@@ -122,7 +122,8 @@ def read_params(given: Mapping[str, Any] | None, decoding: Mapping[str, Any]) ->
     Raises:
         MlflowException: an unknown name, or a value of the wrong type.
     """
-    chosen = {"call_bias": 0.0, **{name: decoding[name] for name in PARAMS if name in decoding}, "seed": 0}
+    own = (*PARAMS, "enable_thinking")
+    chosen = {"call_bias": 0.0, **{name: decoding[name] for name in own if name in decoding}, "seed": 0}
     for name, value in (given or {}).items():
         kind = PARAMS.get(name)
         if kind is None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayllm.errors import ServingError
+from relayllm.processes import end_group, end_with_parent
 from relayllm.settings import Settings, current_settings
 
 PATIENCE = 180.0
@@ -56,7 +55,7 @@ def scoring_server(uri: str, settings: Settings, patience: float = PATIENCE) -> 
             _wait(address, process, patience, uri, log)
             yield address
         finally:
-            _end(process)
+            end_group(process)
 
 
 def _start(uri: str, port: int, settings: Settings, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -68,11 +67,7 @@ def _start(uri: str, port: int, settings: Settings, log: IO[bytes]) -> subproces
     words = [str(tools / "mlflow"), "models", "serve", "--model-uri", uri, "--host", "127.0.0.1", "--port", str(port),
              "--env-manager", "local"]
     return subprocess.Popen(words, env=environment, cwd=settings.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                            start_new_session=True, preexec_fn=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+                            start_new_session=True, preexec_fn=end_with_parent)
 
 
 def _free_port() -> int:
@@ -93,15 +88,3 @@ def _wait(address: str, process: subprocess.Popen[bytes], patience: float, uri: 
     last = "\n".join(f"    {line}" for line in log.read().decode(errors="replace").splitlines()[-25:])
     fate = f"did not come up within {patience:.0f} s" if process.poll() is None else f"ended with {process.poll()}"
     raise ServingError(f"the scoring server of {uri} {fate}; its last lines:\n{last}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """The server and its worker: asked first, then made."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(5)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue

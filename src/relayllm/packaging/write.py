@@ -29,6 +29,7 @@ from relayllm.packaging.folder import (
     TeacherSource,
     content_hash,
 )
+from relayllm.relay.prices import Prices
 from relayllm.settings import Settings, current_settings
 
 NO_BIAS = 0.0
@@ -36,6 +37,8 @@ NO_BIAS = 0.0
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""
+ORIGIN = ("profile", "seed", "git_commit", "params_md5", "data_md5", "gap_recovered")
+"""What a package's record takes over from the report's summary."""
 CODE = ("__init__.py", "config.py", "errors.py", "files.py", "settings.py", "relay", "engines",
         "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
@@ -61,13 +64,20 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
                           "evaluate.methods in params.yaml, or package another one")
     return {
         "format": FORMAT, "method": config.method, "registered_name": config.registered_name,
-        **{key: summary.get(key) for key in ("profile", "seed", "git_commit", "data_md5", "gap_recovered")},
+        **{key: summary.get(key) for key in ORIGIN},
         "decoding": {**config.decoding.model_dump(), "call_bias": NO_BIAS}, "teacher": asdict(source),
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
         "bias_curve": _bias_curve(config.method, summary["bias_curve"]),
+        "prices": summary.get("prices") or _prices(),
         "parity": [asdict(case) for case in parity],
     }
+
+
+def _prices() -> dict[str, Any] | None:
+    """The environment's prices, so that the package says what it was evaluated at; None where there are none."""
+    prices = Prices.from_environment(os.environ)
+    return prices.as_dict() if prices.known else None
 
 
 def _bias_curve(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -81,14 +91,14 @@ def teacher_source(config: PackageConfig) -> TeacherSource:
     """Where the package will find its teacher, as params.yaml says.
 
     Raises:
-        ConfigError: package.teacher is `hub`, but the teacher was trained here.
+        ConfigError: package.teacher is `hub`, but the teacher did not come from there.
     """
     if config.teacher != "hub":
         return TeacherSource(config.teacher)
-    model = load_params(current_settings().root / "params.yaml").base_models.teacher
+    model = load_params(current_settings().params).base_models.teacher
     if not isinstance(model, HubModel):
-        raise ConfigError("package.teacher is 'hub', but base_models.kind is 'tiny': a teacher that was trained here "
-                          "is on no hub; use 'embedded'")
+        raise ConfigError(f"package.teacher is 'hub', but base_models.teacher is of kind {model.kind!r}, which is "
+                          "on no hub; use 'embedded'")
     return TeacherSource("hub", model.id, model.revision)
 
 

@@ -1,7 +1,7 @@
 """Versions of the packaged decoder and the aliases that point at them: the only module that talks to the registry.
 
 `champion` is what serves, `candidate` what wants to. A version remembers whom it replaced, so that a roll-back knows
-where to go. Every method that changes something changes one thing last, so a run that dies in between can be repeated.
+where to go. An alias moves before any tag says that it did: what fails leaves no version that is called what it is not.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from relayllm.errors import ConfigError, NoSuchVersion, RegistryError
-from relayllm.files import atomic_write
+from relayllm.files import atomic_write, scratch_beside
 from relayllm.packaging.folder import Package, content_hash, open_package
+from relayllm.registry.faults import describe_fault
 from relayllm.registry.log_model import log_package, metric_entries, package_tags
 from relayllm.settings import Settings, current_settings
 
 CHAMPION, CANDIDATE = "champion", "candidate"
+FORCED = "forced: "
+"""How the reason begins of a version that was promoted although a gate fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +112,42 @@ class Registry:
     def fetch(self, version: Version) -> Path:
         """The version's package as a local folder: in place when the store is a folder, else a copy in .store/packages.
 
-        A copy that is there is used even when the store is down.
+        A copy that is there is used even when the store is down; one without MLmodel is no copy, and is fetched again.
+
+        Raises:
+            RegistryError: the files are out of reach.
         """
         kept = self._settings.store / "packages" / version.model_id
-        if kept.is_dir():
+        if (kept / "MLmodel").is_file():
             return kept
         with self._reach():
             place = self._client.get_logged_model(version.model_id).artifact_location
             if urlparse(place).scheme in ("", "file"):
-                return Path(unquote(urlparse(place).path))
+                return self._on_this_machine(version, Path(unquote(urlparse(place).path)))
             from mlflow.artifacts import download_artifacts
 
-            with atomic_write(kept) as part:
-                download_artifacts(artifact_uri=place, dst_path=str(part))
+            with scratch_beside(kept) as scratch, atomic_write(kept) as part:
+                found = download_artifacts(artifact_uri=place, dst_path=str(scratch / "files"),
+                                           tracking_uri=self._settings.tracking_uri)
+                Path(found).rename(part)  # the last part of the artifacts' address is a folder of its own
             return kept
+
+    def _on_this_machine(self, version: Version, folder: Path) -> Path:
+        if not folder.is_dir():
+            raise RegistryError(f"version {version.number} of {version.name} lies in {folder}, which this machine has "
+                                "not: start the tracking server with --artifacts-destination, so that it hands files "
+                                "out, or run this where the folder is")
+        return folder
 
     def params(self, version: Version) -> dict[str, str]:
         """params.yaml as it was when the version was registered, flat."""
         with self._reach():
             return dict(self._client.get_logged_model(version.model_id).params or {})
+
+    def metrics(self, version: Version) -> dict[str, float]:
+        """The scores of a version and what was measured of it: `accuracy`, `pens/accuracy`, `seconds_per_answer`."""
+        with self._reach():
+            return dict(self._client.get_run(version.run_id).data.metrics)
 
     def annotate(self, version: Version, *, tags: Mapping[str, str] | None = None,
                  metrics: Mapping[str, float] | None = None, files: Mapping[str, str] | None = None) -> None:
@@ -151,21 +171,21 @@ class Registry:
         before = self.champion(version.name)
         if before is not None and before.number == version.number:
             return before
-        tags = {"promoted": _now(), "promoted_because": because, "replaces": str(before.number) if before else "",
-                "status": "champion", "held_because": ""}
-        self.annotate(version, tags=tags)
-        now = self.find(version.name, version.number)  # `version` may be older than its alias
+        now = self.find(version.name, version.number)  # `version` may be older than its alias, or gone
+        self.annotate(version, tags={"replaces": str(before.number) if before else ""})  # a roll-back needs it
         with self._reach():
+            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
             if CANDIDATE in now.aliases:
                 self._client.delete_registered_model_alias(version.name, CANDIDATE)
-            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
+        self.annotate(version, tags={"promoted": _now(), "promoted_because": because, "status": "champion",
+                                     "held_because": ""})
         return self.find(version.name, version.number)
 
     def hold(self, version: Version, because: str) -> Version:
         """Leave a version `candidate`, with the reason as a tag."""
-        self.annotate(version, tags={"status": "held", "held_because": because})
         with self._reach():
             self._client.set_registered_model_alias(version.name, CANDIDATE, str(version.number))
+        self.annotate(version, tags={"status": "held", "held_because": because})
         return self.find(version.name, version.number)
 
     def rollback(self, name: str, because: str) -> Version | None:
@@ -174,20 +194,34 @@ class Registry:
         Then nothing is champion: a server that runs answers on and says so at /ready, a new one does not start.
 
         Raises:
-            RegistryError: there is no champion.
+            RegistryError: there is no champion, or the version before was deleted; then nothing has changed.
         """
         current = self.champion(name)
         if current is None:
             raise RegistryError(f"{name} has no champion, so there is nothing to roll back: `relay promote` makes one")
-        before = current.tags.get("replaces", "")
-        self.annotate(current, tags={"status": "rolled back", "rolled_back_because": because, "rolled_back": _now()})
+        before = self._before(current)
         with self._reach():
-            if not before:
+            if before is None:
                 self._client.delete_registered_model_alias(name, CHAMPION)
-                return None
-            self._client.set_registered_model_alias(name, CHAMPION, before)
-        self.annotate(self.find(name, before), tags={"status": "champion"})
-        return self.find(name, before)
+            else:
+                self._client.set_registered_model_alias(name, CHAMPION, str(before.number))
+        self.annotate(current, tags={"status": "rolled back", "rolled_back_because": because, "rolled_back": _now()})
+        if before is None:
+            return None
+        self.annotate(before, tags={"status": "champion"})
+        return self.find(name, before.number)
+
+    def _before(self, champion: Version) -> Version | None:
+        """The version that a champion replaced; None for the first."""
+        number = champion.tags.get("replaces", "")
+        if not number:
+            return None
+        try:
+            return self.find(champion.name, number)
+        except NoSuchVersion as error:
+            raise RegistryError(f"version {champion.number} of {champion.name} replaced version {number}, which was "
+                                f"deleted: it stays champion; `relay promote` gives the alias to one of "
+                                f"{', '.join(one.label for one in self.versions(champion.name))}") from error
 
     def _all(self, name: str) -> list[Version]:
         from mlflow.exceptions import MlflowException
@@ -226,10 +260,7 @@ class Registry:
         try:
             yield
         except (MlflowException, RequestException, OSError) as error:
-            fact = str(error).split("\n")[0][:300]
-            raise RegistryError(f"the registry at {self._settings.registry_uri} did not do what was asked: {fact}; "
-                                f"check "
-                                "MLFLOW_TRACKING_URI, and that the server runs") from error
+            raise RegistryError(describe_fault(self._settings.registry_uri, error)) from error
 
 
 def _version(entry: Any, owners: Mapping[str, Any]) -> Version:

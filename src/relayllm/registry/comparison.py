@@ -33,6 +33,8 @@ class Side:
     """params.yaml when it was registered, flat."""
     seconds: float | None = None
     """Median of whole answers, when it was released."""
+    student_accuracy: float | None = None
+    """Of the untouched student alone, averaged over the same benchmarks; None when it was not evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,20 +143,32 @@ def _interval(draws: np.ndarray | None, config: ComparisonConfig) -> Difference 
 
 def judge(comparison: Comparison, measured: ParityResult, gates: Gates) -> tuple[GateResult, ...]:
     """Whether the new version may become champion: every gate with what was found and what was asked."""
-    return (_accuracy(comparison, gates), _call_ratio(comparison, gates), _parity(measured, gates),
-            _latency(measured, gates))
+    return (_accuracy(comparison, gates), _floor(comparison.new, gates), _call_ratio(comparison, gates),
+            _parity(measured, gates), _latency(measured, gates))
 
 
 def _accuracy(comparison: Comparison, gates: Gates) -> GateResult:
-    allowed = -gates.accuracy.max_drop
     if comparison.old is None:
         return GateResult("accuracy", True, "no champion to compare with")
-    difference = comparison.average.difference
+    return judge_drop("accuracy", comparison, f"version {comparison.old.label}", gates)
+
+
+def judge_drop(name: str, comparison: Comparison, against: str, gates: Gates) -> GateResult:
+    """Whether the new version's accuracy is no further below the old one's than `accuracy.max_drop`, beyond doubt."""
+    allowed, difference = -gates.accuracy.max_drop, comparison.average.difference
     if difference is None:
-        return GateResult("accuracy", False, "no benchmark in common with the champion: promote by hand if that is "
-                                             "meant")
-    return GateResult("accuracy", difference.low >= allowed,
-                      f"{difference} points against version {comparison.old.label}; it may reach {100 * allowed:+.1f}")
+        return GateResult(name, False, f"no benchmark in common with {against}: promote by hand if that is meant")
+    return GateResult(name, difference.low >= allowed,
+                      f"{difference} points against {against}; it may reach {100 * allowed:+.1f}")
+
+
+def _floor(new: Side, gates: Gates) -> GateResult:
+    accuracy, floor = float(new.metrics[AVERAGE]["accuracy"]), gates.floor
+    needed, alone = f"{100 * floor.min_accuracy:.1f} % needed", new.student_accuracy
+    if alone is not None:
+        needed += f", and above the {100 * (alone + floor.above_student):.1f} % of the student alone"
+    above = alone is None or accuracy > alone + floor.above_student
+    return GateResult("floor", accuracy >= floor.min_accuracy and above, f"{100 * accuracy:.1f} % solved, {needed}")
 
 
 def _call_ratio(comparison: Comparison, gates: Gates) -> GateResult:

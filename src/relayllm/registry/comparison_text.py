@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from relayllm.registry.comparison import Comparison, GateResult, Side
+from relayllm.tracking.provenance import short_commit
 
 
 def to_text(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
@@ -61,7 +62,7 @@ def facts(comparison: Comparison) -> Iterator[str]:
     old, new = comparison.old, comparison.new
     yield _change("seconds per answer", _seconds(old), _seconds(new))
     yield _change("data set", (old.data if old else "") or "-", new.data or "-")
-    yield _change("commit", (old.commit[:10] if old else "") or "-", new.commit[:10] or "-")
+    yield _change("commit", (short_commit(old.commit) if old else "") or "-", short_commit(new.commit) or "-")
     yield from (_change(name, before, now) for name, before, now in comparison.changed_params)
     if not comparison.paired:
         yield "the two were not scored on the same problems: the intervals are wider, as of two samples"

@@ -25,7 +25,16 @@ class ComparisonConfig(Section):
 
 class AccuracyGate(Section):
     max_drop: Share
-    """The interval of (candidate - champion) may reach this far below zero."""
+    """The interval of (candidate - champion) may reach this far below zero; that of (candidate - the best of the
+    champions before), too: small losses do not add up."""
+
+
+class FloorGate(Section):
+    """What a version must reach whatever the champion scores, the first one included."""
+
+    min_accuracy: Share
+    above_student: Share
+    """Accuracy must be more than this above the untouched student alone, where the package knows its score."""
 
 
 class RatioGate(Section):
@@ -46,6 +55,7 @@ class LatencyGate(Section):
 
 class Gates(Section):
     accuracy: AccuracyGate
+    floor: FloorGate
     call_ratio: RatioGate
     parity: ParityGate
     latency: LatencyGate

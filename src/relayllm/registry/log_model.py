@@ -51,7 +51,8 @@ def scores(package: Package) -> dict[str, float]:
 
 def package_tags(package: Package) -> dict[str, str]:
     """Where a package comes from, for runs, models and versions."""
-    names = {"method": "method", "profile": "profile", "git_commit": "git_commit", "data": "data_md5"}
+    names = {"method": "method", "profile": "profile", "git_commit": "git_commit", "data": "data_md5",
+             "params": "params_md5"}
     return {tag: str(package.record.get(key) or "") for tag, key in names.items()}
 
 
@@ -73,19 +74,33 @@ def _open_run(client: Any, package: Package, experiment: str, settings: Settings
     """A run for the registration, under the pipeline's when that is in this store, with the data set as input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    note = settings.runs / "pipeline.json"
-    parent = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    parent = _pipeline_run(client, experiment, settings)
     lock = settings.root / "dvc.lock"
     tags = {**package_tags(package), "stage": "release",
             "dvc_lock": hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""}
-    if parent.get("experiment_id") == experiment:
-        tags["mlflow.parentRunId"] = parent["run_id"]
+    if parent:
+        tags["mlflow.parentRunId"] = parent
     run = str(client.create_run(experiment, tags=tags, run_name="release").info.run_id)
     if _digest(package):
         rows = json.dumps({"problems": {bench: len(rows) for bench, rows in package.problem_scores().items()}})
         data = Dataset(DATA, _digest(package), "dvc", json.dumps({"uri": "data.dvc"}), profile=rows)
         client.log_inputs(run, datasets=[DatasetInput(data, [InputTag("mlflow.data.context", "evaluation")])])
     return run
+
+
+def _pipeline_run(client: Any, experiment: str, settings: Settings) -> str:
+    """The pipeline's run, if this store has it: numbers of experiments are the same in many stores, runs' are not."""
+    from mlflow.exceptions import MlflowException
+
+    note = settings.runs / "pipeline.json"
+    known = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else {}
+    try:
+        found = client.get_run(known["run_id"]).info if known else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return ""
+    return str(found.run_id) if found and found.experiment_id == experiment else ""
 
 
 def _digest(package: Package) -> str:
@@ -96,7 +111,7 @@ def _digest(package: Package) -> str:
 def _params(settings: Settings) -> dict[str, str]:
     import yaml
 
-    path = settings.root / "params.yaml"
+    path = settings.params
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return {name: str(value)[:500] for name, value in _flat(given)}
 

@@ -6,12 +6,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from relayllm.packaging.folder import open_package
+from relayllm.packaging.folder import Package, open_package
 from relayllm.packaging.parity import ParityResult, measure
 from relayllm.registry.client import CHAMPION, Registry, Version
-from relayllm.registry.comparison import Comparison, GateResult, Side, compare, judge
+from relayllm.registry.comparison import Comparison, GateResult, Side, compare, judge, judge_drop
 from relayllm.registry.comparison_text import to_json, to_markdown
 from relayllm.registry.gates import RegistryConfig
+from relayllm.registry.lineage import best_champion
+
+STUDENT_ALONE = "base"
+"""The method of the evaluation that asks the untouched student."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,12 @@ def comparison_side(registry: Registry, version: Version) -> Side:
     seconds = version.tags.get("seconds_per_answer")
     return Side(version.label, package.metrics, package.problem_scores(), str(package.record.get("data_md5") or ""),
                 str(package.record.get("git_commit") or ""), registry.params(version),
-                float(seconds) if seconds else None)
+                float(seconds) if seconds else None, _student_accuracy(package))
+
+
+def _student_accuracy(package: Package) -> float | None:
+    alone = (package.record.get("others") or {}).get(STUDENT_ALONE)
+    return float(alone["accuracy"]) if alone else None
 
 
 def side_by_side(registry: Registry, old: Version | None, new: Version, config: RegistryConfig) -> Comparison:
@@ -64,7 +73,7 @@ def decide(registry: Registry, version: Version, config: RegistryConfig, measure
     champion = registry.champion(version.name)
     old = None if champion is None or champion.number == version.number else champion
     comparison = side_by_side(registry, old, version, config)
-    gates = judge(comparison, measured, config.gates) + _history(version)
+    gates = judge(comparison, measured, config.gates) + _history(version) + _best(registry, old, version, config)
     text = to_markdown(comparison, gates)
     registry.annotate(version, files={"comparison.md": text, "comparison.json": json.dumps(to_json(comparison, gates))},
                       tags={f"gate.{gate.name}": f"{'holds' if gate.passed else 'fails'}: {gate.detail}"
@@ -78,6 +87,15 @@ def _history(version: Version) -> tuple[GateResult, ...]:
     if version.tags.get("status") != "rolled back":
         return ()
     return (GateResult("history", False, f"it was rolled back: {version.tags.get('rolled_back_because', '')}"),)
+
+
+def _best(registry: Registry, old: Version | None, version: Version, config: RegistryConfig) -> tuple[GateResult, ...]:
+    """The best of the champions before is a measure, too: ten losses within the gate would add up unseen."""
+    best = best_champion(registry, old) if old else None
+    if old is None or best is None or best.number == old.number:
+        return ()
+    against = f"version {best.label}, the best of the champions before"
+    return (judge_drop("best_accuracy", side_by_side(registry, best, version, config), against, config.gates),)
 
 
 def promote_or_hold(registry: Registry, decision: ReleaseDecision) -> Version:

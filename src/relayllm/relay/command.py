@@ -9,11 +9,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Protocol
 
 CALL, END_CALL = "<call>", "</call>"
 DIGITS = "0123456789"
 CALL_BIT, END_BIT = 1 << 10, 1 << 11
 ALL_DIGITS = (1 << 10) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """What one model may write at one position."""
+
+    allowed: int = ALL_DIGITS
+    """Bits over the command columns; see `CommandTokens.columns`."""
+    inside: bool = False
+    """Inside a command: nothing but command columns, or `only`, may be written."""
+    only: tuple[int, ...] = ()
+    """Ids of which one must be written; empty: any."""
+    never: tuple[int, ...] = ()
+    """Ids that may not be written."""
+
+
+class CommandWriter(Protocol):
+    """Where one row stands in the grammar: told every token of the student, it says what may follow."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether a command has begun that is not whole."""
+        ...
+
+    @property
+    def held(self) -> int:
+        """How many of the last tokens belong to the running command, or may turn out to."""
+        ...
+
+    def mask(self, *, may_call: bool, remaining: int, max_call_tokens: int) -> Mask:
+        """What the student may write next, with so many completion tokens left."""
+        ...
+
+    def push(self, token: int) -> int | None:
+        """Take the student's next token; n when it completes a command."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what was begun: the pen has passed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,6 +79,62 @@ class CommandTokens:
     def write(self, n: int) -> list[int]:
         """The ids of `<call>n</call>`."""
         return [self.call, *(self.digits[int(digit)] for digit in str(n)), self.end]
+
+    def read(self, token_ids: Sequence[int]) -> int | None:
+        """The n of one command; None while it is not whole."""
+        if not token_ids or token_ids[-1] != self.end:
+            return None
+        return int("".join(str(self.value[token]) for token in token_ids[1:-1]))
+
+    def text(self, token: int) -> str:
+        """What a token of a command reads as."""
+        if token == self.call:
+            return CALL
+        return END_CALL if token == self.end else str(self.value[token])
+
+    def writer(self) -> CommandWriter:
+        """The grammar at the beginning of a completion."""
+        return TokenWriter(self)
+
+
+class TokenWriter:
+    """The grammar over command tokens: n as written so far is all its state."""
+
+    def __init__(self, tokens: CommandTokens) -> None:
+        self._tokens = tokens
+        self._number: int | None = None
+        self.held = 0
+
+    @property
+    def inside(self) -> bool:
+        """Whether a command has begun that is not whole."""
+        return self._number is not None
+
+    def mask(self, *, may_call: bool, remaining: int, max_call_tokens: int) -> Mask:
+        """What the student may write next, with so many completion tokens left."""
+        if self._number is None:
+            return CALL_ALLOWED if may_call else NO_CALL
+        return Mask(allowed_in_command(self._number, remaining, max_call_tokens), inside=True)
+
+    def push(self, token: int) -> int | None:
+        """Take the student's next token; n when it completes a command."""
+        if self._number is None:
+            if token == self._tokens.call:
+                self._number, self.held = 0, 1
+            return None
+        self.held += 1
+        if token == self._tokens.end:
+            n, self._number = self._number, None
+            return n
+        self._number = 10 * self._number + self._tokens.value[token]
+        return None
+
+    def reset(self) -> None:
+        """Forget what was begun: the pen has passed."""
+        self._number, self.held = None, 0
+
+
+CALL_ALLOWED, NO_CALL = Mask(ALL_DIGITS | CALL_BIT), Mask()
 
 
 @lru_cache(maxsize=65536)

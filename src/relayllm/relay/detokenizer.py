@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
-from relayllm.relay.command import CALL, END_CALL, CommandTokens
+from relayllm.relay.command import CommandTokens
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Row
 from relayllm.relay.trace import Author, Segment, StopReason, Trace
 
 
-def read(tokenizer: Any, token_ids: Sequence[int]) -> str:
+def read(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
     """The text of token ids; special tokens and a character cut in two are left out."""
     text = tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return str(text).rstrip("\ufffd")
@@ -20,7 +20,7 @@ def read(tokenizer: Any, token_ids: Sequence[int]) -> str:
 class Detokenizer:
     """Text of one row, token by token. Holds back what may be the beginning of a stop string or half a character."""
 
-    def __init__(self, tokenizer: Any, commands: CommandTokens, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Tokenizer, commands: CommandTokens, stop: Sequence[str] = ()) -> None:
         self._tokenizer, self._commands, self._stop = tokenizer, commands, tuple(stop)
         self._ids: list[int] = []
         self._start = self._emitted = 0
@@ -33,7 +33,7 @@ class Detokenizer:
     def push(self, token: int, author: Author) -> str:
         """What this token lets the reader see."""
         if author is Author.COMMAND:
-            return self._command(token)
+            return self._commands.text(token)
         return self.extend((token,))
 
     def extend(self, tokens: Sequence[int]) -> str:
@@ -54,11 +54,6 @@ class Detokenizer:
 
     def _decode(self, token_ids: list[int]) -> str:
         return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _command(self, token: int) -> str:
-        if token == self._commands.call:
-            return CALL
-        return END_CALL if token == self._commands.end else str(self._commands.value[token])
 
     def _release(self, text: str) -> str:
         if self.stopped or not self._stop:
@@ -83,20 +78,21 @@ def first_stop(text: str, stop: Sequence[str]) -> int | None:
 class StopSearch:
     """Looks for stop strings in the text of a row: at each token once, however many come together."""
 
-    def __init__(self, tokenizer: Any, commands: CommandTokens, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer, commands: CommandTokens, stop: Sequence[str]) -> None:
         self._text = Detokenizer(tokenizer, commands, stop)
         self._seen = 0
 
     def found(self, row: Row) -> bool:
         """Whether the row has one by now."""
-        shown = [token for token, author in zip(row.ids[self._seen:], row.authors[self._seen:], strict=True)
+        new = slice(self._seen, row.certain)
+        shown = [token for token, author in zip(row.ids[new], row.authors[new], strict=True)
                  if author is not Author.COMMAND]
-        self._seen = len(row.ids)
+        self._seen = row.certain
         self._text.extend(shown)
         return self._text.stopped
 
 
-def trace_of(tokenizer: Any, row: Row) -> Trace:
+def trace_of(tokenizer: Tokenizer, row: Row) -> Trace:
     """The record of a finished row."""
     shown = [token for token, author in zip(row.ids, row.authors, strict=True) if author is not Author.COMMAND]
     text = read(tokenizer, shown)
@@ -107,7 +103,7 @@ def trace_of(tokenizer: Any, row: Row) -> Trace:
                  _segments(tokenizer, row, shown, text), tuple(row.tops))
 
 
-def _segments(tokenizer: Any, row: Row, shown: list[int], text: str) -> tuple[Segment, ...]:
+def _segments(tokenizer: Tokenizer, row: Row, shown: list[int], text: str) -> tuple[Segment, ...]:
     runs: list[Segment] = []
     position = seen = at = 0
     for author, group in groupby(row.authors):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(slots=True)
 class StepInput:
-    """One row's part of a batch: read these tokens, then say one."""
+    """One row's part of a batch: read these tokens, then sample one."""
 
     row: int
     """The engine's handle of the row's cache."""
@@ -25,20 +25,31 @@ class StepInput:
     draw: float = 0.0
     """Uniform in [0, 1): the row's random number for this position."""
     top: int = 0
-    """How many of the likeliest tokens to tell besides."""
+    """How many of the likeliest tokens to return besides."""
+    only: tuple[int, ...] = ()
+    """Ids of which one must be output; empty: any. For commands in text, see `relay.text_command`."""
+    never: tuple[int, ...] = ()
+    """Ids that may not be output."""
+    score: int = 0
+    """How many of the last `token_ids` to score; fewer than there are, since the token before tells."""
+    probe: tuple[float, ...] = ()
+    """A linear readout of the hidden state, the bias last: its value is told in place of the entropy."""
 
 
 @dataclass(slots=True)
 class StepOutput:
-    """What a batch of inputs was answered, in their order."""
+    """One token for each input of a batch, in their order."""
 
     tokens: list[int]
     logprobs: list[float]
     entropies: list[float] = field(default_factory=list)
-    """Nats; empty unless asked for."""
+    """Nats, or what the probe reads; empty unless asked for."""
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
-    """The likeliest tokens with their log-probabilities; empty unless some item wants them."""
+    """The likeliest tokens with their log-probabilities; empty unless some input asks for them."""
+    scores: list[tuple[float, ...]] = field(default_factory=list)
+    """Log-probabilities of the tokens read, as many as each input asks to `score`, commands and what may never be
+    said left out; empty unless some input asks."""
 
 
 class Engine(Protocol):
@@ -65,5 +76,5 @@ class Engine(Protocol):
         ...
 
     def step(self, inputs: Sequence[StepInput], *, entropy: bool = False) -> StepOutput:
-        """Read and answer."""
+        """Read the new tokens of every row and sample one token for each."""
         ...

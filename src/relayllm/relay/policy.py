@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from math import exp
+from typing import Protocol
 
 from relayllm.relay.randomness import key_of, uniform
+from relayllm.relay.trace import Call
 
-if TYPE_CHECKING:
-    from relayllm.relay.row import Row
+
+class RowState(Protocol):
+    """What of a row a call policy may look at."""
+
+    key: int
+    """The row's key for random numbers."""
+    index: int
+    """Of its prompt in the batch."""
+    ids: list[int]
+    """The completion so far, in the student's vocabulary."""
+    started: int
+    """Completion tokens that were there at the start, where the row continues an answer."""
+    calls: list[Call]
+    """Calls so far."""
+
+    @property
+    def position(self) -> int:
+        """Completion tokens so far."""
+        ...
 
 
 class CallPolicy(Protocol):
@@ -30,7 +49,7 @@ class CallPolicy(Protocol):
         """Whether `decide` wants the entropy of the student's next token."""
         ...
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """How many teacher tokens to ask for here; 0 leaves the pen with the student."""
         ...
 
@@ -51,7 +70,7 @@ class StudentPolicy:
     written: bool = True
     reads_entropy: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """Never: the student decides."""
         return 0
 
@@ -84,7 +103,7 @@ class RandomPosition(StudentPolicy):
     student_calls: bool = False
     written: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """By a number that depends on row and position alone."""
         return self.n if uniform(key_of(row.key, self.seed, 7), row.position) < self.probability else 0
 
@@ -100,9 +119,37 @@ class EntropyThreshold(StudentPolicy):
     written: bool = False
     reads_entropy: bool = True
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """When the entropy passes the threshold."""
         return self.n if entropy > self.threshold else 0
+
+
+@dataclass(frozen=True)
+class ProbeThreshold(EntropyThreshold):
+    """Calls for n tokens where a readout of the student's hidden state (`Options.probe`) says that help pays."""
+
+    threshold: float = 0.5
+    """A probability."""
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """When the readout, a log-odds in the place of the entropy, passes the threshold."""
+        return self.n if 1.0 / (1.0 + exp(-max(-500.0, entropy))) > self.threshold else 0
+
+
+@dataclass(frozen=True)
+class StepEntropy(EntropyThreshold):
+    """Asks for a whole step where the student is unsure of the step's first token (GlimpRouter).
+
+    Where the teacher's step ends is `Options.call_stop_ids`; n is the most it may write.
+    """
+
+    step_ends: frozenset[int] = frozenset()
+    """The student's tokens that end a step."""
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """At the first token of a step only."""
+        begins = not row.ids or row.ids[-1] in self.step_ends
+        return self.n if begins and entropy > self.threshold else 0
 
 
 @dataclass(frozen=True)
@@ -115,13 +162,25 @@ class Scripted(StudentPolicy):
     script: Mapping[int, Sequence[tuple[int, int]]] | None = None
     student_calls: bool = False
 
-    def decide(self, row: Row, entropy: float) -> int:
+    def decide(self, row: RowState, entropy: float) -> int:
         """The next call of the row's script, when due."""
         calls = (self.script or {}).get(row.index, ())
         done = len(row.calls)
         if done < len(calls) and row.position >= calls[done][0]:
             return calls[done][1]
         return 0
+
+
+@dataclass(frozen=True)
+class CallAtOnce(StudentPolicy):
+    """One call for n tokens at the very start, of an answer or of its continuation; the student makes no other."""
+
+    n: int = 3
+    student_calls: bool = False
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """At the first place only."""
+        return self.n if row.position == row.started else 0
 
 
 STUDENT = StudentPolicy()

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from relayllm.relay.command import ALL_DIGITS, CALL_BIT, CommandTokens, allowed_in_command, may_call
+from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
-from relayllm.relay.trace import Author, Call, Ledger, StopReason
+from relayllm.relay.protocols import Message
+from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
 
 
 class Pen(Enum):
@@ -37,17 +38,20 @@ class Row:
         "index",
         "key",
         "logprobs",
-        "number",
-        "number_started",
+        "messages",
         "options",
         "pen",
         "policy",
         "prompt_ids",
         "sample",
+        "scored",
         "seed",
+        "started",
         "stop",
+        "student_cached",
         "student_pending",
         "student_prefilled",
+        "student_reread",
         "student_seconds",
         "student_tokens",
         "teacher_cached",
@@ -61,47 +65,73 @@ class Row:
         "unread",
         "unsent",
         "with_teacher",
+        "writer",
     )
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
-                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0) -> None:
+                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
+                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample = seed, index, sample
+        self.seed, self.index, self.sample, self.messages = seed, index, sample, messages
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT
         self.stop: StopReason | None = None
         self.degraded = False
-        self.ids: list[int] = []
-        self.authors: list[Author] = []
-        self.logprobs: list[float | None] = []
-        self.tops: list[tuple[tuple[int, float], ...]] = []
+        self.started = len(prefix.token_ids)
+        """Completion tokens that were there at the start."""
+        self.ids = list(prefix.token_ids)
+        self.authors = list(prefix.authors)
+        self.logprobs: list[float | None] = [None] * self.started
+        self.tops: list[tuple[tuple[int, float], ...]] = [()] * self.started if options.top_logprobs else []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
-        self.calls: list[Call] = []
-        self.number: int | None = None
-        """n as written so far inside a command; None outside."""
-        self.number_started = 0
-        self.student_pending = list(prompt_ids)
+        self.scored = self.started
+        """How many tokens have the log-probability that they keep."""
+        self.calls = list(prefix.calls)
+        self.writer: CommandWriter = commands.writer()
+        """Where the student stands in the grammar of commands."""
+        self.student_pending = [*prompt_ids, *prefix.token_ids]
         """What the student has not read, in its vocabulary."""
-        self.unread = len(prompt_ids)
+        self.unread = len(self.student_pending)
         """How many of those somebody else wrote."""
         self.teacher_pending = list(self.teacher_prompt)
         """What the teacher has not read, in its vocabulary."""
-        self.unsent: list[int] = []
-        """The student's tokens that are not yet in the teacher's view."""
+        self.unsent = [token for token, author in zip(prefix.token_ids, prefix.authors, strict=True)
+                       if author is not Author.COMMAND]
+        """Tokens of the completion that are not yet in the teacher's view."""
         self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
         self.teacher_left = 0
-        self.student_tokens = self.command_tokens = self.teacher_tokens = 0
+        self.student_tokens, self.command_tokens, self.teacher_tokens = (
+            prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
+        self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0
 
     @property
     def position(self) -> int:
         """Completion tokens so far."""
         return len(self.ids)
+
+    @property
+    def certain(self) -> int:
+        """How many tokens have the author that they keep: the last ones may yet turn out to begin a command in text."""
+        open_end = self.stop is None and self.pen is Pen.STUDENT and not self.writer.inside
+        return len(self.ids) - (self.writer.held if open_end else 0)
+
+    @property
+    def settled(self) -> int:
+        """How many tokens are as the trace will have them: the teacher's are scored when the student reads them."""
+        return min(self.certain, self.scored) if self.options.score_teacher else self.certain
+
+    @property
+    def to_score(self) -> int:
+        """How many of the pending tokens the student's next forward scores; the first has none before it to tell."""
+        if not self.options.score_teacher:
+            return 0
+        return max(0, min(len(self.ids) - self.scored, len(self.student_pending) - 1))
 
     @property
     def remaining(self) -> int:
@@ -114,27 +144,34 @@ class Row:
         return (self.with_teacher and not self.degraded
                 and may_call(self.remaining, self.options.max_calls - len(self.calls)))
 
-    def allowed(self) -> int:
-        """Bits over the command columns: what the student may write next (see `CommandTokens.columns`)."""
-        if self.number is not None:
-            return allowed_in_command(self.number, self.remaining, self.options.max_call_tokens)
-        return ALL_DIGITS | CALL_BIT if self.may_call and self.policy.student_calls else ALL_DIGITS
+    def mask(self) -> Mask:
+        """What the student may write next."""
+        return self.writer.mask(may_call=self.may_call and self.policy.student_calls, remaining=self.remaining,
+                                max_call_tokens=self.options.max_call_tokens)
 
     def student_wrote(self, token: int, logprob: float | None, ends: bool,
                       top: tuple[tuple[int, float], ...] = ()) -> None:
         """Append one token of the student; a finished command passes the pen."""
-        author = Author.COMMAND if self.number is not None or token == self.commands.call else Author.STUDENT
-        self._append(token, author, logprob, top)
+        n = self.writer.push(token)
+        self._append(token, Author.STUDENT, logprob, top)
+        self.scored = len(self.ids)
         self.student_pending.append(token)
-        if author is Author.STUDENT:
-            self.student_tokens += 1
-            self.unsent.append(token)
-            if ends:
-                self.stop = StopReason.FINISHED
-        else:
-            self.command_tokens += 1
-            self._continue_command(token)
+        self.student_tokens += 1
+        self.unsent.append(token)
+        if n is not None or self.writer.inside:
+            self._mark_command(self.writer.held)
+        elif ends:
+            self.stop = StopReason.FINISHED
+        if n is not None:
+            self._hand_over(n, self.position - self.writer.held)
         self._check_budget()
+
+    def take_scores(self, logprobs: Sequence[float]) -> None:
+        """Note the student's log-probabilities of the last tokens, where the teacher wrote them."""
+        for place, logprob in enumerate(logprobs, start=len(self.ids) - len(logprobs)):
+            if self.authors[place] is Author.TEACHER:
+                self.logprobs[place] = logprob
+        self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
         """Pass the pen by a rule's decision, in writing if the rule writes."""
@@ -168,6 +205,11 @@ class Row:
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
 
+    def give_up_student(self) -> None:
+        """No server of the student answers: the teacher writes the rest, and the row says so."""
+        self.degraded = True
+        self._hand_over(self.remaining, self.position)
+
     def take_pending(self) -> list[int]:
         """What the student must read now; counts what it did not write."""
         pending, self.student_pending = self.student_pending, []
@@ -178,7 +220,8 @@ class Row:
     def ledger(self) -> Ledger:
         """What the row has cost so far."""
         return Ledger(self.student_tokens, self.command_tokens, self.teacher_tokens, self.student_prefilled,
-                      self.teacher_prefilled, self.teacher_cached, self.student_seconds, self.teacher_seconds)
+                      self.teacher_prefilled, self.teacher_cached, self.student_cached, self.student_reread,
+                      self.student_seconds, self.teacher_seconds)
 
     def _append(self, token: int, author: Author, logprob: float | None,
                 top: tuple[tuple[int, float], ...] = ()) -> None:
@@ -188,19 +231,20 @@ class Row:
         if self.options.top_logprobs:
             self.tops.append(top)
 
-    def _continue_command(self, token: int) -> None:
-        if self.number is None:
-            self.number, self.number_started = 0, self.position - 1
-        elif token == self.commands.end:
-            n, self.number = self.number, None
-            self._hand_over(n, self.number_started)
-        else:
-            self.number = 10 * self.number + self.commands.value[token]
+    def _mark_command(self, tokens: int) -> None:
+        """The last tokens are a command's: no text, and nothing for the teacher."""
+        for index in range(len(self.ids) - tokens, len(self.ids)):
+            if self.authors[index] is Author.STUDENT:
+                self.authors[index] = Author.COMMAND
+                self.student_tokens -= 1
+                self.command_tokens += 1
+                self.unsent.pop()
 
     def _hand_over(self, requested: int, at: int) -> None:
         granted = max(0, min(self.policy.length(requested), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
         self.teacher_left, self.call_tokens = granted, []
+        self.writer.reset()
         self.pen = Pen.TEACHER if granted else Pen.STUDENT
 
     def _check_budget(self) -> None:

@@ -9,45 +9,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from relayllm.relay.command import CommandTokens
-from relayllm.relay.detokenizer import Detokenizer, StopSearch, trace_of
-from relayllm.relay.engine import Engine, StepInput
-from relayllm.relay.randomness import key_of, uniform
+from relayllm.relay.detokenizer import trace_of
+from relayllm.relay.engine import Engine
+from relayllm.relay.events import Listener
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Pen, Row
+from relayllm.relay.running import GenerationRequest, RunningRow
 from relayllm.relay.teacher import Delivery, Teacher
-from relayllm.relay.trace import Author, StopReason, Trace
+from relayllm.relay.trace import StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
 
 IDLE_SECONDS = 0.02
 """How long a step sleeps when every row waits for a teacher elsewhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """One completion to write."""
-
-    prompt_ids: tuple[int, ...]
-    options: Any
-    seed: int = 0
-    row: int = 0
-    sample: int = 0
-    teacher_prompt_ids: tuple[int, ...] | None = None
-    """The prompt in the teacher's vocabulary, where that is another one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One token as it is written."""
-
-    token_id: int
-    text: str
-    """What this token adds to the text a reader sees; `<call>`, digits and `</call>` for commands."""
-    author: Author
-    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +33,19 @@ class Finished:
 
     handle: int
     trace: Trace
+    error: Exception | None = None
+    """Why there is no answer: a remote student that nobody could stand in for. The trace is as far as it got."""
 
 
 class Session:
     """A running batch: submit requests at any time, step until they are finished. For one thread."""
 
-    def __init__(self, student: Engine, teacher: Teacher | None, vocabulary: Vocabulary, tokenizer: Any,
+    def __init__(self, student: Engine, teacher: Teacher | None, vocabulary: Vocabulary, tokenizer: Tokenizer,
                  commands: CommandTokens, slots: int) -> None:
         self._student, self._teacher, self._vocabulary = student, teacher, vocabulary
         self._tokenizer, self._commands, self._slots = tokenizer, commands, slots
-        self._waiting: deque[tuple[int, GenerationRequest, Callable[[Event], None] | None]] = deque()
-        self._rows: dict[int, _Running] = {}
+        self._waiting: deque[tuple[int, GenerationRequest, Listener | None]] = deque()
+        self._rows: dict[int, RunningRow] = {}
         self._next_handle = 0
 
     @property
@@ -89,7 +68,7 @@ class Session:
         one = self._rows.get(handle)
         return None if one is None else one.row
 
-    def submit(self, request: GenerationRequest, on_event: Callable[[Event], None] | None = None) -> int:
+    def submit(self, request: GenerationRequest, on_event: Listener | None = None) -> int:
         """Queue a request; returns its handle."""
         self._next_handle += 1
         self._waiting.append((self._next_handle, request, on_event))
@@ -112,28 +91,23 @@ class Session:
             self._student_writes(writing)
         if calling:
             self._teacher_writes(calling, writing=len(writing))
+        self._score_the_last([one for one in running if one.row.stop not in (None, StopReason.CANCELLED)
+                              and one.row.to_score])
         return self._retire(running)
 
     def _admit(self) -> None:
         while self._waiting and len(self._rows) < self._slots:
-            handle, request, on_event = self._waiting.popleft()
-            key = key_of(request.seed, request.row, request.sample)
-            view = request.teacher_prompt_ids if request.teacher_prompt_ids is not None else request.prompt_ids
-            row = Row(request.prompt_ids, view if self._teacher else None, request.options, self._commands,
-                      key=key, seed=request.seed, index=request.row, sample=request.sample)
-            stop = request.options.stop
-            self._rows[handle] = _Running(
-                handle, row, self._student.open(),
-                on_event and _Listener(on_event, Detokenizer(self._tokenizer, self._commands, stop)),
-                StopSearch(self._tokenizer, self._commands, stop) if stop else None)
+            handle, request, listener = self._waiting.popleft()
+            row = request.new_row(self._commands, with_teacher=self._teacher is not None)
+            self._rows[handle] = RunningRow.start(handle, row, self._student.open(), self._tokenizer, listener)
 
-    def _let_rules_decide(self, rows: list[_Running]) -> None:
+    def _let_rules_decide(self, rows: list[RunningRow]) -> None:
         for one in rows:
             row = one.row
-            if row.number is None and row.may_call and not row.policy.reads_entropy and not row.policy.student_calls:
+            if not row.writer.inside and row.may_call and not row.policy.reads_entropy and not row.policy.student_calls:
                 self._force(one, row.policy.decide(row, 0.0))
 
-    def _force(self, one: _Running, n: int) -> bool:
+    def _force(self, one: RunningRow, n: int) -> bool:
         if n < 1:
             return False
         one.row.force_call(n)
@@ -141,33 +115,43 @@ class Session:
             self._begin_call(one)
         return one.row.pen is Pen.TEACHER
 
-    def _student_writes(self, rows: list[_Running]) -> None:
+    def _student_writes(self, rows: list[RunningRow]) -> None:
         entropy = any(one.row.policy.reads_entropy for one in rows)
-        output = self._student.step([_step_input(one) for one in rows], entropy=entropy)
+        output = self._student.step([one.step_input() for one in rows], entropy=entropy)
         share = output.seconds / len(rows)
         ends = self._student.ends
         for index, one in enumerate(rows):
             row, token = one.row, output.tokens[index]
             row.student_seconds += share
+            row.take_scores(output.scores[index] if output.scores else ())
             if row.policy.reads_entropy and row.may_call and self._force(
                     one, row.policy.decide(row, output.entropies[index])):
                 continue
             row.student_wrote(token, output.logprobs[index], token in ends, output.tops[index] if output.tops else ())
             if row.pen is Pen.TEACHER and row.stop is None:
                 self._begin_call(one)
-            one.emit()
-            self._check_stop_strings(one)
+            one.written()
 
-    def _begin_call(self, one: _Running) -> None:
+    def _score_the_last(self, rows: list[RunningRow]) -> None:
+        """Read the teacher's tokens of rows that end with them: nothing else of the student's reads them."""
+        if not rows:
+            return
+        output = self._student.step([one.step_input() for one in rows])
+        for index, one in enumerate(rows):
+            one.row.student_seconds += output.seconds / len(rows)
+            one.row.take_scores(output.scores[index] if output.scores else ())
+
+    def _begin_call(self, one: RunningRow) -> None:
         assert self._teacher is not None
         row = one.row
         row.teacher_prefilled += self._vocabulary.to_teacher(row)
-        if len(row.calls) == 1:
+        if not one.teacher_met:
             row.teacher_prefilled += len(row.teacher_prompt)
+            one.teacher_met = True
         one.call_started = time.perf_counter()
         self._teacher.begin(row)
 
-    def _teacher_writes(self, rows: list[_Running], *, writing: int) -> None:
+    def _teacher_writes(self, rows: list[RunningRow], *, writing: int) -> None:
         assert self._teacher is not None
         if not writing:
             self._teacher.wait(IDLE_SECONDS)
@@ -175,35 +159,26 @@ class Session:
         for row, delivery in self._teacher.advance([one.row for one in rows], writing=writing):
             self._deliver(by_row[id(row)], delivery)
 
-    def _deliver(self, one: _Running, delivery: Delivery) -> None:
+    def _deliver(self, one: RunningRow, delivery: Delivery) -> None:
         row = one.row
         row.call_tokens += delivery.tokens
         row.teacher_left -= len(delivery.tokens)
-        over = delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+        over = (delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+                or not row.options.call_stop_ids.isdisjoint(delivery.tokens[-1:]))
         if self._vocabulary.streams:
             row.teacher_wrote(self._in_student_ids(delivery.tokens, delivery.finished), finished=delivery.finished)
         elif over:
             row.teacher_wrote(self._in_student_ids(row.call_tokens, delivery.finished), finished=delivery.finished)
         if over or row.stop is not None:
-            row.hand_back(seconds=time.perf_counter() - one.call_started, failed=delivery.error is not None)
-        one.emit()
-        self._check_stop_strings(one)
+            row.hand_back(seconds=one.call_seconds(), failed=delivery.error is not None)
+        one.written()
 
     def _in_student_ids(self, teacher_ids: Sequence[int], finished: bool) -> list[int]:
         """In the student's vocabulary; an end of text is the student's own, whatever the teacher's was."""
         ids = [token for token in self._vocabulary.from_teacher(teacher_ids) if token not in self._student.ends]
         return [*ids, self._tokenizer.eos_token_id] if finished else ids
 
-    def _check_stop_strings(self, one: _Running) -> None:
-        """A stop string comes before any other end, a cancelled row's excepted."""
-        row = one.row
-        if one.stops is None or row.stop is StopReason.CANCELLED or not one.stops.found(row):
-            return
-        row.stop = StopReason.STOP_STRING
-        if row.pen is Pen.TEACHER:
-            row.hand_back(seconds=time.perf_counter() - one.call_started)
-
-    def _retire(self, rows: Sequence[_Running]) -> list[Finished]:
+    def _retire(self, rows: Sequence[RunningRow]) -> list[Finished]:
         done: list[Finished] = []
         for one in rows:
             if one.row.stop is None:
@@ -215,50 +190,3 @@ class Session:
             one.close()
             done.append(Finished(one.handle, trace_of(self._tokenizer, one.row)))
         return done
-
-
-def _step_input(one: _Running) -> StepInput:
-    row = one.row
-    options = row.options
-    inside = row.number is not None
-    return StepInput(one.cache, row.take_pending(), row.allowed(), inside, options.temperature, options.top_p,
-                     options.call_bias, uniform(row.key, row.position) if options.temperature else 0.0,
-                     options.top_logprobs)
-
-
-class _Listener:
-    """Turns the tokens of a row into events as they are written."""
-
-    def __init__(self, on_event: Callable[[Event], None], detokenizer: Detokenizer) -> None:
-        self._on_event, self._detokenizer, self._emitted = on_event, detokenizer, 0
-
-    def emit(self, row: Row) -> None:
-        while self._emitted < len(row.ids):
-            position = self._emitted
-            token, author = row.ids[position], row.authors[position]
-            self._emitted += 1
-            self._on_event(Event(token, self._detokenizer.push(token, author), author, position))
-
-    def close(self, row: Row) -> None:
-        rest = self._detokenizer.rest()
-        if rest and row.ids:
-            self._on_event(Event(row.ids[-1], rest, row.authors[-1], len(row.ids) - 1))
-
-
-@dataclass(slots=True)
-class _Running:
-    handle: int
-    row: Row
-    cache: int
-    listener: _Listener | None
-    stops: StopSearch | None
-    call_started: float = 0.0
-
-    def emit(self) -> None:
-        if self.listener is not None:
-            self.listener.emit(self.row)
-
-    def close(self) -> None:
-        if self.listener is not None:
-            self.listener.emit(self.row)
-            self.listener.close(self.row)

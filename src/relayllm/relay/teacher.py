@@ -6,12 +6,13 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from relayllm.errors import TeacherError
 from relayllm.relay.batching import DYNAMIC_BATCHING, DynamicBatching
 from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import Engine, StepInput
+from relayllm.relay.protocols import CallRequest, CallServer, ServedCall
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Row
 
@@ -34,7 +35,12 @@ class Delivery:
 
 
 class Teacher(Protocol):
-    """Serves calls."""
+    """A model that writes the tokens of calls."""
+
+    @property
+    def up(self) -> bool:
+        """Whether calls reach it."""
+        ...
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
         """Serve the rows whose pen it holds, while so many others write; yields those with news."""
@@ -57,7 +63,7 @@ class Teacher(Protocol):
         ...
 
     def close(self) -> None:
-        """No more calls: let go what it holds, once or again."""
+        """Free what it holds: no more calls come. May be called again."""
         ...
 
 
@@ -74,6 +80,11 @@ class LocalTeacher:
         self._handles: dict[int, int] = {}
         self._waited = 0
         """Steps since the first of the calls began that now wait."""
+
+    @property
+    def up(self) -> bool:
+        """Always: it is a model in this process."""
+        return True
 
     def begin(self, row: Row) -> None:
         """Open a cache at the row's first call; from then on count what is found in it."""
@@ -127,7 +138,7 @@ class LocalTeacher:
         self.engine.reserve(rows, tokens)
 
     def close(self) -> None:
-        """A model in this process goes when nobody holds it."""
+        """Nothing to do: memory of a model in this process is freed with its last reference."""
 
     def _step_input(self, row: Row) -> StepInput:
         options = row.options
@@ -138,10 +149,15 @@ class LocalTeacher:
 class RemoteTeacher:
     """A server somewhere: one request per call, no row waits for another (see `engines.openai.teacher`)."""
 
-    def __init__(self, remote: Any, request: Any) -> None:
-        self._remote, self._request = remote, request
-        self._streams: dict[int, tuple[Any, float]] = {}
+    def __init__(self, server: CallServer) -> None:
+        self.server = server
+        self._streams: dict[int, tuple[ServedCall, float]] = {}
         self._views: dict[int, list[int]] = {}
+
+    @property
+    def up(self) -> bool:
+        """Whether its server is asked at all: not while it has failed too often."""
+        return bool(self.server.up)
 
     def begin(self, row: Row) -> None:
         """Send the request."""
@@ -149,12 +165,14 @@ class RemoteTeacher:
         row.teacher_cached += len(view)
         view += row.teacher_pending
         row.teacher_pending = []
-        request = self._request(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
-                                seed=key_of(row.key, TEACHER_SALT, row.position) >> 33)
-        self._streams[id(row)] = (self._remote.submit(request), time.perf_counter())
+        request = CallRequest(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
+                              seed=key_of(row.key, TEACHER_SALT, row.position) >> 33,
+                              answer_start=len(row.teacher_prompt), messages=row.messages,
+                              enable_thinking=row.options.enable_thinking)
+        self._streams[id(row)] = (self.server.submit(request), time.perf_counter())
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
-        """Empty the mailboxes: a server gathers by itself."""
+        """Collect what came for each call: a server batches by itself."""
         for row in rows:
             stream, started = self._streams[id(row)]
             done = stream.done  # read before the tokens: nothing may come in between
@@ -170,18 +188,18 @@ class RemoteTeacher:
 
     def release(self, row: Row) -> None:
         """End the request."""
-        stream, _ = self._streams.pop(id(row), (None, 0.0))
-        if stream is not None and not stream.done:
-            stream.cancel()
+        running = self._streams.pop(id(row), None)
+        if running is not None and not running[0].done:
+            running[0].cancel()
         self._views.pop(id(row), None)
 
     def wait(self, seconds: float) -> None:
         """Until some call has news."""
-        self._remote.wait(seconds)
+        self.server.wait(seconds)
 
     def reserve(self, rows: int, tokens: int) -> None:
-        """The server's own matter."""
+        """Nothing to do: a server sizes its caches itself."""
 
     def close(self) -> None:
         """End the thread, and let the connections go."""
-        self._remote.close()
+        self.server.close()

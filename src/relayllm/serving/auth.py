@@ -1,7 +1,9 @@
-"""API keys, and how many teacher tokens each may spend in a day.
+"""API keys, and what each may spend in a day: teacher tokens, money, or both.
 
-`RELAY_API_KEYS` holds `NAME:SECRET` or `NAME:SECRET:TOKENS_PER_DAY`, separated by commas. Without it the server is
-open to whoever reaches it, which by default is this machine. Budgets count per server process and UTC day.
+`RELAY_API_KEYS` holds `NAME:SECRET`, `NAME:SECRET:TOKENS_PER_DAY` or `NAME:SECRET:TOKENS_PER_DAY:MONEY_PER_DAY`,
+separated by commas; TOKENS_PER_DAY may be empty. Without it the server is open to whoever reaches it, which by default
+is this machine. Budgets count per server process and UTC day. A spent budget costs an answer the teacher's help, never
+its end.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 from threading import Lock
 
 from relayllm.errors import ConfigError
+from relayllm.relay.prices import MILLION, Prices
+from relayllm.relay.trace import Ledger
 from relayllm.serving.errors import ApiError
 
 VARIABLE = "RELAY_API_KEYS"
@@ -21,12 +25,19 @@ DAY = 86400
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Who asks."""
+    """An API key: whose it is, and what it may spend in a day."""
 
     name: str
     secret: str
     per_day: int | None = None
     """Teacher tokens per day; None: as many as asked."""
+    money_per_day: float | None = None
+    """What all its answers may cost a day, in the currency of the prices; None: as much as they do."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has a budget at all."""
+        return self.per_day is not None or self.money_per_day is not None
 
 
 OPEN = Key("anonymous", "")
@@ -34,24 +45,26 @@ OPEN = Key("anonymous", "")
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Teacher tokens set aside from a key's budget, and the day whose budget it was."""
+    """Teacher tokens set aside from a key's budget, what each costs, and the day whose budget it was."""
 
     tokens: int
     day: int
+    price: float = 0.0
 
 
 class Keys:
-    """Knows the keys and what each has spent today. Thread-safe."""
+    """The API keys of a server, and what each has spent today. Thread-safe."""
 
     def __init__(self, keys: tuple[Key, ...] = (), clock: Callable[[], float] = time.time) -> None:
         self._keys, self._clock = keys, clock
         self._spent: dict[str, int] = {}
+        self._money: dict[str, float] = {}
         self._day = 0
         self._lock = Lock()
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Keys:
-        """Read the variable.
+    def from_environment(cls, environment: Mapping[str, str], clock: Callable[[], float] = time.time) -> Keys:
+        """The keys that the variable holds.
 
         Raises:
             ConfigError: an entry is malformed, or a name is given twice.
@@ -62,7 +75,7 @@ class Keys:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ConfigError(f"{VARIABLE} names '{twice}' twice: give every key a name of its own")
-        return cls(keys)
+        return cls(keys, clock)
 
     @property
     def required(self) -> bool:
@@ -77,47 +90,70 @@ class Keys:
         """
         if not self._keys:
             return OPEN
-        given = (authorization or "").removeprefix("Bearer ").strip().encode("utf-8", "replace")
-        found = [key for key in self._keys if hmac.compare_digest(key.secret.encode(), given)]
+        scheme, _, secret = (authorization or "").strip().partition(" ")
+        given = secret.strip().encode("utf-8", "replace")
+        found = [key for key in self._keys if hmac.compare_digest(key.secret.encode(), given)
+                 and scheme.lower() == "bearer"]
         if not found:
             raise ApiError(401, "no valid API key came with the request: send 'Authorization: Bearer KEY'",
                            code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
         return found[0]
 
-    def take(self, key: Key, wanted: int) -> Taken:
-        """Set aside up to `wanted` teacher tokens. Give back what is left over."""
+    def take(self, key: Key, wanted: int, price: float = 0.0) -> Taken:
+        """Set aside up to `wanted` teacher tokens of a price each. Give back what is left over."""
         with self._lock:
             self._turn_day()
-            granted = max(0, min(wanted, self._left(key, wanted)))
-            self._spent[key.name] = self._spent.get(key.name, 0) + granted
-            return Taken(granted, self._day)
+            granted = max(0, min(wanted, self._left(key, wanted, price)))
+            self._book(key, granted, granted * price)
+            return Taken(granted, self._day, price)
 
-    def give_back(self, key: Key, tokens: int, day: int) -> None:
+    def give_back(self, key: Key, tokens: int, taken: Taken) -> None:
         """What was set aside on a day and not spent: the next day's budget gains nothing."""
         with self._lock:
             self._turn_day()
-            if day == self._day:
-                self._spent[key.name] = max(0, self._spent.get(key.name, 0) - tokens)
+            if taken.day == self._day:
+                self._book(key, -tokens, -tokens * taken.price)
+
+    def book(self, key: Key, money: float) -> None:
+        """What an answer cost besides the teacher tokens that were set aside for it."""
+        with self._lock:
+            self._turn_day()
+            self._book(key, 0, money)
 
     def has(self, key: Key) -> bool:
         """Whether anything is left of today's budget."""
         with self._lock:
             self._turn_day()
-            return self._left(key, 1) > 0
+            return self._left(key, 1, 0.0) > 0
 
     def spent(self) -> dict[str, int]:
         """Teacher tokens of today, set aside ones included, by the name of the key."""
         with self._lock:
             self._turn_day()
-            return {key.name: self._spent.get(key.name, 0) for key in self._keys if key.per_day is not None}
+            return {key.name: self._spent.get(key.name, 0) for key in self._keys if key.limited}
 
-    def _left(self, key: Key, wanted: int) -> int:
-        return wanted if key.per_day is None else key.per_day - self._spent.get(key.name, 0)
+    def money(self) -> dict[str, float]:
+        """Money of today, by the name of the key."""
+        with self._lock:
+            self._turn_day()
+            return {key.name: self._money.get(key.name, 0.0) for key in self._keys if key.limited}
+
+    def _book(self, key: Key, tokens: int, money: float) -> None:
+        self._spent[key.name] = max(0, self._spent.get(key.name, 0) + tokens)
+        self._money[key.name] = max(0.0, self._money.get(key.name, 0.0) + money)
+
+    def _left(self, key: Key, wanted: int, price: float) -> int:
+        """How many of the wanted tokens both budgets have left."""
+        tokens = wanted if key.per_day is None else key.per_day - self._spent.get(key.name, 0)
+        if key.money_per_day is None:
+            return tokens
+        money = key.money_per_day - self._money.get(key.name, 0.0)
+        return min(tokens, int(money / price + 1e-9) if price else wanted) if money > 0 else 0
 
     def _turn_day(self) -> None:
         today = int(self._clock() // DAY)
         if today != self._day:
-            self._day, self._spent = today, {}
+            self._day, self._spent, self._money = today, {}, {}
 
 
 class Allowance:
@@ -130,22 +166,23 @@ class Allowance:
     written = True
     reads_entropy = False
 
-    def __init__(self, keys: Keys, key: Key, limit: int | None = None) -> None:
-        self._keys, self._key, self._limit = keys, key, limit
+    def __init__(self, keys: Keys, key: Key, limit: int | None = None, prices: Prices | None = None) -> None:
+        self._keys, self._key, self._limit, self._prices = keys, key, limit, prices or Prices()
         self._running = Taken(0, 0)
         self._closed = False
         self._lock = Lock()
         self.short = False
-        """The key's budget had nothing left, or too little, when a call was possible."""
+        """A call got less than it asked for, because the key's budget had no more."""
 
     @property
     def student_calls(self) -> bool:
-        """While there is something left; asked where a call is possible, it notes that the key had nothing."""
+        """While the request's own limit has something left, and the key has, or has refused no call yet.
+
+        A call that the key refuses is written like one that fails: only so is it known that help was wanted.
+        """
         if self._limit is not None and self._limit <= 0:
             return False
-        there = self._keys.has(self._key)
-        self.short = self.short or not there
-        return there
+        return not self.short or self._keys.has(self._key)
 
     def decide(self, row: object, entropy: float) -> int:
         """Never: the student decides."""
@@ -157,7 +194,7 @@ class Allowance:
             if self._closed:
                 return 0
             wanted = requested if self._limit is None else min(requested, self._limit)
-            self._running = self._keys.take(self._key, wanted)
+            self._running = self._keys.take(self._key, wanted, self._prices.teacher / MILLION)
             self.short = self.short or self._running.tokens < wanted
             return self._running.tokens
 
@@ -165,7 +202,7 @@ class Allowance:
         """The call is over: what the teacher did not write goes back."""
         with self._lock:
             taken, self._running = self._running, Taken(0, 0)
-            self._keys.give_back(self._key, max(0, taken.tokens - delivered), taken.day)
+            self._keys.give_back(self._key, max(0, taken.tokens - delivered), taken)
             if self._limit is not None:
                 self._limit -= min(delivered, taken.tokens)
 
@@ -174,11 +211,28 @@ class Allowance:
         self._closed = True
         self.settle(delivered)
 
+    def book(self, ledger: Ledger) -> None:
+        """The completion is over: what it cost besides the tokens of its calls, reading included."""
+        parts = self._prices.parts(ledger)
+        self._keys.book(self._key, sum(parts.values()) - parts["teacher"])
+
 
 def _key(place: int, entry: str) -> Key:
     parts = entry.split(":")
-    if len(parts) not in (2, 3) or not all(parts):
-        raise ConfigError(f"entry {place} of {VARIABLE} is not NAME:SECRET or NAME:SECRET:TOKENS_PER_DAY")
-    if len(parts) == 3 and not parts[2].isdigit():
-        raise ConfigError(f"entry {place} of {VARIABLE}: '{parts[2]}' teacher tokens per day; give a whole number")
-    return Key(parts[0], parts[1], int(parts[2]) if len(parts) == 3 else None)
+    if len(parts) not in (2, 3, 4) or not all(parts[:2]) or not parts[-1]:
+        raise ConfigError(f"entry {place} of {VARIABLE} is not NAME:SECRET, NAME:SECRET:TOKENS_PER_DAY or "
+                          "NAME:SECRET:TOKENS_PER_DAY:MONEY_PER_DAY")
+    tokens, money = [*parts[2:], "", ""][:2]
+    if tokens and not tokens.isdigit():
+        raise ConfigError(f"entry {place} of {VARIABLE}: '{tokens}' teacher tokens per day; give a whole number")
+    return Key(parts[0], parts[1], int(tokens) if tokens else None, _money(place, money) if money else None)
+
+
+def _money(place: int, text: str) -> float:
+    try:
+        money = float(text)
+    except ValueError:
+        money = -1.0
+    if not 0 <= money < float("inf"):
+        raise ConfigError(f"entry {place} of {VARIABLE}: '{text}' of money per day; give a number of 0 or more")
+    return money

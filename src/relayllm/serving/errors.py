@@ -14,6 +14,12 @@ from starlette.exceptions import HTTPException
 
 LOG = logging.getLogger("relayllm.serving")
 SHOWN_FAULTS = 5
+UNSUPPORTED = "unsupported_parameter"
+KINDS = {"string_type": "a text", "list_type": "a list", "int_type": "a whole number",
+         "int_from_float": "a whole number",
+         "float_type": "a number", "finite_number": "a finite number", "bool_type": "true or false",
+         "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object"}
+"""What a field should have been, by pydantic's names of the faults."""
 
 
 class ApiError(Exception):
@@ -44,6 +50,11 @@ def unavailable(message: str, seconds: int = 1) -> ApiError:
     return ApiError(503, message, code="unavailable", headers={"Retry-After": str(seconds)})
 
 
+def decoder_failed(error: BaseException) -> ApiError:
+    """The decoder broke off an answer, or never began it."""
+    return unavailable(f"the decoder failed on this request: {error}".encode("utf-8", "replace").decode())
+
+
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """OpenAI's error object."""
     types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -60,8 +71,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        param, message = describe(error.errors())
-        return JSONResponse(error_body(422, message, "invalid_value", param), 422)
+        faults = error.errors()
+        param, message = describe(faults, error.body)
+        code = UNSUPPORTED if any(fault.get("type") == UNSUPPORTED for fault in faults) else "invalid_value"
+        return JSONResponse(error_body(422, message, code, param), 422)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
@@ -74,30 +87,63 @@ def install(app: FastAPI) -> None:
         return unavailable(f"the server failed on this request ({type(error).__name__}); its log says more").response()
 
 
-def describe(faults: Sequence[Mapping[str, Any]]) -> tuple[str | None, str]:
+def describe(faults: Sequence[Mapping[str, Any]], body: Any = None) -> tuple[str | None, str]:
     """The first wrong field, and all of them in words. What the client sent is not repeated: it may be anything."""
-    named = [(_place(fault), str(fault.get("msg", "")).removeprefix("Value error, ")) for fault in faults]
-    named = [(place, _in_words(fault, said)) for (place, said), fault in zip(named, faults, strict=True)]
-    lines = list(dict.fromkeys(f"{place}: {said}" if place else said for place, said in named))
+    wrong: dict[str, list[Mapping[str, Any]]] = {}
+    for fault in faults:
+        wrong.setdefault(_place(fault, body), []).append(fault)
+    for place in [place for place in wrong if any(deeper.startswith(f"{place}.") for deeper in wrong)]:
+        if all(fault.get("type") in KINDS for fault in wrong[place]):  # of a union, the alternative that was meant
+            del wrong[place]
+    lines = [f"{place}: {said}" if place else said
+             for place, its in wrong.items() for said in [_in_words(its)]]
     more = f" (and {len(lines) - SHOWN_FAULTS} more)" if len(lines) > SHOWN_FAULTS else ""
     text = "; ".join(lines[:SHOWN_FAULTS]) + more
-    return named[0][0] or None, text.encode("utf-8", "replace").decode()
+    return next(iter(wrong)) or None, text.encode("utf-8", "replace").decode()
 
 
-def _place(fault: Mapping[str, Any]) -> str:
+def _place(fault: Mapping[str, Any], body: Any) -> str:
+    """The path to the wrong field as the client sent it; names of validators and of union members are no part of it."""
     if fault.get("type") == "json_invalid":
         return ""
-    return ".".join(str(part)[:40] for part in fault.get("loc", ()) if part != "body")
+    path, here = [], body
+    parts = [part for part in fault.get("loc", ()) if part != "body"]
+    for place, part in enumerate(parts):
+        missing = fault.get("type") == "missing" and place == len(parts) - 1
+        if isinstance(here, dict) and (part in here or missing):
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            here = here[part]
+        elif not missing:
+            continue
+        path.append(str(part)[:40])
+    return ".".join(path).encode("utf-8", "replace").decode()
 
 
-def _in_words(fault: Mapping[str, Any], said: str) -> str:
+def _in_words(faults: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence for what is wrong with a field: of the alternatives of a union, those that it might have been."""
+    kinds = list(dict.fromkeys(KINDS[str(fault["type"])] for fault in faults if fault.get("type") in KINDS))
+    others = [fault for fault in faults if fault.get("type") not in KINDS]
+    if others:
+        return _sentence(others[0])
+    if tuple(faults[0].get("loc", ())) == ("body",):
+        return "the body must be a JSON object, sent with 'Content-Type: application/json'"
+    return f"must be {' or '.join(kinds)}"
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
     kind = fault.get("type")
     if kind == "extra_forbidden":
         return "this server knows no such field"
     if kind == "json_invalid":
         return f"the body is not JSON: {(fault.get('ctx') or {}).get('error', '')} at {fault['loc'][-1]}"
-    if kind in ("model_attributes_type", "missing") and tuple(fault.get("loc", ())) == ("body",):
-        return "the body must be a JSON object, sent with 'Content-Type: application/json'"
+    if kind == "missing":
+        whole = tuple(fault.get("loc", ())) == ("body",)
+        return "the body must be a JSON object, sent with 'Content-Type: application/json'" if whole else "is missing"
+    said = str(fault.get("msg", "")).removeprefix("Value error, ")
+    for begins, instead in (("Input should", "must"), ("String should", "must"), ("List should", "must")):
+        if said.startswith(begins):
+            return instead + said.removeprefix(begins).removesuffix(" after validation")
     return said
 
 

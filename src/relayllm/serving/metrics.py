@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Trace
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -34,6 +35,8 @@ class Metrics:
         self.prompt_tokens = counter("relay_prompt_tokens_total", "Prompt tokens", WHICH)
         self.answers = counter("relay_answers_total", "Completions by reason of their end", ["stop_reason", *WHICH])
         self.calls = counter("relay_calls_total", "Calls of the teacher", ["failed", *WHICH])
+        self.cost = counter("relay_cost_total", "Cost of completions by price, in the currency of the prices",
+                            ["price", *WHICH])
         self.degraded = counter("relay_degraded_total", "Completions that the student had to finish alone", WHICH)
         self.refused = counter("relay_refused_total", "Requests refused before they began", ["reason"])
         self.reloads = counter("relay_reloads_total", "Changes of the served version", ["result"])
@@ -41,7 +44,8 @@ class Metrics:
         self.first_token = histogram("relay_first_token_seconds", "From request to first token, of streams", WHICH)
         self.seconds = histogram("relay_answer_seconds", "From request to last token", WHICH)
 
-    def count(self, trace: Trace, version: str, alias: str, *, first: float, total: float, degraded: bool) -> None:
+    def count(self, trace: Trace, version: str, alias: str, *, prices: Prices, first: float,
+              total: float, degraded: bool) -> None:
         """One completion is over."""
         which = (version, alias)
         ledger = trace.ledger
@@ -54,6 +58,8 @@ class Metrics:
             self.calls.labels(str(call.failed).lower(), *which).inc()
             self.handover.labels(*which).observe(call.seconds)
         self.degraded.labels(*which).inc(degraded)
+        for price, cost in (prices.parts(ledger) if prices.known else {}).items():
+            self.cost.labels(price, *which).inc(cost)
         if first:
             self.first_token.labels(*which).observe(first)
         self.seconds.labels(*which).observe(total)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from relayllm.config import BaseModelsConfig, HubModel, TinyModel
+from relayllm.config import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel
 from relayllm.errors import ConfigError
 from relayllm.files import atomic_write, write_json
+from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 
 LIST = "teachers.json"
@@ -17,46 +19,64 @@ LIST = "teachers.json"
 
 
 def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, others: Path, metrics: Path) -> None:
-    """Train the tiny world's student and teachers from scratch, or fetch pinned revisions from the hub."""
-    roles = {"student": config.student, "teacher": config.teacher, **config.other_teachers}
+    """Make the student and the teachers: train tiny ones, fetch pinned revisions, or take folders and GGUF files."""
+    roles: dict[str, ModelSource] = {"student": config.student, "teacher": config.teacher, **config.other_teachers}
     if len(roles) < 2 + len(config.other_teachers):
         raise ConfigError("base_models.other_teachers names one 'student' or 'teacher': give it another name")
     with ExitStack() as stack:
         part = stack.enter_context(atomic_write(others))
         part.mkdir()
         folders = {"student": student, "teacher": teacher, **{name: part / name for name in config.other_teachers}}
-        _make(roles, folders)
-        counts = {role: {"parameters": _parameters(folder)} for role, folder in folders.items()}
-        write_json(part / LIST, {name: counts[name] for name in config.other_teachers})
-    report_metrics(metrics, counts)
+        digests = _make(config, roles, folders)
+        counts = _check(folders)
+        found: dict[str, dict[str, Any]] = {role: {"parameters": counts[role], **digests.get(role, {})}
+                                            for role in folders}
+        write_json(part / LIST, {name: found[name] for name in config.other_teachers})
+    report_metrics(metrics, found)
 
 
-def _make(roles: Mapping[str, TinyModel | HubModel], folders: Mapping[str, Path]) -> None:
-    tiny = {role: model for role, model in roles.items() if isinstance(model, TinyModel)}
-    hub = {role: model for role, model in roles.items() if isinstance(model, HubModel)}
-    if tiny and hub:
-        raise ConfigError(f"base_models: {', '.join(tiny)} have a shape and {', '.join(hub)} a revision: give all of "
-                          "them a shape (tiny), or an id and a revision (hub)")
+def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
+          folders: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+    """Write every folder; returns the digests of those that were on this machine."""
+    tiny = {role: (model, folders[role]) for role, model in roles.items() if isinstance(model, TinyModel)}
+    digests = {role: {"digest": _bring(role, model, folders[role], config.dtype)} for role, model in roles.items()
+               if isinstance(model, LocalModel)}
+    for role, model in roles.items():
+        if isinstance(model, HubModel):
+            from relayllm.engines.hub import fetch
+
+            fetch(model, folders[role])
     if tiny:
         from relayllm.training.tiny_world.base_models import train_all
 
-        train_all({role: (model, folders[role]) for role, model in tiny.items()})
-    for role, model in hub.items():
-        from relayllm.engines.hub import fetch
-
-        fetch(model, folders[role])
+        train_all(tiny)
+    return digests
 
 
-def _parameters(folder: Path) -> int:
-    """Weights in the safetensors files, by their headers."""
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                size = 1
-                for length in tensor["shape"]:
-                    size *= length
-                total += size
-    return total
+def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
+    from relayllm.engines.local_models import ADAPTER, adapter_base, check_digest, content_digest, copy_model, locate
+
+    root = current_settings().root
+    source = locate(model, root)
+    digest = content_digest(source)
+    check_digest(model, digest)
+    print(f"{role}: {source}, digest {digest}", flush=True)
+    if source.is_dir() and (source / ADAPTER).is_file() and not (source / "config.json").is_file():
+        from relayllm.training.lora import trains_commands, write_merged
+
+        write_merged(adapter_base(source, root), source, dtype, folder, commands=trains_commands(source))
+    else:
+        copy_model(source, folder, dtype)
+    return digest
+
+
+def _check(folders: Mapping[str, Path]) -> dict[str, int]:
+    """Refuse what does not fit its role, warn of what seldom helps; returns the number of parameters of each."""
+    from relayllm.engines.fitness import check_model, size_warnings
+
+    checked = {name: check_model(folder, name, "student" if name == "student" else "teacher")
+               for name, folder in folders.items()}
+    counts = {name: found.parameters for name, found in checked.items()}
+    for warning in [*(line for found in checked.values() for line in found.warnings), *size_warnings(counts)]:
+        print(f"warning: {warning}", file=sys.stderr)
+    return counts

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.config import Decoding, FilterConfig
 from relayllm.grading import grade
-from relayllm.problems.problem import read_problems, write_problems
+from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
+
+if TYPE_CHECKING:
+    from relayllm.relay.trace import Trace
 
 
 def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics: Path) -> None:
@@ -30,8 +34,7 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
         write_problems(kept, chosen)
         report_metrics(metrics, {"problems": len(chosen), "kept": len(chosen)})
         return
-    traces = _writer(teacher).generate([messages(problem) for problem in chosen], n=config.samples, seed=config.seed,
-                                       progress=printer("filter"), **alone(config.decoding))
+    traces = _answers(config, teacher, chosen)
     rates = []
     for index, problem in enumerate(chosen):
         mine = traces[index * config.samples:(index + 1) * config.samples]
@@ -44,17 +47,23 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
                              "truncated_share": sum(trace.truncated for trace in traces) / len(traces)})
 
 
-def _writer(teacher: Path) -> Any:
-    """The teacher in this process, or the server that stands in for it; then its folder lends the tokenizer only."""
+def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -> list[Trace]:
+    """The teacher's answers, from this process or from the server that stands in for it; none is asked for twice."""
     from relayllm import RelayDecoder
-    from relayllm.engines.loading import load_tokenizer
-    from relayllm.engines.teacher_only import RemoteGenerator
+    from relayllm.evaluation.answer_cache import answer_cache, model_digest
+    from relayllm.evaluation.cached_writer import CachedWriter
+    from relayllm.evaluation.models import remote_generator, remote_identity
 
-    url = current_settings().teacher_url
-    return RemoteGenerator(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
+    settings = current_settings()
+    url = settings.teacher_url
+    with answer_cache(settings.runs) as answers:
+        writer = (CachedWriter(lambda: remote_generator(url, teacher), remote_identity(url, teacher), answers) if url
+                  else CachedWriter(lambda: RelayDecoder.from_pretrained(teacher), [model_digest(teacher)], answers))
+        return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
+                               progress=printer("filter"), **alone(config.decoding))
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:
     """Options for a model that answers without calls."""
     return {"max_new_tokens": decoding.max_new_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p,
-            "slots": decoding.slots, "max_calls": 0}
+            "slots": decoding.slots, "max_calls": 0, "enable_thinking": decoding.enable_thinking}

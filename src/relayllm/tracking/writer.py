@@ -1,6 +1,6 @@
 """The process at the far end of a stage's pipe: turns lines of JSON into MLflow calls.
 
-The only module that writes the runs of stages.
+The only module that writes the runs of stages. What a server does not take, because it is away, is spooled.
 """
 
 from __future__ import annotations
@@ -8,16 +8,21 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from relayllm.errors import TrackingError
 from relayllm.files import write_json
-from relayllm.settings import Settings, current_settings, quiet
+from relayllm.settings import Settings, current_settings, quiet, without_secrets
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
+from relayllm.tracking.reach import says_no, unreachable
+from relayllm.tracking.spool import Message, Sink, Spool
 
 
 class Writer:
@@ -34,15 +39,14 @@ class Writer:
             self._experiment = _experiment_id(self._client, settings)
         self._run = ""
         self._parent = ""
-        self._ended = False
 
-    def write(self, message: dict[str, Any]) -> None:
+    def write(self, message: Message) -> None:
+        """Send one message; sent twice, it changes nothing but a table, which grows."""
         getattr(self, "_" + message["kind"])(message)
 
-    def close(self) -> None:
-        """End a run whose stage was killed."""
-        if self._run and not self._ended:
-            self._end({"status": "KILLED", "time": int(time.time() * 1000)})
+    def position(self) -> Message | None:
+        """The message that lets another writer go on with this run."""
+        return {"kind": "resume", "run": self._run, "parent": self._parent} if self._run else None
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -52,31 +56,38 @@ class Writer:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def _start(self, message: dict[str, Any]) -> None:
+    def _resume(self, message: Message) -> None:
+        self._run, self._parent = message["run"], message["parent"]
+
+    def _start(self, message: Message) -> None:
+        if not self._run:
+            self._create_run(message)
+        self._log_params(message["params"])
+        self._log_data_set(message["tags"]["data"])
+
+    def _create_run(self, message: Message) -> None:
         with self._alone():
-            self._parent = self._pipeline_run()
+            self._parent = self._pipeline_run(message["pipeline"], message["tags"])
         name = "-".join(filter(None, (message["stage"], message["variant"])))
-        tags = {**_tags(self._settings), "mlflow.parentRunId": self._parent, "stage": message["stage"],
+        tags = {**message["tags"], "mlflow.parentRunId": self._parent, "stage": message["stage"],
                 "mlflow.source.name": f"relay {message['stage']}", "mlflow.source.type": "PROJECT"}
         if message["variant"]:
             tags["variant"] = message["variant"]
         run = self._client.create_run(self._experiment, start_time=message["time"], tags=tags, run_name=name)
         self._run = run.info.run_id
-        self._log_params(message["params"])
-        self._log_data_set()
 
-    def _pipeline_run(self) -> str:
+    def _pipeline_run(self, key: str, tags: Mapping[str, str]) -> str:
         """The run all stages of this pipeline nest under: one per params, commit and store, whoever starts them."""
-        note = self._settings.runs / "pipeline.json"
-        key = _pipeline_key(self._settings)
-        known = json.loads(note.read_text()) if note.is_file() else {}
-        if known.get("key") == key:
-            self._client.update_run(known["run_id"], status="RUNNING")
-            return str(known["run_id"])
-        tags = {**_tags(self._settings), "stage": "pipeline"}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=f"pipeline {tags.get('profile', '')}")
-        write_json(note, {"key": key, "run_id": run.info.run_id, "experiment_id": self._experiment})
-        return str(run.info.run_id)
+        there = self._client.search_runs([self._experiment], f"tags.pipeline_key = '{key}'", max_results=1)
+        if there:
+            run = str(there[0].info.run_id)
+            self._client.update_run(run, status="RUNNING")
+        else:
+            tags = {**tags, "stage": "pipeline", "pipeline_key": key}
+            name = f"pipeline {tags.get('profile', '')}"
+            run = str(self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
+        write_json(self._settings.runs / "pipeline.json", {"run_id": run, "experiment_id": self._experiment})
+        return run
 
     def _log_params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -85,10 +96,9 @@ class Writer:
         for start in range(0, len(entries), 100):
             self._client.log_batch(self._run, params=entries[start:start + 100])
 
-    def _log_data_set(self) -> None:
+    def _log_data_set(self, digest: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        digest = data_digest(self._settings.root)
         if not digest:
             return
         source = json.dumps({"uri": "data.dvc"})
@@ -98,7 +108,7 @@ class Writer:
             for run in (self._run, self._parent):
                 self._client.log_inputs(run, datasets=[given])
 
-    def _metrics(self, message: dict[str, Any]) -> None:
+    def _metrics(self, message: Message) -> None:
         from mlflow.entities import Metric
 
         entries = [Metric(_safe(name), value, message["time"], message["step"])
@@ -106,14 +116,14 @@ class Writer:
         for start in range(0, len(entries), 500):
             self._client.log_batch(self._run, metrics=entries[start:start + 500])
 
-    def _artifact(self, message: dict[str, Any]) -> None:
+    def _artifact(self, message: Message) -> None:
         path = Path(message["path"])
         if path.is_dir():
             self._client.log_artifacts(self._run, str(path), message["folder"] or path.name)
         elif path.is_file():
             self._client.log_artifact(self._run, str(path), message["folder"])
 
-    def _table(self, message: dict[str, Any]) -> None:
+    def _table(self, message: Message) -> None:
         columns: dict[str, list[Any]] = {name: [] for row in message["rows"] for name in row}
         for row in message["rows"]:
             for name, cells in columns.items():
@@ -121,14 +131,13 @@ class Writer:
         if columns:
             self._client.log_table(self._run, columns, f"tables/{message['name']}.json")
 
-    def _tags(self, message: dict[str, Any]) -> None:
+    def _tags(self, message: Message) -> None:
         for name, value in message["tags"].items():
             self._client.set_tag(self._run, name, value)
 
-    def _end(self, message: dict[str, Any]) -> None:
-        self._ended = True
+    def _end(self, message: Message) -> None:
         self._client.set_terminated(self._run, message["status"], message["time"])
-        self._client.set_tag(self._parent, "dvc_lock", file_hash(self._settings.root / "dvc.lock"))
+        self._client.set_tag(self._parent, "dvc_lock", message["dvc_lock"])
         self._client.set_terminated(self._parent, message["status"], message["time"])
 
 
@@ -144,7 +153,7 @@ def _tags(settings: Settings) -> dict[str, str]:
     profile = (yaml.safe_load(text) or {}).get("profile", "")
     return {"profile": str(profile), "git_commit": git_commit(settings.root), "mlflow.source.git.commit":
             git_commit(settings.root), "dvc_lock": file_hash(settings.root / "dvc.lock"),
-            "data": data_digest(settings.root)}
+            "params": file_hash(settings.params), "data": data_digest(settings.root)}
 
 
 def _pipeline_key(settings: Settings) -> str:
@@ -156,14 +165,80 @@ def _safe(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "_-. /:" else "_" for letter in name)
 
 
+class Forwarder:
+    """Takes a stage's messages, adds where the result comes from, and sends or spools them."""
+
+    def __init__(self, settings: Settings, connect: Callable[[], Sink]) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._sink: Sink | None = None
+        self._spool: Spool | None = None
+        self._stage = ""
+        self._running = False
+
+    def take(self, message: Message) -> None:
+        """Send a message, or keep it from the first that cannot be sent on."""
+        message = {**message, **self._origin(message["kind"])}
+        self._stage = str(message.get("stage", self._stage))
+        self._running = message["kind"] != "end"
+        if self._spool is None:
+            try:
+                self._sink = self._sink or self._connect()
+                self._sink.write(message)
+                return
+            except Exception as error:
+                traceback.print_exc()
+                if says_no(error):  # it would at the next try, too
+                    return
+                self._open_spool()
+        assert self._spool is not None
+        self._spool.keep(message)
+
+    def close(self) -> None:
+        """End a run whose stage was killed."""
+        if self._running:
+            self.take({"kind": "end", "status": "KILLED", "time": int(time.time() * 1000)})
+        if self._spool is not None:
+            self._spool.close()
+
+    def _open_spool(self) -> None:
+        self._spool = Spool(self._settings, self._stage)
+        where = self._sink.position() if self._sink else None
+        if where:
+            self._spool.keep(where)
+
+    def _origin(self, kind: str) -> dict[str, Any]:
+        if kind == "start":
+            return {"tags": _tags(self._settings), "pipeline": _pipeline_key(self._settings)}
+        return {"dvc_lock": file_hash(self._settings.root / "dvc.lock")} if kind == "end" else {}
+
+
+def connect(settings: Settings) -> Writer:
+    """A writer to the tracking server, if it answers; its client gives up after seconds and not after minutes.
+
+    Raises:
+        TrackingError: nobody answers at its address.
+    """
+    address = settings.tracking_uri.rstrip("/")
+    fact = unreachable(f"{address}/health") if address.startswith("http") else ""
+    if fact:
+        raise TrackingError(f"MLFLOW_TRACKING_URI is {without_secrets(address)}, and nobody answers there ({fact}): "
+                            "start that server and run `relay sync`")
+    for name, value in {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}.items():
+        os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
+    return Writer(settings)
+
+
 def main() -> None:
+    """Take lines of JSON from standard input to their end."""
     quiet()
-    writer = Writer(current_settings())
+    settings = current_settings()
+    forwarder = Forwarder(settings, lambda: connect(settings))
     try:
         for line in sys.stdin:
-            writer.write(json.loads(line))
+            forwarder.take(json.loads(line))
     finally:
-        writer.close()
+        forwarder.close()
 
 
 if __name__ == "__main__":

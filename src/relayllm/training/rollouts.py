@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from relayllm.config import GrpoConfig, GrpoRun
+from relayllm.config import Decoding, GrpoConfig, GrpoRun
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.errors import TrainingError
 from relayllm.grading import grade
@@ -39,27 +40,25 @@ class Rollouts:
     config: GrpoConfig
     run: GrpoRun
     problems: dict[str, Problem]
-    """By the text of the user's message: TRL hands over prompts only."""
-    decoder: Callable[[Any], RelayDecoder]
-    """From the model that is being trained."""
+    """By id."""
+    decoder: Callable[[Any], AbstractContextManager[RelayDecoder]]
+    """From the model that is being trained, for as long as it decodes."""
     last: list[Graded] = field(default_factory=list)
     """The last batch, of all processes."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
-        """Roll out one generation batch."""
+        """Roll out one generation batch; the trainer knows the ids of its problems."""
         from accelerate.utils import gather_object
         from trl.models import unwrap_model_for_generation
 
         started = time.perf_counter()
         with unwrap_model_for_generation(trainer.model_wrapped, trainer.accelerator) as model:
-            training = model.training
-            model.eval()
-            traces = self.decode(self.decoder(model), prompts,
-                                 key_of(self.config.seed, trainer.state.global_step, trainer.accelerator.process_index))
-            model.train(training)
+            with self.decoder(model) as decoder:
+                traces = self.decode(decoder, prompts, key_of(self.config.seed, trainer.state.global_step,
+                                                              trainer.accelerator.process_index))
         decoded = time.perf_counter()
-        graded = self.grade(prompts, traces)
+        graded = self.grade(trainer.problem_ids, traces)
         self.last = gather_object(graded)
         self.seconds = {"rollout": decoded - started, "grade": time.perf_counter() - decoded,
                         "student": sum(trace.ledger.student_seconds for trace in traces),
@@ -68,26 +67,22 @@ class Rollouts:
 
     def decode(self, decoder: RelayDecoder, prompts: Sequence[Any], seed: int) -> list[Trace]:
         """Sample one completion per prompt."""
-        wanted = self.config.decoding
-        return decoder.generate(
-            prompts, seed=seed, slots=wanted.slots, max_new_tokens=wanted.max_new_tokens,
-            temperature=wanted.temperature, top_p=wanted.top_p, teacher_temperature=wanted.teacher_temperature,
-            max_calls=self.run.max_calls, max_call_tokens=wanted.max_call_tokens)
+        return decoder.generate(prompts, seed=seed, **decoding_of(self.config, self.run).options())
 
-    def grade(self, prompts: Sequence[Any], traces: Sequence[Trace]) -> list[Graded]:
-        """Grade every trace and reward every group.
+    def grade(self, problem_ids: Sequence[str], traces: Sequence[Trace]) -> list[Graded]:
+        """Reward groups of neighbours that answer one problem.
 
         Raises:
-            TrainingError: groups are not whole.
+            TrainingError: a group is not whole, so that its scenario cannot be told.
         """
-        size = self.config.group_size
         graded: list[Graded] = []
-        for start in range(0, len(prompts), size):
-            texts = {prompt[-1]["content"] for prompt in prompts[start:start + size]}
-            if len(texts) != 1 or len(prompts[start:start + size]) != size:
-                raise TrainingError(f"a group of {size} roll-outs holds {len(texts)} problems: problems_per_step x "
-                                    "group_size must divide among the processes in whole groups")
-            graded += self._reward(self.problems[texts.pop()], traces[start:start + size])
+        size = self.config.group_size
+        for start in range(0, len(problem_ids), size):
+            ids = problem_ids[start:start + size]
+            if len({*ids}) != 1 or len(ids) != size:
+                raise TrainingError(f"a group of {size} roll-outs holds {len(ids)} of {len({*ids})} problems: "
+                                    "problems_per_step x group_size must divide among the processes in whole groups")
+            graded += self._reward(self.problems[ids[0]], traces[start:start + size])
         return graded
 
     def _reward(self, problem: Problem, traces: Sequence[Trace]) -> list[Graded]:
@@ -100,6 +95,11 @@ class Rollouts:
         scenario = scenario_of(outcomes)
         return [Graded(problem, trace, outcome, reward, scenario)
                 for trace, outcome, reward in zip(traces, outcomes, rewards, strict=True)]
+
+
+def decoding_of(config: GrpoConfig, run: GrpoRun) -> Decoding:
+    """How one run samples: the section's decoding with the run's own limit of calls."""
+    return config.decoding.model_copy(update={"max_calls": run.max_calls})
 
 
 def as_trl(graded: Sequence[Graded]) -> dict[str, Any]:

@@ -5,22 +5,32 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 from trl import GRPOTrainer
 
+from relayllm.engines.model_shapes import LOGITS_AT_ONCE
 from relayllm.training.grammar_mask import Grammar
-
-LOGITS_AT_ONCE = 1 << 26
-"""Logits that exist at one time; more are computed in chunks and again in the backward pass."""
 
 
 class RelayTrainer(GRPOTrainer):
-    """GRPO over roll-outs of the relay. `grammar` masks the student's logits as the roll-out did."""
+    """GRPO over roll-outs of the relay."""
 
-    grammar: Grammar
-    final_share: float
-    """The learning rate ends at this share of its start."""
     lr_scheduler: Any
+
+    def __init__(self, *, grammar: Grammar, final_share: float, **trl: Any) -> None:
+        """Train with a grammar that masks the student's logits as the roll-out did; the rest is TRL's.
+
+        The learning rate ends at `final_share` of its start. Rows of the data set have a `problem_id`.
+        """
+        self.grammar, self.final_share = grammar, final_share
+        self.problem_ids: list[str] = []
+        """Of the roll-outs that are being made; TRL hands prompts alone to who makes them."""
+        super().__init__(**trl)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.problem_ids = [row["problem_id"] for row in inputs]
+        return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor,
                                            logits_to_keep: int, batch_size: int | None = None,
@@ -41,16 +51,19 @@ class RelayTrainer(GRPOTrainer):
                         use_cache=False)
         hidden = out.hidden_states[-1][:, -keep - 1:-1]  # (rows, keep, width), after the final norm
         head = self.accelerator.unwrap_model(model).get_output_embeddings()
-        span = max(1, LOGITS_AT_ONCE // (len(ids) * head.weight.shape[0]))
+        weight, bias = head.weight, head.bias  # (V, width); one access: an adapter's rows are copied in at each
+        span = max(1, LOGITS_AT_ONCE // (len(ids) * len(weight)))
         if span >= keep:
-            return self._score(head, hidden, completion, bits, entropy)
-        parts = [checkpoint(self._score, head, hidden[:, at:at + span], completion[:, at:at + span],
+            return self._score(weight, bias, hidden, completion, bits, entropy)
+        parts = [checkpoint(self._score, weight, bias, hidden[:, at:at + span], completion[:, at:at + span],
                             bits[:, at:at + span], entropy, use_reentrant=False) for at in range(0, keep, span)]
         return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts], dim=1)
 
-    def _score(self, head: Any, hidden: torch.Tensor, tokens: torch.Tensor, bits: torch.Tensor,
-               entropy: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        logp = self.grammar.mask(head(hidden).float() / self.temperature, bits).log_softmax(dim=-1)
+    def _score(self, weight: torch.Tensor, bias: torch.Tensor | None, hidden: torch.Tensor, tokens: torch.Tensor,
+               bits: torch.Tensor, entropy: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        # accelerate turns what a bfloat16 model returns into float32
+        logits = linear(hidden.to(weight.dtype), weight, bias).float() / self.temperature  # (rows, tokens, V)
+        logp = self.grammar.mask(logits, bits).log_softmax(dim=-1)
         chosen = logp.gather(-1, tokens[..., None])[..., 0]
         # teacher tokens and padding may be outside of the grammar; they are masked out of the loss, but inf * 0 is nan
         chosen = chosen.masked_fill(chosen == -torch.inf, 0.0)

@@ -15,7 +15,9 @@ from relayllm.files import atomic_write
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
+from relayllm.training.lora import adapter_config, give_bias, write_merged
 from relayllm.training.marking import CheckpointMarker
+from relayllm.training.memory import check_warmup, this_device
 
 IGNORED = -100
 
@@ -28,32 +30,45 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     closes it when everything is written.
 
     Raises:
-        ConfigError: the batch does not divide among processes and micro-batches.
+        ConfigError: the batch does not divide among processes and micro-batches, or the run would not fit into memory.
         TrainingError: the loss is not a number.
     """
     from trl import SFTTrainer
 
+    check_warmup(student, config.lora, config.zero_stage, config.processes, config.dtype,
+                 this_device(config.processes))
     tokenizer = load_tokenizer(student)
     network = load_model(student, dtype=config.dtype, device="cpu").train()
-    add_command_tokens(network, tokenizer)
+    commands = add_command_tokens(network, tokenizer)
     checkpoint = open_folder(folder, key_of(config, inputs))
     if config.zero_stage:
         drop_stale_locks()
     trainer = SFTTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
-                         processing_class=tokenizer, callbacks=[CheckpointMarker()])
+                         processing_class=tokenizer, callbacks=[CheckpointMarker()],
+                         peft_config=adapter_config(config.lora, network, commands) if config.lora else None)
+    give_bias(trainer.model)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not losses or losses[-1] != losses[-1]:
         raise TrainingError(f"the warm-up's loss is {losses[-1:]}, after {trainer.state.global_step} steps: lower "
                             f"warmup.learning_rate, which is {config.learning_rate}")
-    whole = folder / "final"
-    trainer.save_model(str(whole))  # on every process: ZeRO-3 gathers its shards here
+    found = {"steps": float(trainer.state.global_step), "first_loss": losses[0], "last_loss": losses[-1],
+             "rows": float(len(rows))}
+    final = folder / "final"
+    trainer.save_model(str(final))  # on every process: ZeRO-3 gathers its shards here
     if is_main_process():
-        tokenizer.save_pretrained(whole)
-        with atomic_write(model) as part:
-            shutil.copytree(whole, part, ignore=shutil.ignore_patterns("*.bin"))
-    return {"steps": float(trainer.state.global_step), "first_loss": losses[0], "last_loss": losses[-1],
-            "rows": float(len(rows))}
+        found |= _write(config, student, final, tokenizer, model)
+    return found
+
+
+def _write(config: WarmupConfig, student: Path, final: Path, tokenizer: Any, model: Path) -> dict[str, float]:
+    """The trained model as the stage's output; returns what is to be told about it."""
+    if config.lora:
+        return {"merge_kept": write_merged(student, final, config.dtype, model)}
+    tokenizer.save_pretrained(final)
+    with atomic_write(model) as part:
+        shutil.copytree(final, part, ignore=shutil.ignore_patterns("*.bin"))
+    return {}
 
 
 def _data_set(rows: Any) -> Any:

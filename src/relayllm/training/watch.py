@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relayllm.config import Decoding
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
@@ -48,10 +49,9 @@ class HeldOut:
     """Mean of right x (1 - call ratio): what decides which checkpoint is kept."""
 
 
-def held_out(decoder: RelayDecoder, problems: Sequence[Problem], options: dict[str, Any]) -> HeldOut:
+def held_out(decoder: RelayDecoder, problems: Sequence[Problem], decoding: Decoding) -> HeldOut:
     """Answer held-out problems greedily."""
-    traces = decoder.generate([messages(problem) for problem in problems],
-                              **{**options, "temperature": 0.0, "teacher_temperature": 0.0})
+    traces = decoder.generate([messages(problem) for problem in problems], **decoding.greedy().options())
     right = [grade(trace.text, problem).correct for trace, problem in zip(traces, problems, strict=True)]
     ratios = [trace.call_ratio for trace in traces]
     count = len(problems)

@@ -17,7 +17,7 @@ def training(config: ValidateConfig, rows: int) -> Expectations:
     """What must hold for training problems."""
     return [
         *_problems(config, rows),
-        _parses(severity="critical"),
+        _gradable(severity="critical"),
         _true("solution_agrees", "a worked answer that ends in a box ends in the gold answer"),
         _none("contradicts", "no question twice with different answers"),
         _none("again", "no question twice", severity="warning"),
@@ -34,7 +34,7 @@ def benchmarks(config: ValidateConfig, rows: int, names: Sequence[str]) -> Expec
         gxe.ExpectColumnDistinctValuesToEqualSet(column="set", value_set=list(names),
                                                  notes="every benchmark of the manifest has problems"),
         *(expect for severity, public in (("critical", False), ("warning", True)) for expect in (
-            _parses(severity=severity, row_condition=f"public=={public}", condition_parser="pandas"),
+            _gradable(severity=severity, row_condition=f"public=={public}", condition_parser="pandas"),
             _none("contradicts", "no question twice with different answers", severity=severity,
                   row_condition=f"public=={public}", condition_parser="pandas"))),
     ]
@@ -76,8 +76,8 @@ def _problems(config: ValidateConfig, rows: int) -> Expectations:
     ]
 
 
-def _parses(**more: Any) -> Any:
-    return _true("answer_parses", "the gold answer can be graded against", **more)
+def _gradable(**more: Any) -> Any:
+    return _none("gold_fault", "the gold answer can be graded against, all of it", **more)
 
 
 def _none(column: str, notes: str, **more: Any) -> Any:

@@ -19,7 +19,8 @@ def context_after(*options: str) -> int:
     add_arguments(parser)
     found = FoundModel("m", "1", Path())
     loaded = load_bounded(parser.parse_args(options), found,
-                          load=lambda found, teacher: LoadedModel(found, scripted_decoder(context=512), Options()))
+                          load=lambda found, *more, **others: LoadedModel(found, scripted_decoder(context=512),
+                                                                          Options()))
     return loaded.decoder.context_length
 
 

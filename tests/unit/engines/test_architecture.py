@@ -41,6 +41,23 @@ def test_model_that_would_be_decoded_wrongly_is_refused(kind, more, said):
         LocalEngine(model_of(kind, **more), name="teacher", ends=())
 
 
+def test_full_attention_with_sinks_is_refused():
+    """Every layer of it reads all that came before, so its config looks harmless."""
+    model = model_of("GptOss", layer_types=["full_attention"] * 2, num_local_experts=2, num_experts_per_tok=1)
+    with pytest.raises(ModelError, match="attention sinks"):
+        LocalEngine(model, name="teacher", ends=())
+
+
+def test_attention_that_is_handed_what_it_does_not_know_refuses_to_go_on():
+    model = model_of("Llama")
+    engine = LocalEngine(model, name="teacher", ends=())
+    for layer in model.model.layers:  # as a layer would that has something of its own
+        forward = layer.self_attn.forward
+        layer.self_attn.forward = lambda *args, forward=forward, **more: forward(*args, **more, alibi=torch.ones(1))
+    with pytest.raises(ModelError, match="LlamaAttention hands alibi"):
+        engine.step([StepInput(engine.open(), [2, 3, 4], ALL_DIGITS)])
+
+
 @pytest.mark.parametrize(("kind", "more"), [
     ("Qwen2", {}), ("Qwen3", {}), ("Llama", {}),
     ("Qwen2", {"use_sliding_window": False, "sliding_window": 8, "max_window_layers": 1}),

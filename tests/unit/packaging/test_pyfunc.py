@@ -136,3 +136,9 @@ def test_signature_defaults_are_the_packages():
     assert params["teacher_enabled"] is True
     assert params["call_bias"] == 0.0
     assert params["call_ratio"] is None
+
+
+def test_read_params_keeps_the_thinking_mode_of_the_package():
+    assert read_params({}, DECODING)["enable_thinking"] is False
+    assert "enable_thinking" not in read_params({}, {name: value for name, value in DECODING.items()
+                                                     if name != "enable_thinking"})

@@ -2,12 +2,15 @@
 
 import pandas as pd
 import pytest
+import yaml
 
 from relayllm.config import Decoding, PackageConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import ParityCase, TeacherSource
 from relayllm.packaging.parity import parity_cases, same_as_evaluated
-from relayllm.packaging.write import package_record, pins, problem_scores
+from relayllm.packaging.write import package_record, pins, problem_scores, teacher_source
+from relayllm.relay.prices import Prices
+from tests.support.places import ROOT
 from tests.support.small_packages import DECODING, score
 from tests.unit.packaging.test_pyfunc import FakeDecoder
 
@@ -34,6 +37,16 @@ def test_parity_cases_go_round_the_benchmarks_and_are_greedy():
     assert [case.problem_id for case in cases] == ["p0", "b0", "p1"]
     assert (decoder.options["temperature"], decoder.options["teacher_temperature"]) == (0.0, 0.0)
     assert cases[0].token_ids == (5, 6, 7, 8)
+
+
+def test_teacher_source_of_the_hub_is_the_one_of_relay_params(tmp_path, monkeypatch):
+    params = yaml.safe_load((ROOT / "params/qwen3-0.6b.yaml").read_text())
+    params["base_models"]["teacher"] = {"id": "Qwen/Other", "revision": "abc"}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    monkeypatch.setenv("RELAY_PARAMS", str(tmp_path / "other.yaml"))
+    config = PackageConfig(method="a", registered_name="b", teacher="hub", decoding=Decoding(**DECODING))
+    assert teacher_source(config) == TeacherSource("hub", "Qwen/Other", "abc")
 
 
 def test_parity_cases_without_records_says_so():
@@ -65,6 +78,16 @@ def test_package_record_ships_the_dial_of_its_own_policy_and_where_it_stands():
     assert record["decoding"]["call_bias"] == 0.0
     other = package_record(config, {**summary, "bias_curve": {**curve, "relay": "grpo"}}, TeacherSource("embedded"), [])
     assert other["bias_curve"] is None
+
+
+def test_package_record_ships_the_prices_that_it_was_evaluated_at(monkeypatch):
+    config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
+                           decoding=Decoding.model_validate(DECODING))
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "bias_curve": None}
+    assert package_record(config, summary, TeacherSource("embedded"), [])["prices"] is None
+    monkeypatch.setenv("RELAY_PRICES", "teacher=2.5")
+    record = package_record(config, summary, TeacherSource("embedded"), [])
+    assert Prices.of(record["prices"]) == Prices(teacher=2.5)
 
 
 def test_pins_are_exact_and_names_are_normalised(tmp_path):

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,8 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     (root / "params.yaml").write_text("profile: tiny\ngrpo: {kl: 0.03}\n")
     store = f"sqlite:///{root}/mlflow.db"
-    return replace(current_settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
+    return replace(current_settings(), root=root, params=root / "params.yaml", runs=root / "runs", tracking_uri=store,
+                   registry_uri=store, experiment="test")
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +50,21 @@ def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_p
 
 def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path):
     first = make(registry, tmp_path, name, 4)
-    number = registry._client.get_run(first.run_id).info.experiment_id
+    note_pipeline(place, first.run_id)
+    version = make(registry, tmp_path, name, 5)
+    assert registry._client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == first.run_id
+
+
+def test_register_beside_the_note_of_another_store_nests_under_nothing(registry, place, name, tmp_path):
+    note_pipeline(place, "0123456789abcdef0123456789abcdef")
+    version = make(registry, tmp_path, name)
+    assert "mlflow.parentRunId" not in registry._client.get_run(version.run_id).data.tags
+
+
+def note_pipeline(place, run):
+    """The experiment's number is the same in every store of one experiment."""
     place.runs.mkdir(exist_ok=True)
-    note = place.runs / "pipeline.json"
-    note.write_text(json.dumps({"run_id": "parent", "experiment_id": number}))
-    try:
-        version = make(registry, tmp_path, name, 5)
-    finally:
-        note.unlink()
-    assert registry._client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == "parent"
+    (place.runs / "pipeline.json").write_text(json.dumps({"run_id": run, "experiment_id": "1"}))
 
 
 def test_register_same_package_twice_is_one_version(registry, name, tmp_path):
@@ -95,6 +103,29 @@ def test_rollback_of_the_first_champion_leaves_none(registry, name, tmp_path):
         registry.rollback(name, "again")
 
 
+def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path):
+    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+    registry.promote(first, "first")
+    registry.promote(second, "better")
+    registry._client.delete_model_version(name, "1")
+    with pytest.raises(RegistryError, match=r"version 1, which was deleted.*relay promote") as fault:
+        registry.rollback(name, "drift")
+    assert "MLFLOW_TRACKING_URI" not in str(fault.value)
+    assert registry.champion(name).number == 2
+    assert registry.champion(name).tags["status"] == "champion"
+    assert "rolled_back" not in registry.champion(name).tags
+
+
+def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(registry, name, tmp_path):
+    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+    registry.promote(first, "first")
+    registry._client.delete_model_version(name, "2")
+    for act in (registry.promote, registry.hold):
+        with pytest.raises(RegistryError):
+            act(second, "better")
+    assert registry.champion(name).number == 1
+
+
 def test_hold_keeps_the_reason_and_promote_clears_candidate(registry, name, tmp_path):
     held = registry.hold(make(registry, tmp_path, name), "latency: slow")
     assert held.aliases == ("candidate",)
@@ -126,6 +157,19 @@ def test_fetch_gives_the_packages_files(registry, name, tmp_path):
     folder = registry.fetch(version)
     assert (folder / "artifacts/relay.json").read_bytes() == (tmp_path / "p5/artifacts/relay.json").read_bytes()
     assert version.model_id in (folder / "MLmodel").read_text()
+
+
+def test_fetch_of_files_on_another_machine_says_how_to_reach_them(registry, name, tmp_path):
+    version = make(registry, tmp_path, name)
+    shutil.rmtree(registry.fetch(version))
+    with pytest.raises(RegistryError, match="--artifacts-destination"):
+        registry.fetch(version)
+
+
+def test_params_are_those_that_relay_params_names(place, name, tmp_path):
+    (tmp_path / "other.yaml").write_text("grpo: {kl: 0.5}\n")
+    registry = Registry(replace(place, params=tmp_path / "other.yaml"))
+    assert registry.params(make(registry, tmp_path, name))["grpo.kl"] == "0.5"
 
 
 def test_note_writes_tags_numbers_and_files(registry, name, tmp_path):

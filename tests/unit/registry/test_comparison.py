@@ -9,7 +9,8 @@ from relayllm.registry.gates import ComparisonConfig, Gates
 from tests.support.small_packages import problem_scores, score
 
 CONFIG = ComparisonConfig(bootstrap=500, confidence=0.95, seed=0)
-GATES = Gates.model_validate({"accuracy": {"max_drop": 0.05}, "call_ratio": {"low": 0.01, "high": 0.3},
+GATES = Gates.model_validate({"accuracy": {"max_drop": 0.05}, "floor": {"min_accuracy": 0.1, "above_student": 0.05},
+                              "call_ratio": {"low": 0.01, "high": 0.3},
                               "parity": {"prompts": 4, "min_share": 1.0}, "latency": {"prompts": 1, "max_seconds": 2}})
 FINE = ParityResult(4, 4, 0.5)
 
@@ -66,6 +67,13 @@ def test_accuracy_gate_holds_only_while_the_interval_stays_above_the_drop(right,
 def test_accuracy_gate_nothing_in_common_fails():
     other = Side("2", {"average": score(0.9), "benchmarks": {"trips": score(0.9)}}, {"trips": {"a": (1.0, 0.0, 9.0)}})
     assert not gate(compare(version("1", 1), other, CONFIG), "accuracy").passed
+
+
+@pytest.mark.parametrize(("right", "student", "holds"), [
+    (0, None, False), (1, None, True), (0, 0.0, False), (5, 0.5, False), (5, 0.45, False), (5, 0.44, True)])
+def test_floor_gate_holds_above_the_minimum_and_above_the_student_alone(right, student, holds):
+    found = gate(compare(None, version("1", right, student_accuracy=student), CONFIG), "floor")
+    assert found.passed is holds
 
 
 @pytest.mark.parametrize(("ratio", "holds"), [(0.0, False), (0.01, True), (0.3, True), (0.31, False)])

@@ -7,24 +7,18 @@ import pytest
 from relayllm.relay.detokenizer import Detokenizer, read
 from relayllm.relay.trace import Author
 from relayllm.relay.vocabulary import plain_ids
-from tests.support.fakes_serving import tokenizers
+from tests.support.plain_relay import COMMANDS, ByteTokenizer
 
 TEXT = "Ann has 3 boxes 😀 and Bjørn naïve 7 — 数学 is 12.\nThe answer is 42."
 
 
-def commands(tokenizer):
-    from relayllm.engines.commands import command_tokens
-
-    return command_tokens(tokenizer)
-
-
 @pytest.fixture(scope="module")
 def words():
-    return tokenizers()[0]
+    return ByteTokenizer()
 
 
 def told(words, runs, stop=()):
-    text = Detokenizer(words, commands(words), stop)
+    text = Detokenizer(words, COMMANDS, stop)
     return [text.extend(run) for run in runs], text.rest()
 
 
@@ -47,7 +41,7 @@ def test_runs_of_any_length_tell_the_text(words, seed):
 
 def test_runs_tell_what_single_tokens_tell(words):
     ids = plain_ids(words, TEXT)
-    single = Detokenizer(words, commands(words))
+    single = Detokenizer(words, COMMANDS)
     assert "".join(single.push(token, Author.STUDENT) for token in ids) == "".join(told(words, [ids])[0])
 
 

@@ -6,14 +6,12 @@ import random
 
 import pytest
 
-from relayllm.engines.commands import command_tokens
 from relayllm.relay.options import Options
 from relayllm.relay.row import Row
-from relayllm.relay.vocabulary import TranslatedVocabulary, plain_ids
-from tests.support.fakes_serving import tokenizers
-from tests.support.small_models import other_tokenizer
+from relayllm.relay.vocabulary import TranslatedVocabulary, continuation_ids, continuation_text, plain_ids
+from tests.support.plain_relay import COMMANDS, ByteTokenizer, OtherTokenizer, SpacedTokenizer
 
-STUDENT, TEACHER = tokenizers()[0], other_tokenizer()
+STUDENT, TEACHER = ByteTokenizer(), OtherTokenizer()
 TEXT = "Bjørn has 3 😀 and 数学 is 12 🙂🙂."
 
 
@@ -21,7 +19,7 @@ class Telling:
     """A row whose student writes, and what its teacher is told."""
 
     def __init__(self) -> None:
-        self.row = Row([1], [], Options(), command_tokens(STUDENT), key=0)
+        self.row = Row([1], [], Options(), COMMANDS, key=0)
         self.counts: list[int] = []
 
     def write(self, ids):
@@ -83,3 +81,13 @@ def test_bytes_that_are_no_character_do_not_pile_up():
     telling.write(plain_ids(STUDENT, "ok"))
     assert telling.text.count("\ufffd") == 10
     assert telling.text.endswith("ok")
+
+
+@pytest.mark.parametrize("tokenizer", [ByteTokenizer(), OtherTokenizer(), SpacedTokenizer()])
+@pytest.mark.parametrize("cut", range(len("pens and  12 🙂")))
+def test_text_that_goes_on_gains_and_loses_no_space(tokenizer, cut):
+    text = "pens and  12 🙂"
+    ids = [*plain_ids(tokenizer, text[:cut]), *continuation_ids(tokenizer, text[cut:])] if cut else plain_ids(
+        tokenizer, text)
+    assert tokenizer.decode(ids) == text
+    assert continuation_text(tokenizer, continuation_ids(tokenizer, text[cut:])) == text[cut:]

@@ -1,19 +1,26 @@
-"""The models everything starts from: how many there are, and where they lie."""
+"""The models everything starts from: where they come from, how many there are, where they lie."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-from relayllm.config import HubModel, load_params
-from relayllm.errors import ConfigError
+from relayllm.config import HubModel, LocalModel, load_params
+from relayllm.engines.commands import command_tokens
+from relayllm.engines.loading import load_model, load_tokenizer
+from relayllm.errors import ConfigError, ModelError
 from relayllm.stages.base_models import run
+from tests.support.adapters import saved
+from tests.support.small_models import base_tokenizer, make_model
 
 SMOKE = load_params(Path("params/smoke.yaml")).base_models
 SMALL = SMOKE.teacher.model_copy(update={"steps": 1, "batch_size": 2})
-PINNED = HubModel(id="some/model", revision="0" * 40)
+PINNED = HubModel(kind="hub", id="some/model", revision="0" * 40)
 
 
 def make(folder: Path, **others):
@@ -36,11 +43,166 @@ def test_other_teachers_lie_beside_the_two_and_their_folder_is_there_without_any
     assert make(tmp_path) == ["teachers.json"]
 
 
-def test_shapes_and_revisions_do_not_mix(tmp_path):
-    with pytest.raises(ConfigError, match=r"student, teacher have a shape and second a revision"):
-        make(tmp_path, second=PINNED)
-
-
 def test_other_teacher_may_not_be_called_teacher(tmp_path):
     with pytest.raises(ConfigError, match="another name"):
         make(tmp_path, teacher=SMALL)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A project's root with a student and a larger teacher in models/."""
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    place(tmp_path / "models/student", make_model("qwen3", base_tokenizer(), seed=1))
+    place(tmp_path / "models/teacher", make_model("qwen2", base_tokenizer(), seed=2, width=48))
+    return tmp_path
+
+
+def place(folder: Path, model) -> Path:
+    model.save_pretrained(folder)
+    base_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def local(path: str, digest: str | None = None) -> LocalModel:
+    return LocalModel(kind="local", path=path, digest=digest)
+
+
+def bring(root: Path, student="models/student", teacher="models/teacher", digest=None, **others):
+    config = SMOKE.model_copy(update={"student": local(student, digest), "teacher": local(teacher),
+                                      "other_teachers": others})
+    run(config, data=root, student=root / "out/student", teacher=root / "out/teacher", others=root / "out/others",
+        metrics=root / "metrics.json")
+    return json.loads((root / "metrics.json").read_text())
+
+
+def edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_local_folder_is_copied_and_pinned_by_its_content(root):
+    (root / "models/student/optimizer.pt").write_bytes(b"no part of the model")
+    metrics = bring(root)
+    assert load_file(root / "out/student/model.safetensors").keys() == load_file(
+        root / "models/student/model.safetensors").keys()
+    assert not (root / "out/student/optimizer.pt").exists()
+    digest = metrics["student"]["digest"]
+    (root / "models/elsewhere").mkdir()
+    shutil.move(root / "models/student", root / "models/elsewhere/moved")
+    assert bring(root, "models/elsewhere/moved", digest=digest)["student"]["digest"] == digest
+    edit(root / "models/elsewhere/moved/config.json", rms_norm_eps=1e-5)
+    with pytest.raises(ModelError, match=rf"has the digest .* params.yaml pins {digest}"):
+        bring(root, "models/elsewhere/moved", digest=digest)
+
+
+@pytest.mark.slow
+def test_tiny_and_local_models_mix(root, monkeypatch):
+    monkeypatch.syspath_prepend(Path("src").resolve())
+    config = SMOKE.model_copy(update={"student": SMALL, "teacher": local("models/teacher"), "other_teachers": {}})
+    run(config, data=root, student=root / "out/student", teacher=root / "out/teacher", others=root / "out/others",
+        metrics=root / "metrics.json")
+    assert load_model(root / "out/student").config.model_type == "qwen3"
+    assert load_model(root / "out/teacher").config.model_type == "qwen2"
+
+
+def test_old_weights_in_a_bin_file_become_safetensors(root):
+    weights = load_file(root / "models/student/model.safetensors")
+    torch.save(weights, root / "models/student/pytorch_model.bin")
+    (root / "models/student/model.safetensors").unlink()
+    bring(root)
+    assert torch.equal(load_file(root / "out/student/model.safetensors")["model.embed_tokens.weight"],
+                       weights["model.embed_tokens.weight"])
+
+
+def without_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def cut_off(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def no_safetensors(folder):
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+
+
+def missing_shard(folder):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-00002.safetensors"}}))
+
+
+def quantised(folder):
+    edit(folder / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})
+
+
+def windows(folder):
+    edit(folder / "config.json", layer_types=["sliding_attention"] * 2, sliding_window=8, use_sliding_window=True)
+
+
+def sinks(folder):
+    path = folder / "model.safetensors"
+    save_file({**load_file(path), "model.layers.0.self_attn.sinks": torch.zeros(4)}, path, {"format": "pt"})
+
+
+def too_few_rows(folder):
+    edit(folder / "config.json", vocab_size=100)
+
+
+@pytest.mark.parametrize(("harm", "said"), [
+    (without_weights, "lacks weights"), (cut_off, "was cut off"), (no_safetensors, "is no safetensors file"),
+    (missing_shard, "lacks model-00002.safetensors"), (quantised, r"quantised checkpoint \(gptq\)"),
+    (windows, "sliding_attention"), (sinks, "attention sinks"), (too_few_rows, "scores 100 tokens"),
+    (shutil.rmtree, "no model at"), (lambda folder: (folder / "config.json").unlink(), "is no model"),
+], ids=lambda value: getattr(value, "__name__", None))
+def test_local_folder_that_cannot_be_used_is_refused_with_its_reason(root, harm, said):
+    harm(root / "models/student")
+    with pytest.raises(ModelError, match=said):
+        bring(root)
+    assert not (root / "out/others").exists()
+
+
+def test_hub_without_a_network_names_the_local_kind(root, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="kind: local"):
+        bring(root, other=PINNED)
+
+
+def test_adapter_is_put_over_the_base_it_names(root):
+    base, adapter, wrapped = saved("qwen3", root)
+    edit(adapter / "adapter_config.json", base_model_name_or_path="base")
+    bring(root, "adapter")
+    ids = torch.tensor([[5, 9, 14]])
+    with torch.no_grad():
+        assert torch.allclose(load_model(root / "out/student")(ids).logits, wrapped(ids).logits, atol=1e-4)
+    assert command_tokens(load_tokenizer(root / "out/student")) == command_tokens(load_tokenizer(base))
+
+
+def test_adapter_of_another_base_is_refused(root):
+    _, adapter, _ = saved("qwen3", root)
+    (adapter / "base.json").write_text(json.dumps({"weights": "0" * 64}))
+    edit(adapter / "adapter_config.json", base_model_name_or_path="base")
+    with pytest.raises(ModelError, match="was trained over weights with the digest 000"):
+        bring(root, "adapter")
+    edit(adapter / "adapter_config.json", base_model_name_or_path="some/hub-id")
+    with pytest.raises(ModelError, match="an adapter over 'some/hub-id'"):
+        bring(root, "adapter")
+
+
+def test_teacher_smaller_than_the_student_is_a_warning(root, capsys):
+    bring(root, "models/teacher", "models/student")
+    assert "a teacher that is smaller seldom helps" in capsys.readouterr().err
+
+
+def test_chat_template_that_refuses_system_messages_is_a_warning(root, capsys):
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (root / "models/student/chat_template.jinja").write_text(template)
+    bring(root)
+    assert "student's chat template refuses system messages (no system role)" in capsys.readouterr().err
+
+
+def test_gguf_without_the_package_or_of_another_kind_is_refused(root):
+    (root / "models/student.gguf").write_bytes(b"GGML" + bytes(100))
+    with pytest.raises(ModelError, match="is no GGUF file"):
+        bring(root, "models/student.gguf")
+    (root / "models/student.gguf").write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(ModelError, match="cannot unpack"):
+        bring(root, "models/student.gguf")

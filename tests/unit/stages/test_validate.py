@@ -60,7 +60,7 @@ def changed(index: int, **changes: object) -> list[Problem]:
     (changed(3, question=" "), r"question .*match regex.*t3"),
     (changed(3, question="Ana? " * 100), r"question_chars .*t3 \(question_chars: 500\)"),
     (changed(3, answer="", solution=""), r"answer .*t3"),
-    (changed(3, answer=r"\frac{1}{", solution=""), r"answer_parses .*t3"),
+    (changed(3, answer=r"\frac{1}{", solution=""), r"gold_fault .*t3 \(gold_fault: .*no whole expression"),
     (changed(3, answer="8"), r"solution_agrees .*t3"),
     (changed(3, question=TRAINING[7].question), r"contradicts .*t7 \(contradicts: answer 15, but 7 in t3\)"),
     (changed(3, question=TRAINING[7].question.upper() + "\n"), r"contradicts .*t7 \(contradicts: .* in t3\)"),

@@ -22,8 +22,12 @@ RIGHT, WRONG = "So it is \\boxed{6}.", "So it is \\boxed{7}."
 
 
 def rollouts(decoder=None) -> Rollouts:
-    problems = {messages(problem)[-1]["content"]: problem for problem in (EASY, HARD)}
+    problems = {problem.id: problem for problem in (EASY, HARD)}
     return Rollouts(CONFIG, CONFIG.runs["relay-difficulty"], problems, lambda model: decoder)
+
+
+def ids(*problems: Problem) -> list[str]:
+    return [problem.id for problem in problems for _ in range(2)]
 
 
 def ask(*problems: Problem) -> list:
@@ -33,7 +37,7 @@ def ask(*problems: Problem) -> list:
 def test_grade_rewards_each_group_by_its_own_scenario():
     traces = [make_trace(RIGHT, "sss"), make_trace(WRONG, "sss"),
               make_trace("\\boxed{391}", "sscccttsss", requested=(2,)), make_trace("\\boxed{390}", "sss")]
-    graded = rollouts().grade(ask(EASY, HARD), traces)
+    graded = rollouts().grade(ids(EASY, HARD), traces)
     assert [one.reward for one in graded] == [1.5, 0.0, pytest.approx(0.8), -1.0]
     assert [one.scenario for one in graded] == [Scenario.STUDENT_SOLVABLE] * 2 + [Scenario.TEACHER_DEPENDENT] * 2
 
@@ -41,14 +45,14 @@ def test_grade_rewards_each_group_by_its_own_scenario():
 def test_grade_pays_delivered_tokens_not_requested_ones():
     """`<call>4096</call>` on a problem nobody solves earned 1.0 in the released code; here 2 of 10 tokens came."""
     traces = [make_trace(WRONG, "sscccttsss", requested=(4096,)), make_trace(WRONG, "ssssssssss")]
-    graded = rollouts().grade(ask(EASY), traces)
+    graded = rollouts().grade(ids(EASY), traces)
     assert [one.reward for one in graded] == [pytest.approx(0.2), 0.0]
     assert graded[0].outcome.call_ratio == pytest.approx(0.2)
 
 
 def test_grade_reads_calls_off_the_trace_not_off_the_text():
     traces = [make_trace(RIGHT + " <call>3</call>", "sss"), make_trace(RIGHT, "cccts", requested=(1,))]
-    graded = rollouts().grade(ask(EASY), traces)
+    graded = rollouts().grade(ids(EASY), traces)
     assert [one.outcome.called for one in graded] == [False, True]
     assert [one.reward for one in graded] == [1.5, pytest.approx(0.8)]
 
@@ -56,20 +60,27 @@ def test_grade_reads_calls_off_the_trace_not_off_the_text():
 def test_grade_group_with_a_failed_teacher_is_dropped_as_a_whole():
     traces = [make_trace(RIGHT, "sss"), make_trace(WRONG, "scccs", requested=(3,), degraded=True),
               make_trace("\\boxed{391}", "sss"), make_trace("\\boxed{391}", "sss")]
-    graded = rollouts().grade(ask(EASY, HARD), traces)
+    graded = rollouts().grade(ids(EASY, HARD), traces)
     assert [one.reward for one in graded] == [None, None, 1.5, 1.5]
 
 
-@pytest.mark.parametrize("prompts", [ask(EASY)[:1], [messages(EASY), messages(HARD)], [*ask(EASY), messages(HARD)]])
-def test_grade_incomplete_group_raises(prompts):
-    traces = [make_trace(RIGHT, "sss")] * len(prompts)
+@pytest.mark.parametrize("problem_ids", [["a"], ["a", "b"], ["a", "a", "b"]])
+def test_grade_incomplete_group_raises(problem_ids):
+    traces = [make_trace(RIGHT, "sss")] * len(problem_ids)
     with pytest.raises(TrainingError, match="whole groups"):
-        rollouts().grade(prompts, traces)
+        rollouts().grade(problem_ids, traces)
+
+
+def test_grade_two_problems_with_one_question_are_told_apart_by_id():
+    twins = [Problem(name, EASY.question, answer, "pens") for name, answer in (("six", "6"), ("seven", "7"))]
+    both = Rollouts(CONFIG, CONFIG.runs["relay-difficulty"], {twin.id: twin for twin in twins}, lambda model: None)
+    graded = both.grade(ids(*twins), [make_trace(RIGHT, "sss")] * 4)
+    assert [one.outcome.correct for one in graded] == [True, True, False, False]
 
 
 def test_as_trl_masks_the_teachers_tokens_and_keeps_the_commands():
     traces = [make_trace(RIGHT, "sscccttsss", requested=(2,)), make_trace(RIGHT, "ss")]
-    told = as_trl(rollouts().grade(ask(EASY), traces))
+    told = as_trl(rollouts().grade(ids(EASY), traces))
     assert told["env_mask"] == [[1, 1, 1, 1, 1, 0, 0, 1, 1, 1], [1, 1]]
     assert told["completion_ids"] == [list(range(10, 20)), [10, 11]]
     assert told["prompt_ids"] == [[1, 2, 3], [1, 2, 3]]

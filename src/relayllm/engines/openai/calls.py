@@ -1,7 +1,7 @@
 """One call of the remote teacher: attempts, deadline, and the answer as it comes in.
 
-`CallStream` is the mailbox between the event loop, which fills it, and the scheduler, which empties it. `IdCodec` and
-`TextCodec` say how tokens become a request and how the answer becomes tokens.
+`CallStream` is the mailbox between the event loop, which fills it, and the scheduler, which empties it. `IdCodec`,
+`MessagesCodec` and `TextCodec` say how tokens become a request and how the answer becomes tokens.
 """
 
 from __future__ import annotations
@@ -11,25 +11,15 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Protocol
 
 from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk, TransientError, Usage
-from relayllm.engines.openai.handshake import Handshake, ServerInfo
+from relayllm.engines.openai.handshake import CONTINUE, Handshake, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import TeacherError
-
-
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """What one call asks: continue these tokens by at most n."""
-
-    prompt_ids: tuple[int, ...]
-    n: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
+from relayllm.relay.protocols import CallRequest
 
 
 class CallStream:
@@ -74,8 +64,10 @@ class CallStream:
 class WireCodec(Protocol):
     """The tokens of one call on their way to a server and back."""
 
-    finished: bool
-    """The teacher wrote its end of text."""
+    @property
+    def finished(self) -> bool:
+        """Whether the teacher wrote its end of text."""
+        ...
 
     def request(self) -> dict[str, Any]:
         """Prompt and length of the next attempt; an attempt takes up where it can."""
@@ -118,8 +110,7 @@ class IdCodec:
         wrong = next((token for token in ids if not self._allowed(token)), None)
         if wrong is not None:
             raise PermanentError(f"the teacher wrote token id {wrong}, which is a command of the student or unknown to "
-                                 f"it: "
-                                 "they share no vocabulary")
+                                 "it: they share no vocabulary")
         self.finished = self.finished or stopped is not None or piece.finish_reason == "stop"
         self._received += ids
         return ids
@@ -144,17 +135,64 @@ class TextCodec:
         return {"prompt": self._decode(self._request.prompt_ids), "max_tokens": self._request.n}
 
     def read(self, piece: StreamChunk) -> list[int]:
-        """Collect."""
+        """Nothing yet: the piece's text is kept until the answer is whole."""
         self._text += piece.text
         self.finished = self.finished or piece.finish_reason == "stop"
         return []
 
     def rest(self) -> list[int]:
-        """The whole answer's tokens, n at most. A character that n cut in two is left out: its bytes are no text."""
-        ids = self._encode(self._text.rstrip("\ufffd"))
-        if len(ids) > self._request.n:
-            self.finished = False
-        return ids[:self._request.n]
+        """The whole answer's tokens; a character that n cut in two is left out, as its bytes are no text.
+
+        The server wrote n of its own at most, which may be more of the student's: cut to n of those, the text would end
+        within a word.
+        """
+        return self._encode(self._text.rstrip("\ufffd"))
+
+
+class MessagesCodec:
+    """Text both ways, under the server's own chat template: the answer so far is its last message, and is continued.
+
+    Templates strip a message, so space at the end of the answer is not sent, and taken off the reply where the teacher
+    writes it again.
+    """
+
+    def __init__(self, request: CallRequest, answer: str, encode: Callable[[str], list[int]]) -> None:
+        messages = [dict(message) for message in request.messages or ()]
+        if messages and messages[-1]["role"] == "assistant":  # the conversation itself leaves it open
+            answer = messages.pop()["content"] + answer
+        self._request, self._messages, self._answer = request, messages, answer.rstrip()
+        self._space = answer[len(self._answer):]
+        self._text = TextCodec(request, lambda ids: "", encode)
+        self._begun = False
+
+    @property
+    def finished(self) -> bool:
+        """The teacher wrote its end of text."""
+        return self._text.finished
+
+    def request(self) -> dict[str, Any]:
+        """Ask for the whole: how many tokens a cut text was is not known."""
+        self._begun = False
+        asked = self._text.request()
+        messages = [*self._messages]
+        thinking = self._request.enable_thinking
+        more: dict[str, Any] = {} if thinking is None else {"chat_template_kwargs": {"enable_thinking": thinking}}
+        if self._answer:
+            messages.append({"role": "assistant", "content": self._answer})
+            more |= CONTINUE
+        return {"messages": messages, "max_tokens": asked["max_tokens"], **more}
+
+    def read(self, piece: StreamChunk) -> list[int]:
+        """Nothing yet: the piece's text is kept until the answer is whole."""
+        text = piece.text
+        if text and not self._begun:
+            self._begun = True
+            text = text.removeprefix(self._space)
+        return self._text.read(replace(piece, text=text))
+
+    def rest(self) -> list[int]:
+        """The whole answer's tokens: n of the teacher's, which may be more of the student's."""
+        return self._text.rest()
 
 
 class Caller:

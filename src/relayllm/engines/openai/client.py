@@ -1,8 +1,7 @@
-"""Talk to an OpenAI-compatible `/v1/completions` server: one streamed request, its answer piece by piece.
+"""Client of an OpenAI-compatible server: one streamed completion or chat completion, its answer chunk by chunk.
 
-Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `TransientError`; what may not
-is a
-`PermanentError`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
+Knows HTTP and the protocol, nothing of rows or tokenizers. What may be tried again is a `TransientError`, what may not
+a `PermanentError`. Whoever calls decides how often, and turns the last one into a `TeacherError`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ import httpx
 
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import ConfigError
+from relayllm.relay.protocols import Message
 
 KEY_VARIABLE = "RELAY_TEACHER_API_KEY"
 BUSY = frozenset({408, 409, 425, 429})
@@ -34,6 +34,8 @@ class StreamChunk:
     text: str
     finish_reason: str | None
     """`stop`, `length`, or None while it goes on."""
+    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = ()
+    """Per token its log-probability and the likeliest tokens, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,12 @@ class CompletionClient:
             raise TransientError(f"{self.url}/v1/models answered something that is not a list of models")
         return names
 
+    async def context_length(self, model: str) -> int:
+        """What the server says of a model's context, in tokens; 0 when it does not."""
+        answer = await self._send("GET", "/v1/models", None)
+        found = [row.get("max_model_len") for row in answer.get("data") or () if row.get("id") == model]
+        return int(found[0]) if found and isinstance(found[0], int) else 0
+
     async def tokenize(self, model: str, text: str) -> list[int] | None:
         """The server's tokens of a text; None when it has no such route (vLLM has)."""
         try:
@@ -103,16 +111,19 @@ class CompletionClient:
         return tokens if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens) else None
 
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[StreamChunk | Usage]:
-        """Stream one completion. What breaks after its last token does not matter any more.
+        """Stream one completion, or chat completion where the body has messages.
+
+        What breaks after its last token does not matter any more.
 
         Raises:
             TransientError: no connection, silence, a busy or broken server, a cut or unreadable stream.
             PermanentError: a status of 4xx that is not about being busy, or another model's answer.
         """
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        route = "/v1/chat/completions" if "messages" in body else "/v1/completions"
         finished = False
         try:
-            async with self._http.stream("POST", f"{self.url}/v1/completions", json=body) as answer:
+            async with self._http.stream("POST", self.url + route, json=body) as answer:
                 if answer.status_code != 200:
                     raise self._fault(answer, await answer.aread())
                 # Read on after [DONE]: a connection is kept only when its answer was read to the end.
@@ -125,6 +136,20 @@ class CompletionClient:
                 raise self._hiccup(error) from error
         if not finished:
             raise TransientError(f"{self.url} ended its answer in the middle")
+
+    async def prompt_tokens(self, model: str, messages: Sequence[Message], **more: Any) -> int | None:
+        """How many tokens the server makes of a conversation; None when it takes no such request, or does not say."""
+        body = {"model": model, "messages": [dict(message) for message in messages], "max_tokens": 1,
+                "temperature": 0, **more}
+        try:
+            answer = await self._send("POST", "/v1/chat/completions", body)
+        except PermanentError as refusal:
+            if refusal.status in LOCKED:
+                raise
+            return None
+        usage = answer.get("usage") if isinstance(answer, dict) else None
+        count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        return count if isinstance(count, int) else None
 
     async def chat(self, body: dict[str, Any]) -> str:
         """The whole answer of a chat model to `messages`.
@@ -156,8 +181,7 @@ class CompletionClient:
             raise TransientError(f"{self.url} answered {data[:200]}")
         if event.get("model") not in (None, model):
             raise PermanentError(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the "
-                                 f"right "
-                                 "server or change the teacher's name")
+                                 "right server or change the teacher's name")
         try:
             return [*map(_piece, event.get("choices") or []), *_usage(event.get("usage"))]
         except (TypeError, ValueError, AttributeError) as error:
@@ -213,7 +237,7 @@ def base_url(url: str) -> str:
 
 
 def _piece(choice: dict[str, Any]) -> StreamChunk:
-    ids, text = choice.get("token_ids"), choice.get("text") or ""
+    ids, text = choice.get("token_ids"), choice.get("text") or (choice.get("delta") or {}).get("content") or ""
     if not isinstance(text, str):
         raise ValueError("text must be text")
     if ids is not None and not all(isinstance(token, int) and token >= 0 for token in ids):
@@ -221,7 +245,17 @@ def _piece(choice: dict[str, Any]) -> StreamChunk:
     reason = choice.get("finish_reason")
     if reason not in (None, "stop", "length"):
         raise TransientError(f"the server gave up with finish_reason {reason!r}")
-    return StreamChunk(None if ids is None else tuple(ids), text, reason)
+    return StreamChunk(None if ids is None else tuple(ids), text, reason, _logprobs(choice.get("logprobs")))
+
+
+def _logprobs(given: dict[str, Any] | None) -> tuple[tuple[float, tuple[tuple[int, float], ...]], ...]:
+    """vLLM's, asked for with `return_tokens_as_token_ids`: tokens are named `token_id:N`."""
+    if not given:
+        return ()
+    tops = given.get("top_logprobs") or [None] * len(given["token_logprobs"])
+    return tuple((float(logprob), tuple((int(name.removeprefix("token_id:")), float(value))
+                                        for name, value in (top or {}).items()))
+                 for logprob, top in zip(given["token_logprobs"], tops, strict=True))
 
 
 def _usage(usage: dict[str, Any] | None) -> list[Usage]:

@@ -1,32 +1,47 @@
-"""Meet a server: which model it serves, and whether it speaks in token ids that are ours."""
+"""Handshake with a server: which model it serves, and whether calls go as token ids, as messages or as raw text."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk
+from relayllm.relay.protocols import Message
 
+LOG = logging.getLogger("relayllm.engines.openai")
+TOKENIZER_VARIABLE = "RELAY_TEACHER_TOKENIZER"
 MODEL_VARIABLE = "RELAY_TEACHER_MODEL"
 PROBE = "Natalia sold 48/2 = 24 clips; $x^2 - 7x \\neq 1{,}024$.\n\n  Größe 你好 🙂 f(x): return x**2  # <|im_end|>\n"
 """Two tokenizers that cut this text into the same ids are taken for the same."""
 
-Mode = Literal["auto", "ids", "text"]
+Speech = Literal["ids", "messages", "text"]
+Mode = Literal["auto", "ids", "messages", "text"]
+TURN: tuple[Message, ...] = ({"role": "user", "content": "Count to five."},
+                             {"role": "assistant", "content": "One, two, three,"})
+CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
+"""How vLLM and SGLang are asked to write on in a last message of the assistant."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What is known of a server that was met."""
+    """What the handshake found: the model that a server serves, and how calls are put to it."""
 
     model: str
-    uses_ids: bool
-    """Token ids go both ways; text otherwise."""
+    speaks: Speech
+    """`ids`: token ids go both ways. `messages`: text in messages, under the server's own chat template. `text`: the
+    prompt goes as raw text, under the template of the tokenizer here: right only where that is the server's."""
+
+    @property
+    def uses_ids(self) -> bool:
+        """Whether token ids go both ways."""
+        return self.speaks == "ids"
 
 
 class Handshake:
-    """Meets the server at the first call: once, however many calls wait for it. Use from one event loop."""
+    """Handshake at the first call: once, however many calls wait for it. Use from one event loop."""
 
     def __init__(self, client: CompletionClient, expected: str | None, mode: Mode,
                  encode: Callable[[str], list[int]]) -> None:
@@ -34,10 +49,10 @@ class Handshake:
         self._task: asyncio.Task[ServerInfo] | None = None
 
     async def result(self) -> ServerInfo:
-        """Who serves there.
+        """The server's model and its way of speaking.
 
         Raises:
-            Hiccup: out of reach; the next one who asks tries again.
+            TransientError: out of reach; the next one who asks tries again.
             PermanentError: another model than expected, several and none named, or no key.
         """
         if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
@@ -45,13 +60,32 @@ class Handshake:
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """It is not who it was: meet again."""
+        """Repeat the handshake at the next call: the server answered as another one."""
         if self._task is not None and self._task.done():
             self._task = None
 
     async def _connect(self) -> ServerInfo:
         model = self._chosen(await self._client.models())
-        return ServerInfo(model, self._mode == "ids" or (self._mode == "auto" and await self._shares_ids(model)))
+        return ServerInfo(model, await self._found(model) if self._mode == "auto" else self._mode)
+
+    async def _found(self, model: str) -> Speech:
+        if await self._shares_ids(model):
+            return "ids"
+        if await self._continues(model):
+            return "messages"
+        LOG.warning("teacher at %s has a tokenizer of its own and does not continue messages: it is sent raw text "
+                    "under the chat template here, which need not be its own; name its tokenizer in %s, or serve it "
+                    "with vLLM or SGLang", self._client.url, TOKENIZER_VARIABLE)
+        return "text"
+
+    async def _continues(self, model: str) -> bool:
+        """Whether the server writes on in a last message of the assistant.
+
+        One that ignores the request reads an end of turn and the beginning of another besides.
+        """
+        continued = await self._client.prompt_tokens(model, TURN, **CONTINUE)
+        anew = await self._client.prompt_tokens(model, TURN)
+        return continued is not None and anew is not None and continued < anew
 
     def _chosen(self, served: list[str]) -> str:
         names = ", ".join(f"'{name}'" for name in served)

@@ -1,4 +1,4 @@
-"""A teacher elsewhere: any OpenAI-compatible `/v1/completions` server, by token ids or by text.
+"""A teacher behind any OpenAI-compatible server: spoken to by token ids, by messages, or by raw text.
 
 One request per row and call, all of them in flight at once on one event loop in a thread of its own: no row waits for
 another. What a call delivers is collected by the scheduler between its own steps.
@@ -12,15 +12,16 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import cast
 
 from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
-from relayllm.engines.openai.calls import Caller, CallRequest, CallStream, IdCodec, TextCodec, WireCodec
+from relayllm.engines.openai.calls import Caller, CallStream, IdCodec, MessagesCodec, TextCodec, WireCodec
 from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
 from relayllm.engines.openai.handshake import MODEL_VARIABLE, Handshake, Mode, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import ConfigError, TeacherError
-from relayllm.relay.vocabulary import plain_ids
+from relayllm.relay.protocols import CallRequest, Tokenizer
+from relayllm.relay.vocabulary import continuation_ids, continuation_text
 
 MODE_VARIABLE = "RELAY_TEACHER_MODE"
 TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
@@ -30,18 +31,18 @@ class OpenAITeacher:
     """The teacher's side of a relay, spoken over HTTP.
 
     `tokenizer` is the one whose ids go in and out. In mode `auto` ids are used when the server cuts a probe text into
-    the same ids as `tokenizer` does, and answers in ids; text otherwise.
+    the same ids as `tokenizer` does, and answers in ids; else messages when it continues them; else raw text.
     """
 
-    def __init__(self, url: str, tokenizer: Any, *, model: str | None = None, mode: Mode | None = None,
+    def __init__(self, url: str, tokenizer: Tokenizer, *, model: str | None = None, mode: Mode | None = None,
                  forbidden_ids: Sequence[int] = (), options: RemoteOptions | None = None,
-                 api_key: str | None = None) -> None:
+                 api_key: str | None = None, news: threading.Event | None = None) -> None:
         self.options = options or RemoteOptions.from_environment()
         self.breaker = CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds)
         # A copy: tokenizers of the tokenizers library are not to be used from two threads.
         self._tokenizer = copy.deepcopy(tokenizer)
         self._forbidden, self._stop, self._size = frozenset(forbidden_ids), _stop_ids(tokenizer), len(tokenizer)
-        self._news = threading.Event()
+        self._news = news or threading.Event()
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
@@ -61,8 +62,13 @@ class OpenAITeacher:
         """Whether calls pass now; for metrics."""
         return self.breaker.state
 
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while the circuit is open."""
+        return self.circuit is not Circuit.OPEN
+
     def verify(self) -> ServerInfo:
-        """Meet the server now rather than at the first call.
+        """Do the handshake now rather than at the first call.
 
         Raises:
             TeacherError: out of reach, another model than expected, or no way to speak with it.
@@ -109,10 +115,16 @@ class OpenAITeacher:
     def _codec(self, known: ServerInfo, request: CallRequest) -> WireCodec:
         if known.uses_ids:
             return IdCodec(request, self._stop, self._may_write)
-        return TextCodec(request, self._decode, lambda text: plain_ids(self._tokenizer, text))
+        if known.speaks == "messages" and request.messages is not None:
+            answer = continuation_text(self._tokenizer, request.prompt_ids[request.answer_start:])
+            return MessagesCodec(request, answer, self._encode)
+        return TextCodec(request, self._decode, self._encode)
 
     def _may_write(self, token: int) -> bool:
         return token < self._size and token not in self._forbidden
+
+    def _encode(self, text: str) -> list[int]:
+        return continuation_ids(self._tokenizer, text)
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False,
@@ -140,12 +152,12 @@ def _close_anyhow(stream: CallStream, done: Future[None]) -> None:
 
 def _mode(given: Mode | None) -> Mode:
     mode = given or os.environ.get(MODE_VARIABLE) or "auto"
-    if mode not in ("auto", "ids", "text"):
-        raise ConfigError(f"{MODE_VARIABLE} is '{mode}': give auto, ids or text")
+    if mode not in ("auto", "ids", "messages", "text"):
+        raise ConfigError(f"{MODE_VARIABLE} is '{mode}': give auto, ids, messages or text")
     return cast(Mode, mode)
 
 
-def _stop_ids(tokenizer: Any) -> frozenset[int]:
+def _stop_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """The ids that end a text: the tokenizer's own, and those that chat models end a turn with."""
     known = tokenizer.get_vocab()
     return frozenset(known[name] for name in (tokenizer.eos_token, *TURN_ENDS) if name in known)

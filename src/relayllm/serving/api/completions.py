@@ -1,153 +1,141 @@
-"""From a request to its completions: options, allowance, requests, and what comes back."""
+"""From an OpenAI request to its completions, and from those to its answer, whole or as a stream."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
-from relayllm.errors import ConfigError
+from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import bias_for
 from relayllm.relay.options import Options
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
-from relayllm.serving.api.jobs import Job, Jobs, Plan, begun
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
-from relayllm.serving.api.responses import PromptLogprobs, ResponseMeta, relay_field, usage
-from relayllm.serving.api.streaming import DONE, SILENCE_SECONDS, ChunkWriter
+from relayllm.serving.api.jobs import Job, Jobs
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json, RelayOptions
+from relayllm.serving.api.responses import ChunkWriter, whole
+from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.prompts import EncodedPrompt
-from relayllm.serving.engine.requests import RequestOutput
 from relayllm.serving.engine.scoring import score
-from relayllm.serving.errors import bad_request
-from relayllm.serving.models.router import Deployment, is_degraded
-
-NO_CONTEXT = 32768
-"""Tokens of prompt and completion when no model says how many it reads."""
-Json = dict[str, object]
+from relayllm.serving.errors import bad_request, decoder_failed
+from relayllm.serving.models.router import Deployment
 
 
-class Answering:
-    """The OpenAI-compatible requests."""
+async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
+    """Check a request, encode it, and queue its completions.
 
-    def __init__(self, jobs: Jobs) -> None:
-        self.jobs = jobs
-
-    async def begin(self, body: AnyRequest, key: Key) -> Job:
-        """Check a request, encode it, and queue its completions.
-
-        Raises:
-            ApiError: it cannot be answered, or not now.
-        """
-        return await begun(lambda: self._begin(body, key))
-
-    async def _begin(self, body: AnyRequest, key: Key) -> Job:
-        deployment = self.jobs.model_router.pick(body.model)
+    Raises:
+        ApiError: it cannot be answered, or not now.
+    """
+    model, asked = asked_of(body)
+    with jobs.model_router.pick(model).held() as deployment:
         prompts = await read_prompts(body, deployment)
-        kind = "chat.completion" if isinstance(body, ChatRequest) else "text_completion"
-        if body.stream and isinstance(body, ChatRequest):
-            kind += ".chunk"
-        job = Job(deployment, key, ResponseMeta.new(kind, deployment.name, deployment.version, deployment.alias),
-                  prompts)
+        scored = isinstance(body, CompletionRequest) and body.scores_prompt
+        if scored and deployment.decoder.remote:
+            raise bad_request("echo with logprobs scores the prompt, which needs the student in this process: this "
+                              "server asks others; leave out echo or logprobs", "echo")
+        job = Job(deployment, prompts)
         if body.limit != 0:
-            plans = [Plan(prompt, options, 0, sample) for prompt in prompts
-                     for options in [options_for(body, deployment, prompt)] for sample in range(body.samples)]
             seed = body.seed if body.seed is not None else secrets.randbits(31)
-            self.jobs.request(job, plans, seed, body.asked, streamed=bool(body.stream))
-        if isinstance(body, CompletionRequest) and body.scores_prompt:
-            self.jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
-                                      for prompt in prompts])
-        return job
-
-    async def chunks(self, job: Job, body: AnyRequest) -> AsyncIterator[bytes]:
-        """A request's answer as server-sent events; what comes together is yielded together."""
-        told = ChunkWriter(job.meta, job.deployment.response_tokenizer, chat=isinstance(body, ChatRequest),
-                           usage=body.with_usage,
-                           scored=body.wants_logprobs, stop=body.stops)
-        yield b"".join(self._beginnings(job, body, told))
-        done: dict[int, Trace] = {}
-        while len(done) < len(job.requests):
-            outputs = await job.collector.take(SILENCE_SECONDS)
-            broken = next((one.error for one in outputs if one.error is not None), None)
-            if broken is not None:
-                yield _failure(str(broken))
-                return
-            chunks = [chunk for one in outputs for chunk in self._continued(job, told, one, done)]
-            yield b"".join(chunks) if outputs else b": still at work\n\n"
-        traces = [done[index] for index in range(len(done))]
-        yield (told.usage(usage(traces, body.samples)) if body.with_usage else b"") + DONE
-
-    def _beginnings(self, job: Job, body: AnyRequest, told: ChunkWriter) -> Iterator[bytes]:
-        """What stands before the first token: the role, or the echoed prompt."""
-        for request in job.requests:
-            prompt = job.prompts[request.index // body.samples]
-            echo = prompt.text if isinstance(body, CompletionRequest) and body.echo else ""
-            if isinstance(body, ChatRequest) or echo:
-                yield told.first(request.index, echo)
-
-    def _continued(self, job: Job, told: ChunkWriter, outputs: RequestOutput,
-                   done: dict[int, Trace]) -> Iterator[bytes]:
-        """The chunks of one piece of news; the completion that ends last brings the summary."""
-        index = outputs.request.index
-        if outputs.delta is not None:
-            yield from told.tokens(index, outputs.delta)
-        if outputs.trace is not None:
-            done[index] = outputs.trace
-            whole = len(done) == len(job.requests)
-            yield from told.last(index, outputs.trace, summary(job, [done[place] for place in sorted(done)])
-                                 if whole else None)
-
-    async def scores(self, job: Job) -> list[PromptLogprobs]:
-        """Log-probabilities of the prompts' own tokens; none when the request does not ask for them."""
-        return [await asyncio.wrap_future(future) for future in job.asides]
+            jobs.submit(job, [GenerationRequest(prompt.ids, options, seed, 0, sample, prompt.teacher_ids,
+                                                prompt.messages)
+                              for prompt in prompts
+                              for options in [options_for(body, asked, deployment, prompt, cap=jobs.limits.cap_tokens)]
+                              for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
+        if isinstance(body, CompletionRequest) and scored:
+            jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
+                                 for prompt in prompts])
+    return job
 
 
-def summary(job: Job, traces: Sequence[Trace]) -> Json:
-    """The field `relay` of an answer."""
-    degraded = [is_degraded(request, trace) for request, trace in zip(job.requests, traces, strict=True)]
-    return relay_field(traces, degraded, job.meta)
+async def answer(job: Job, body: AnyRequest) -> Json:
+    """The whole answer, once all of it is written.
+
+    Raises:
+        ApiError: the decoder failed.
+    """
+    traces = await job.traces()
+    try:
+        scores = [await asyncio.wrap_future(future) for future in job.asides]
+    except Exception as error:
+        raise decoder_failed(error) from error
+    return whole(job, body, traces, scores)
+
+
+async def chunks(job: Job, body: AnyRequest) -> AsyncIterator[bytes]:
+    """The answer as server-sent events; what comes together is yielded together.
+
+    Raises:
+        ApiError: the decoder failed.
+    """
+    writer = ChunkWriter(job, body)
+    yield b"".join(writer.beginnings())
+    done: dict[int, Trace] = {}
+    async for outputs in job.outputs(SILENCE_SECONDS):
+        parts: list[bytes] = []
+        for output in outputs:
+            if output.delta is not None:
+                parts += writer.tokens(output.request.index, output.delta)
+            if output.trace is not None:
+                done[output.request.index] = output.trace
+                parts += writer.last(output.request.index, done)
+        yield b"".join(parts) if outputs else SILENCE
+    yield writer.usage(done) + DONE
 
 
 async def read_prompts(body: AnyRequest, deployment: Deployment) -> list[EncodedPrompt]:
     """The prompts of a request as token ids."""
+    encoder = deployment.prompt_encoder
     if isinstance(body, ChatRequest):
-        return [await deployment.prompt_encoder.chat([message.plain for message in body.messages])]
-    return [await (deployment.prompt_encoder.text(prompt)
-                   if isinstance(prompt, str) else deployment.prompt_encoder.ids(prompt))
+        return [await encoder.chat([message.plain for message in body.messages],
+                                   continue_final=body.continue_final_message)]
+    return [await (encoder.text(prompt) if isinstance(prompt, str) else encoder.ids(prompt))
             for prompt in body.prompts]
 
 
-def options_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt) -> Options:
-    """The decoder's options for one prompt of a request.
+def asked_of(body: AnyRequest) -> tuple[str | None, RelayOptions]:
+    """The model that a request names, and its relay options: `NAME@0.02` is the model NAME with this call ratio.
+
+    Raises:
+        ApiError: the call ratio is given twice.
+    """
+    name, at, suffix = (body.model or "").rpartition("@")
+    try:
+        ratio = float(suffix) if at else None
+    except ValueError:
+        ratio = None
+    if ratio is None:
+        return body.model, body.asked
+    if not 0 <= ratio <= 1:
+        raise bad_request(f"the model's name asks for a call ratio of {suffix[:20]}: give a share from 0 to 1", "model")
+    if body.asked.call_ratio is not None or body.asked.call_bias:
+        raise bad_request(f"the model's name asks for a call ratio of {ratio:g}, and relay sets another: give one of "
+                          "them", "model")
+    return name, body.asked.model_copy(update={"call_ratio": ratio})
+
+
+def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, prompt: EncodedPrompt, *,
+                cap: bool = False) -> Options:
+    """The decoder's options for one prompt of a request; `cap` shortens an answer that would not fit.
 
     Raises:
         ApiError: prompt and answer do not fit into the models' context.
     """
-    context = deployment.decoder.context_length or NO_CONTEXT
-    length = max(len(prompt.ids), len(prompt.teacher_ids or ()))
-    room = context - length
-    if room < 1 or (body.limit or 0) > room:
-        raise bad_request(f"the prompt has {length} tokens and {body.limit or 1} are asked for, the models read "
-                          f"{context} together: shorten the prompt or ask for less", "messages" if isinstance(
-                              body, ChatRequest) else "prompt", "context_length_exceeded")
-    asked, own = body.asked, deployment.defaults
     try:
+        room = deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=1 if cap else body.limit or 1)
+    except DataError as error:
+        raise bad_request(str(error), body.prompt_field, "context_length_exceeded") from error
+    own = deployment.defaults
+    try:
+        bias = asked.call_bias if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio)
         return replace(
-            own, max_new_tokens=body.limit or min(own.max_new_tokens, room),
+            own, max_new_tokens=min(body.limit or own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
-            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls,
-            call_bias=asked.call_bias
-                       if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio),
-            top_logprobs=body.likeliest)
+            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=bias,
+            top_logprobs=body.likeliest, score_teacher=body.wants_logprobs and asked.teacher_logprobs)
     except ConfigError as error:
         raise bad_request(str(error)) from error
-
-
-def _failure(message: str) -> bytes:
-    from relayllm.serving.api.streaming import sse
-    from relayllm.serving.errors import error_body
-
-    message = message.encode("utf-8", "replace").decode()
-    return sse(error_body(503, f"the decoder failed on this request: {message}", "unavailable"))

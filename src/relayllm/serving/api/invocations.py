@@ -14,21 +14,20 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relayllm.errors import ConfigError
+from relayllm.errors import ConfigError, DataError
 from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import Event
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
-from relayllm.serving.api.completions import NO_CONTEXT
-from relayllm.serving.api.jobs import Job, Jobs, Plan, begun
-from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.api.responses import Json, ResponseMeta
+from relayllm.serving.api.jobs import Job, Jobs
+from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
-from relayllm.serving.api.streaming import DONE, SILENCE_SECONDS, EventStream, sse, unless_gone
+from relayllm.serving.api.schemas import TableAnswer
+from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_gone
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.requests import TokenDelta
-from relayllm.serving.errors import bad_request, error_body
+from relayllm.serving.errors import bad_request
 from relayllm.serving.models.router import Deployment
 
 FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")
@@ -54,7 +53,7 @@ class Invocation(BaseModel):
 
     @property
     def streamed(self) -> bool:
-        """Invocations for in either place."""
+        """Whether either place asks for a stream."""
         return self.stream or (self.params or {}).get("stream") is True
 
     @property
@@ -77,16 +76,16 @@ def table(jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
-                 responses=FAULTS, response_model=None)
+                 responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
     async def invocations(body: Invocation, request: Request, key: Asker) -> Response:
-        job = await begun(lambda: begin(jobs, body, key))
+        job = await begin(jobs, body, key)
         if body.streamed:
-            return EventStream(_events(job), lambda: jobs.end(job))
+            return EventStream(_events(job), job.end)
         try:
-            there, traces = await unless_gone(request, jobs.traces(job))
+            there, traces = await unless_gone(request, job.traces())
             return Response(_answer(traces), media_type="application/json") if there else Response(status_code=GONE)
         finally:
-            jobs.end(job)
+            job.end()
 
     return router
 
@@ -96,27 +95,31 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
 
     Raises:
         ApiError: it cannot be answered, or not now.
-        Replaced: its model has been replaced meanwhile.
     """
-    deployment = jobs.model_router.pick(None)
-    asked = await asyncio.to_thread(read, body, deployment.defaults)
-    most = deployment.engine.slots + deployment.engine.queue
-    if len(asked.prompts) > most:
-        raise bad_request(f"the table has {len(asked.prompts)} prompts, this server takes {most} at once: split it")
-    if body.streamed and len(asked.prompts) != 1:
-        raise bad_request(f"a stream writes one answer and got {len(asked.prompts)} prompts: send one for each")
-    prompts = [await deployment.prompt_encoder.chat([{"role": "user", "content": prompt}]) for prompt in asked.prompts]
-    options, seed = dict(asked.options), int(asked.options["seed"])
-    del options["seed"]
-    try:
-        chosen = Options(**options)
-    except ConfigError as error:
-        raise bad_request(str(error), "params") from error
-    plans = [Plan(prompt, _fitting(chosen, deployment, prompt), row) for row, prompt in enumerate(prompts)]
-    job = Job(deployment, key, ResponseMeta.new("invocation", deployment.name, deployment.version, deployment.alias),
-              prompts)
-    jobs.request(job, plans, seed, RelayOptions(teacher=chosen.teacher_enabled), streamed=body.streamed)
+    with jobs.model_router.pick(None).held() as deployment:
+        asked = await asyncio.to_thread(read, body, deployment.defaults)
+        _check_size(body, asked, deployment)
+        prompts = [await deployment.prompt_encoder.chat([{"role": "user", "content": prompt}])
+                   for prompt in asked.prompts]
+        try:
+            options = Options(**{name: value for name, value in asked.options.items() if name != "seed"})
+            for prompt in prompts:  # like the pyfunc: an answer that might not fit is refused, not cut
+                deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=options.max_new_tokens)
+        except (ConfigError, DataError) as error:
+            raise bad_request(str(error), "params") from error
+        job = Job(deployment, prompts)
+        jobs.submit(job, [GenerationRequest(prompt.ids, options, int(asked.options["seed"]), row, 0,
+                                            prompt.teacher_ids, prompt.messages) for row, prompt in enumerate(prompts)],
+                    key, RelayOptions(teacher=options.teacher_enabled), streamed=body.streamed)
     return job
+
+
+def _check_size(body: Invocation, asked: Invocations, deployment: Deployment) -> None:
+    count, most = len(asked.prompts), deployment.engine.slots + deployment.engine.queue
+    if count > most:
+        raise bad_request(f"the table has {count} prompts, this server takes {most} at once: split it")
+    if body.streamed and count != 1:
+        raise bad_request(f"a stream writes one answer and got {count} prompts: send one for each")
 
 
 def read(body: Invocation, defaults: Options) -> Invocations:
@@ -160,16 +163,6 @@ class _Reading:
         return Invocations(read_prompts(model_input), read_params(params, self._decoding))
 
 
-def _fitting(options: Options, deployment: Deployment, prompt: EncodedPrompt) -> Options:
-    """Like the pyfunc: an answer that might not fit is refused, not cut."""
-    context = deployment.decoder.context_length or NO_CONTEXT
-    length = max(len(prompt.ids), len(prompt.teacher_ids or ()))
-    if length + options.max_new_tokens > context:
-        raise bad_request(f"the prompt has {length} tokens and max_new_tokens is {options.max_new_tokens}, together "
-                          f"more than the {context} the models can read: shorten the prompt or ask for less")
-    return options
-
-
 def _answer(traces: Sequence[Trace]) -> str:
     from mlflow.pyfunc.scoring_server import predictions_to_json
 
@@ -182,22 +175,17 @@ def _answer(traces: Sequence[Trace]) -> str:
 
 async def _events(job: Job) -> AsyncIterator[bytes]:
     """A line per token as `predict_stream` yields them, then the row that `predict` returns."""
-    words = job.deployment.response_tokenizer
-    text, position = Detokenizer(words.tokenizer, words.commands), 0
-    while True:
-        outputs = await job.collector.take(SILENCE_SECONDS)
+    reader = job.deployment.response_tokenizer
+    text, position = Detokenizer(reader.tokenizer, reader.commands), 0
+    async for outputs in job.outputs(SILENCE_SECONDS):
         if not outputs:
-            yield b": still at work\n\n"
-        for one in outputs:
-            if one.error is not None:
-                yield sse(error_body(503, _plain(f"the decoder failed on this request: {one.error}"), "unavailable"))
-                return
-            if one.delta is not None:
-                yield b"".join(_lines(one.delta, text, position))
-                position += len(one.delta.ids)
-            if one.trace is not None:
-                yield b"data: " + _answer([one.trace]).encode() + b"\n\n" + DONE
-                return
+            yield SILENCE
+        for output in outputs:
+            if output.delta is not None:
+                yield b"".join(_lines(output.delta, text, position))
+                position += len(output.delta.ids)
+            if output.trace is not None:
+                yield b"data: " + _answer([output.trace]).encode() + b"\n\n" + DONE
 
 
 def _lines(delta: TokenDelta, text: Detokenizer, position: int) -> Iterator[bytes]:

@@ -1,40 +1,30 @@
-"""One HTTP request at work: its completions are ordered, awaited, and let go again, whatever route it came by."""
+"""One HTTP request at work: its completions are queued, awaited, and let go again, whatever route it came by."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.api.responses import ResponseMeta
 from relayllm.serving.auth import Allowance, Key, Keys
 from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.requests import (
     EngineDeadError,
     EngineRequest,
-    ModelReplaced,
     QueueFull,
+    RequestOutput,
     RequestOutputCollector,
 )
-from relayllm.serving.errors import ApiError, unavailable
+from relayllm.serving.errors import ApiError, decoder_failed, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One completion to write. Row and sample are what its random numbers hang on, besides the seed."""
-
-    prompt: EncodedPrompt
-    options: Options
-    row: int = 0
-    sample: int = 0
 
 
 @dataclass
@@ -42,49 +32,69 @@ class Job:
     """One HTTP request while it is answered."""
 
     deployment: Deployment
-    key: Key
-    meta: ResponseMeta
-    prompts: list[EncodedPrompt]
+    prompts: Sequence[EncodedPrompt]
+    created: int = field(default_factory=lambda: int(time.time()))
     collector: RequestOutputCollector = field(default_factory=RequestOutputCollector)
     requests: list[EngineRequest] = field(default_factory=list)
     asides: list[Future[Any]] = field(default_factory=list)
     """What is asked of the models besides completions."""
     closed: bool = False
 
+    async def outputs(self, silence: float | None = None) -> AsyncIterator[list[RequestOutput]]:
+        """What happens to the completions, until all are done; an empty list after so many seconds without.
 
-async def begun(begin: Callable[[], Awaitable[Job]]) -> Job:
-    """Begin a job; once more when its model was replaced while its prompts were read.
+        Raises:
+            ApiError: the decoder failed.
+        """
+        left = len(self.requests)
+        while left:
+            outputs = await self.collector.take(silence)
+            for output in outputs:
+                if output.error is not None:
+                    raise decoder_failed(output.error)
+                left -= output.ends
+            yield outputs
 
-    Raises:
-        ApiError: it was replaced again.
-    """
-    try:
-        return await begin()
-    except ModelReplaced:
-        try:
-            return await begin()
-        except ModelReplaced as error:
-            raise unavailable(str(error)) from error
+    async def traces(self) -> list[Trace]:
+        """All completions, in the order of the requests.
+
+        Raises:
+            ApiError: the decoder failed.
+        """
+        done: dict[int, Trace] = {}
+        async for outputs in self.outputs():
+            done |= {output.request.index: output.trace for output in outputs if output.trace is not None}
+        return [done[index] for index in range(len(self.requests))]
+
+    def end(self) -> None:
+        """Free what it holds: slots of unfinished completions, and teacher tokens they did not use."""
+        if self.closed:
+            return
+        self.closed = True
+        self.deployment.engine.cancel([request for request in self.requests if not request.ended])
+        for future in self.asides:
+            future.cancel()
+        for request in self.requests:
+            request.settle()
 
 
 class Jobs:
-    """Takes jobs in, and lets them go again."""
+    """Hands the completions of jobs to their engines, within what a key may spend."""
 
-    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics) -> None:
-        self.model_router, self._keys, self._metrics = model_router, keys, metrics
+    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits) -> None:
+        self.model_router, self._keys, self._metrics, self.limits = model_router, keys, metrics, limits
 
-    def request(self, job: Job, plans: Sequence[Plan], seed: int, asked: RelayOptions, *, streamed: bool) -> None:
+    def submit(self, job: Job, generations: Sequence[GenerationRequest], key: Key, asked: RelayOptions, *,
+               streamed: bool) -> None:
         """Queue the completions of a job, all or none.
 
         Raises:
             ApiError: the queue is full, or the engine has ended.
-            ModelReplaced: the model has been replaced since it was picked.
         """
-        allowances = self._allowances(job.key, len(plans), asked)
-        for index, (plan, allowance) in enumerate(zip(plans, allowances, strict=True)):
-            options = plan.options if allowance is None else replace(plan.options, policy=allowance)
-            generation = GenerationRequest(plan.prompt.ids, options, seed, plan.row, plan.sample,
-                                           plan.prompt.teacher_ids)
+        allowances = self._allowances(job, key, len(generations), asked)
+        for index, (generation, allowance) in enumerate(zip(generations, allowances, strict=True)):
+            if allowance is not None:
+                generation = replace(generation, options=replace(generation.options, policy=allowance))
             job.requests.append(EngineRequest(generation, job.collector, index, streamed, self.model_router.watched,
                                               allowance=allowance))
         with self._ended_unless_taken(job):
@@ -95,58 +105,29 @@ class Jobs:
 
         Raises:
             ApiError: the engine has ended.
-            ModelReplaced: the model has been replaced since it was picked.
         """
         with self._ended_unless_taken(job):
             job.asides += [job.deployment.engine.aside(one) for one in work]
-
-    async def traces(self, job: Job) -> list[Trace]:
-        """All completions of a job, in their request.
-
-        Raises:
-            ApiError: the engine failed.
-        """
-        done: dict[int, Trace] = {}
-        while len(done) < len(job.requests):
-            for outputs in await job.collector.take():
-                if outputs.error is not None:
-                    raise unavailable(f"the decoder failed on this request: {outputs.error}")
-                if outputs.trace is not None:
-                    done[outputs.request.index] = outputs.trace
-        return [done[index] for index in range(len(job.requests))]
-
-    def end(self, job: Job) -> None:
-        """Free what a job holds: slots of unfinished completions, and teacher tokens it did not use."""
-        if job.closed:
-            return
-        job.closed = True
-        job.deployment.engine.cancel([request for request in job.requests if not request.ended])
-        for future in job.asides:
-            future.cancel()
-        for request in job.requests:
-            request.settle()
 
     @contextmanager
     def _ended_unless_taken(self, job: Job) -> Iterator[None]:
         try:
             yield
         except QueueFull as error:
-            self.end(job)
+            job.end()
             self._metrics.refused.labels("busy").inc()
             raise ApiError(429, f"{error}: come back in a moment", code="rate_limit_exceeded",
                            headers={"Retry-After": str(job.deployment.engine.retry_after)}) from error
-        except ModelReplaced:
-            self.end(job)
-            raise
         except EngineDeadError as error:
-            self.end(job)
+            job.end()
             raise unavailable(str(error)) from error
 
-    def _allowances(self, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
+    def _allowances(self, job: Job, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
         """What limits each completion besides its options: its part of the request's limit, and the key's budget."""
-        if not asked.teacher or (asked.teacher_tokens is None and key.per_day is None):
+        prices = job.deployment.prices
+        if not asked.teacher or (asked.teacher_tokens is None and not key.limited):
             return [None] * count
         if asked.teacher_tokens is None:
-            return [Allowance(self._keys, key) for _ in range(count)]
+            return [Allowance(self._keys, key, prices=prices) for _ in range(count)]
         share, rest = divmod(asked.teacher_tokens, max(1, count))
-        return [Allowance(self._keys, key, share + (index < rest)) for index in range(count)]
+        return [Allowance(self._keys, key, share + (index < rest), prices) for index in range(count)]

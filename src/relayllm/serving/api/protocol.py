@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from relayllm.serving.api.schemas import EXAMPLES
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, described
 
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
 MAX_PROMPTS = 64
+Json = dict[str, Any]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -22,22 +27,19 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
-StopText = Annotated[Text, Field(min_length=1, max_length=256)]
-
-
-class Body(BaseModel):
-    """A request or a part of one: unknown fields are errors, so a misspelt option is never ignored."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+StopText = Annotated[Text, Field(max_length=256)]
 
 
 class RelayOptions(Body):
-    """What a request may ask of the relay."""
+    """What a request may ask of the relay: a field that is none of these is refused, whatever the server ignores."""
+
+    model_config = ConfigDict(extra="forbid")
 
     teacher: bool = Field(default=True, description="false: the student answers alone")
     max_calls: int | None = Field(default=None, ge=0, le=1000, description="calls of the teacher at most")
     teacher_tokens: int | None = Field(default=None, ge=0, lt=2**31,
                                        description="teacher tokens at most, over all choices")
+    teacher_logprobs: bool = Field(default=True, description="false: null for the teacher's tokens in logprobs")
     call_bias: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
                              description="added to the logit of <call>: above 0 asks more, below 0 less")
     call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,
@@ -57,7 +59,7 @@ class StreamOptions(Body):
     include_obfuscation: bool | None = Field(default=None, description="accepted and ignored")
 
 
-class Sampling(Body):
+class Sampling(Unsupported):
     """What both routes have in common."""
 
     model: Annotated[Text, Field(max_length=200)] | None = None
@@ -70,12 +72,11 @@ class Sampling(Body):
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     relay: RelayOptions | None = None
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(default=None, description="only 0")
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = Field(default=None, description="only 0")
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = Field(default=None, description="only empty")
-    user: str | None = Field(default=None, description="accepted and ignored")
-    metadata: dict[str, str] | None = Field(default=None, description="accepted and ignored")
-    store: bool | None = Field(default=None, description="accepted and ignored")
+    user: Any = IGNORED
+    metadata: Any = IGNORED
+    store: Any = IGNORED
+    safety_identifier: Any = IGNORED
+    prompt_cache_key: Any = IGNORED
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> Sampling:
@@ -90,8 +91,8 @@ class Sampling(Body):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """Stop strings."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        """Stop strings; an empty one stops nothing."""
+        return tuple(text for text in ([self.stop] if isinstance(self.stop, str) else self.stop or ()) if text)
 
     @property
     def asked(self) -> RelayOptions:
@@ -107,17 +108,41 @@ class Sampling(Body):
 class TextPart(Body):
     """A part of a message; only text is understood."""
 
-    type: Literal["text"]
-    text: Text
+    type: str
+    text: Text = ""
+
+    @field_validator("type")
+    @classmethod
+    def _is_text(cls, value: str) -> str:
+        if value != "text":
+            raise PydanticCustomError(CODE, "parts other than text are not supported by this server")
+        return value
 
 
 class Message(Body):
-    """One turn."""
+    """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)]
-    name: str | None = Field(default=None, description="accepted and ignored")
-    refusal: str | None = Field(default=None, description="accepted and ignored")
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)] = ""
+    name: Any = IGNORED
+    refusal: Any = IGNORED
+    annotations: Any = IGNORED
+    reasoning_content: Any = IGNORED
+    tool_calls: Any = NOT
+    function_call: Any = NOT
+    audio: Any = NOT
+
+    @field_validator("tool_calls", "function_call", "audio")
+    @classmethod
+    def _calls_nothing(cls, value: Any) -> None:
+        if value not in ([], {}):
+            raise PydanticCustomError(CODE, "tools and audio are not supported by this server")
+
+    @model_validator(mode="after")
+    def _only_the_assistant_may_be_silent(self) -> Message:
+        if self.role != "assistant" and "content" not in self.model_fields_set:
+            raise ValueError(f"a message of the {self.role} needs content")
+        return self
 
     @property
     def plain(self) -> dict[str, str]:
@@ -126,20 +151,18 @@ class Message(Body):
         return {"role": "system" if self.role == "developer" else self.role, "content": text}
 
 
-class ResponseFormat(Body):
-    """Only free text."""
-
-    type: Literal["text"]
-
-
 class ChatRequest(Sampling):
     """`POST /v1/chat/completions`."""
+
+    model_config = ConfigDict(json_schema_extra=described(EXAMPLES["chat request"]))
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     logprobs: bool | None = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20, description="so many of the likeliest tokens")
-    response_format: ResponseFormat | None = None
+    continue_final_message: bool = Field(default=False, description="continue the assistant's last message")
+    add_generation_prompt: bool | None = Field(default=None, description="false only with continue_final_message")
+    prompt_field: ClassVar[str] = "messages"
 
     @property
     def limit(self) -> int | None:
@@ -157,6 +180,20 @@ class ChatRequest(Sampling):
         return self.top_logprobs or 0
 
     @model_validator(mode="after")
+    def _last_turn_is_clear(self) -> ChatRequest:
+        last = self.messages[-1].role
+        if self.continue_final_message and last != "assistant":
+            raise ValueError(f"continue_final_message is true and the last message is the {last}'s: end with one of "
+                             "the assistant")
+        if not self.continue_final_message and last == "assistant":
+            raise ValueError("the last message is the assistant's: set continue_final_message to true to have it "
+                             "continued, or end with one of the user")
+        if self.add_generation_prompt is not None and self.add_generation_prompt is self.continue_final_message:
+            raise ValueError(f"add_generation_prompt and continue_final_message are both "
+                             f"{str(self.continue_final_message).lower()}: one of them is needed, and one only")
+        return self
+
+    @model_validator(mode="after")
     def _top_needs_logprobs(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: set logprobs to true")
@@ -166,6 +203,8 @@ class ChatRequest(Sampling):
 class CompletionRequest(Sampling):
     """`POST /v1/completions`: raw text, no chat template."""
 
+    model_config = ConfigDict(json_schema_extra=described(EXAMPLES["text request"]))
+
     prompt: (Text | Annotated[list[TokenId], Field(min_length=1, max_length=1_000_000)]
              | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS)]
              | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]],
@@ -174,7 +213,7 @@ class CompletionRequest(Sampling):
     echo: bool | None = False
     logprobs: int | None = Field(default=None, ge=0, le=5, description="with so many of the likeliest tokens")
     best_of: int | None = Field(default=None, ge=1, le=MAX_SAMPLES, description="only the value of n")
-    suffix: None = None
+    prompt_field: ClassVar[str] = "prompt"
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -217,4 +256,3 @@ class CompletionRequest(Sampling):
 
 
 AnyRequest = ChatRequest | CompletionRequest
-Json = dict[str, Any]

@@ -1,27 +1,32 @@
-"""From traces to OpenAI's answers, and the field `relay` that says who wrote what and what it cost."""
+"""OpenAI's answers, whole and in chunks, and the field `relay` in them: who wrote what, and what it cost."""
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any
 
-from relayllm.relay.trace import Ledger, StopReason, Trace
-from relayllm.serving.engine.requests import TokenDelta, Top
+from relayllm.relay.detokenizer import Detokenizer
+from relayllm.relay.prices import PRICED, Prices
+from relayllm.relay.trace import Author, Ledger, StopReason, Trace
+from relayllm.serving.api.jobs import Job
+from relayllm.serving.api.logprobs import TextOffsets, chat_logprobs, text_logprobs
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.streaming import sse
+from relayllm.serving.engine.requests import TokenDelta
+from relayllm.serving.engine.scoring import PromptLogprobs
+from relayllm.serving.models.router import degraded_by
 
-Json = dict[str, Any]
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""
-HALF = "\N{REPLACEMENT CHARACTER}"
-"""What the bytes of half a character show as."""
+NOTHING = TokenDelta((), (), (), ())
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseMeta:
-    """What all chunks of one answer begin with."""
+    """The fields that an answer begins with, each of its chunks, too."""
 
     kind: str
     """`chat.completion`, `text_completion`, ..."""
@@ -29,13 +34,13 @@ class ResponseMeta:
     model: str
     created: int
     version: str
-    alias: str
 
     @classmethod
-    def new(cls, kind: str, model: str, version: str, alias: str) -> ResponseMeta:
+    def of(cls, job: Job, kind: str) -> ResponseMeta:
         """With an id of its own."""
         prefix = "chatcmpl" if kind.startswith("chat") else "cmpl"
-        return cls(kind, f"{prefix}-{uuid.uuid4().hex}", model, int(time.time()), version, alias)
+        deployment = job.deployment
+        return cls(kind, f"{prefix}-{uuid.uuid4().hex}", deployment.name, job.created, deployment.version)
 
     def json(self, **more: Any) -> Json:
         """The object, with more fields."""
@@ -43,32 +48,66 @@ class ResponseMeta:
                 "system_fingerprint": f"relayllm-{self.version}", **more}
 
 
+def whole(job: Job, body: AnyRequest, traces: Sequence[Trace], scores: Sequence[PromptLogprobs] = ()) -> Json:
+    """A whole answer, from its completions and the scores of its prompts."""
+    if isinstance(body, ChatRequest):
+        meta = ResponseMeta.of(job, "chat.completion")
+        choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
+    else:
+        meta = ResponseMeta.of(job, "text_completion")
+        choices = [_text_choice(job, body, index, traces[index] if traces else None,
+                                scores[index // body.samples] if scores else None)
+                   for index in range(len(job.prompts) * body.samples)]
+    return meta.json(choices=choices, usage=usage(job, traces), relay=relay_field(job, traces))
+
+
+def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Trace) -> Json:
+    tokenizer = job.deployment.response_tokenizer.tokenizer
+    logprobs = chat_logprobs(tokenizer, TokenDelta.of_trace(trace)) if body.wants_logprobs else None
+    return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
+            "logprobs": logprobs, "finish_reason": finish_reason(trace)}
+
+
+def _text_choice(job: Job, body: CompletionRequest, index: int, trace: Trace | None,
+                 score: PromptLogprobs | None) -> Json:
+    tokenizer = job.deployment.response_tokenizer.tokenizer
+    text = (job.prompts[index // body.samples].text if body.echo else "") + (trace.text if trace else "")
+    delta = TokenDelta.of_trace(trace) if trace else NOTHING
+    logprobs = text_logprobs(tokenizer, delta, TextOffsets(tokenizer), score,
+                             length=len(text)) if body.wants_logprobs else None
+    return {"index": index, "text": text, "logprobs": logprobs,
+            "finish_reason": finish_reason(trace) if trace else "length"}
+
+
 def finish_reason(trace: Trace) -> str:
     """`stop` or `length`."""
     return REASONS.get(trace.stop_reason, "stop")
 
 
-def usage(traces: Sequence[Trace], samples: int) -> Json:
+def usage(job: Job, traces: Sequence[Trace]) -> Json:
     """Tokens read and written; the n completions of one prompt count its tokens once."""
-    prompt = sum(len(trace.prompt_ids) for trace in traces[::samples])
+    prompt = sum(len(prompt.ids) for prompt in job.prompts)
     written = sum(len(trace.token_ids) for trace in traces)
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
-def relay_field(traces: Sequence[Trace], degraded: Sequence[bool], meta: ResponseMeta) -> Json:
-    """Call ratio, calls, ledger, spans and `degraded`, over all choices; `choice` says whose a call or a span is."""
+def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
+    """Call ratio, calls, ledger, segments and `degraded` over all choices; `choice` says whose a call or segment is."""
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
+    withheld = sorted({reason for request, trace in zip(job.requests, traces, strict=True)
+                       for reason in degraded_by(request, trace)})
     return {
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call)} for index, trace in enumerate(traces) for call in trace.calls],
-        "ledger": ledger_field([trace.ledger for trace in traces]),
-        "segments": [span for index, trace in enumerate(traces) for span in segment_fields(trace, index)],
-        "degraded": any(degraded),
+        "ledger": ledger_field([trace.ledger for trace in traces], job.deployment.prices),
+        "segments": [segment for index, trace in enumerate(traces) for segment in segment_fields(trace, index)],
+        "degraded": bool(withheld),
+        "degraded_by": withheld,
         "stop_reasons": [trace.stop_reason.value for trace in traces],
         "seed": traces[0].seed if traces else None,
-        "version": meta.version,
-        "alias": meta.alias,
+        "version": job.deployment.version,
+        "alias": job.deployment.alias,
     }
 
 
@@ -78,91 +117,110 @@ def segment_fields(trace: Trace, choice: int) -> list[Json]:
              "tokens": run.tokens, "token_start": run.start} for run in trace.segments]
 
 
-def ledger_field(ledgers: Sequence[Ledger]) -> Json:
-    """The sum of several ledgers."""
+def ledger_field(ledgers: Sequence[Ledger], prices: Prices) -> Json:
+    """The sum of several ledgers; with the cost, and of it what each price made, where prices are known."""
     total = {name: sum(getattr(ledger, name) for ledger in ledgers) for name in Ledger.__dataclass_fields__}
-    return {**total, "completion_tokens": sum(ledger.completion_tokens for ledger in ledgers)}
+    counts = {**total, "completion_tokens": sum(ledger.completion_tokens for ledger in ledgers)}
+    if not prices.known:
+        return counts
+    parts = {name: sum(prices.parts(ledger)[name] for ledger in ledgers) for name in PRICED}
+    return {**counts, "cost": sum(parts.values()), "currency": prices.currency,
+            "cost_parts": {name: part for name, part in parts.items() if part}}
 
 
-def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
-    """Each token as text; half characters show as U+FFFD."""
-    return [str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
-            for token in token_ids]
+@dataclass
+class ChoiceState:
+    """What a stream has sent of one choice."""
+
+    text: Detokenizer
+    offsets: TextOffsets
+    characters: int = 0
+    command: list[int] = field(default_factory=list)
+    """Tokens of a command that is not whole yet."""
 
 
-def chat_logprobs(tokenizer: Any, delta: TokenDelta) -> Json:
-    """OpenAI's chat format. The teacher's tokens have no log-probability of the student's: null, and no likeliest."""
-    rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
-             "author": author.value}
-            for token, logprob, author, top in zip(delta.ids, delta.logprobs, delta.authors,
-                                                   delta.tops or [()] * len(delta.ids), strict=True)]
-    return {"content": rows, "refusal": None}
+class ChunkWriter:
+    """Makes the chunks of one answer; knows per choice what was sent so far. Text is made here, not by the engine."""
 
+    def __init__(self, job: Job, body: AnyRequest) -> None:
+        self._job, self._body, self._tokens = job, body, job.deployment.response_tokenizer
+        self._chat = isinstance(body, ChatRequest)
+        self._meta = ResponseMeta.of(job, "chat.completion.chunk" if self._chat else "text_completion")
+        self._more: Json = {"usage": None} if body.with_usage else {}
+        self._choices: dict[int, ChoiceState] = {}
 
-def _entry(tokenizer: Any, token: int, logprob: float | None) -> Json:
-    [text] = token_texts(tokenizer, [token])
-    return {"token": text, "logprob": logprob, "bytes": list(token_bytes(tokenizer, token, text))}
+    def beginnings(self) -> Iterator[bytes]:
+        """What stands before the first tokens: the role, or the echoed prompt."""
+        for request in self._job.requests:
+            prompt = self._job.prompts[request.index // self._body.samples]
+            echo = prompt.text if isinstance(self._body, CompletionRequest) and self._body.echo else ""
+            if self._chat or echo:
+                yield self._chunk(request.index, echo, None, first=True)
 
+    def tokens(self, choice: int, delta: TokenDelta) -> Iterator[bytes]:
+        """A chunk for each run of one author, and one for each call that begins."""
+        state, start = self._state(choice), 0
+        for author, group in groupby(delta.authors):
+            stop = start + len(list(group))
+            run = TokenDelta(delta.ids[start:stop], delta.authors[start:stop], delta.logprobs[start:stop],
+                             delta.tops[start:stop])
+            start = stop
+            if author is Author.COMMAND:
+                yield from self._commands(choice, state, run)
+                continue
+            text = state.text.extend(run.ids)
+            state.characters += len(text)
+            yield self._chunk(choice, text, None, relay={"author": author.value, "tokens": len(run.ids)},
+                              logprobs=self._logprobs(state, run))
 
-def token_bytes(tokenizer: Any, token: int, text: str) -> bytes:
-    """A token's own bytes, also of half a character; of a tokenizer that is not byte-level those of its text."""
-    plain = text.encode()
-    if HALF not in text:
-        return plain
-    letters = _letters()
-    name = str(tokenizer.convert_ids_to_tokens(token))
-    own = bytes(letters[letter] for letter in name) if letters.keys() >= set(name) else plain
-    return own if own.decode(errors="replace") == text else plain
+    def last(self, choice: int, done: Mapping[int, Trace]) -> Iterator[bytes]:
+        """The rest of a choice that is over, and why it is; the choice that ends last brings the relay's field."""
+        trace = done[choice]
+        rest = trace.text[self._state(choice).characters:]
+        if rest:
+            yield self._chunk(choice, rest, None)
+        everything = len(done) == len(self._job.requests)
+        relay = relay_field(self._job, [done[index] for index in sorted(done)]) if everything else None
+        yield self._chunk(choice, "", finish_reason(trace), relay=relay)
 
+    def usage(self, done: Mapping[int, Trace]) -> bytes:
+        """The chunk that `stream_options.include_usage` asks for: it has no choices."""
+        if not self._body.with_usage:
+            return b""
+        return sse(self._meta.json(choices=[], usage=usage(self._job, list(done.values()))))
 
-@cache
-def _letters() -> dict[str, int]:
-    """GPT-2's letters for bytes, which all byte-level BPE has: printable ones stand for themselves."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
+    def _state(self, choice: int) -> ChoiceState:
+        if choice not in self._choices:
+            text = Detokenizer(self._tokens.tokenizer, self._tokens.commands, self._body.stops)
+            self._choices[choice] = ChoiceState(text, TextOffsets(self._tokens.tokenizer))
+        return self._choices[choice]
 
+    def _commands(self, choice: int, state: ChoiceState, run: TokenDelta) -> Iterator[bytes]:
+        """Commands come token by token: sent when they are whole, their log-probabilities at once."""
+        if self._body.wants_logprobs:
+            yield self._chunk(choice, "", None, logprobs=self._logprobs(state, run))
+        commands = self._tokens.commands
+        for token in run.ids:
+            state.command.append(token)
+            n = commands.read(state.command)
+            if n is not None:
+                yield self._chunk(choice, "", None, relay={"author": "command", "call": n,
+                                                           "tokens": len(state.command)})
+                state.command = []
 
-def _likely(tokenizer: Any, delta: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
-    """The likeliest tokens as texts, one list per token."""
-    if not delta.tops:
-        return [[] for _ in delta.ids]
-    return [list(zip(token_texts(tokenizer, [token for token, _ in top]), [value for _, value in top], strict=True))
-            for top in delta.tops]
+    def _logprobs(self, state: ChoiceState, run: TokenDelta) -> Json | None:
+        if not self._body.wants_logprobs:
+            return None
+        if self._chat:
+            return chat_logprobs(self._tokens.tokenizer, run)
+        return text_logprobs(self._tokens.tokenizer, run, state.offsets,
+                             length=state.characters if state.text.stopped else None)
 
-
-@dataclass(frozen=True, slots=True)
-class PromptLogprobs:
-    """Log-probabilities of a prompt's own tokens: the first has none."""
-
-    ids: tuple[int, ...]
-    logprobs: tuple[float | None, ...]
-    tops: tuple[Top, ...]
-    """The likeliest tokens at each place, best first."""
-
-
-NOTHING = TokenDelta((), (), (), ())
-
-
-def text_logprobs(tokenizer: Any, delta: TokenDelta, prompt: PromptLogprobs | None = None, at: int = 0) -> Json:
-    """The format of /v1/completions, of the echoed prompt and of completion tokens that begin at character `at`.
-
-    As OpenAI does, the written token is among the likeliest, even when it is none of them.
-    """
-    parts = [part for part in (prompt, delta) if part is not None]
-    texts = [text for part in parts for text in token_texts(tokenizer, part.ids)]
-    logprobs = [logprob for part in parts for logprob in part.logprobs]
-    likely = [words for part in parts for words in _likely(tokenizer, part)]
-    top = [None if logprob is None else {**dict(reversed(words)), text: logprob}  # of the same text the likelier
-           for text, logprob, words in zip(texts, logprobs, likely, strict=True)]
-    return {"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top, "text_offset": _offsets(texts, at),
-            "authors": ["prompt"] * len(prompt.ids if prompt else ()) + [author.value for author in delta.authors]}
-
-
-def _offsets(texts: Sequence[str], at: int) -> list[int]:
-    offsets = []
-    for text in texts:
-        offsets.append(at)
-        at += len(text)
-    return offsets
-
+    def _chunk(self, choice: int, text: str, reason: str | None, *, first: bool = False,
+               relay: Json | None = None, logprobs: Json | None = None) -> bytes:
+        body: Json = {"index": choice, "logprobs": logprobs, "finish_reason": reason}
+        if self._chat:
+            body["delta"] = {"role": "assistant", "content": ""} if first else {"content": text} if text else {}
+        else:
+            body["text"] = text
+        return sse(self._meta.json(choices=[body], **({"relay": relay} if relay else {}), **self._more))

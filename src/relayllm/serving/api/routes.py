@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relayllm.serving.api.completions import Answering, summary
-from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
-from relayllm.serving.api.responses import NOTHING, Json, chat_logprobs, finish_reason, text_logprobs, usage
+from relayllm.serving.api.completions import answer, begin, chunks
+from relayllm.serving.api.jobs import Jobs
+from relayllm.serving.api.limits import HttpLimits
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.response_objects import ResponseRequest, ResponseWriter
+from relayllm.serving.api.schemas import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    ErrorAnswer,
+    Health,
+    ModelEntry,
+    ModelList,
+    Readiness,
+    ResponseObject,
+    TextCompletion,
+    TextCompletionChunk,
+    answered,
+)
 from relayllm.serving.api.streaming import EventStream, unless_gone
+from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key
-from relayllm.serving.engine.requests import EngineDeadError, TokenDelta
-from relayllm.serving.errors import ApiError, unavailable
+from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
 
+IGNORED_HEADER = "x-relay-ignored-fields"
+MOST_NAMED = 50
+"""Unknown fields that the header names at most."""
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
-ERROR: Json = {"type": "object", "required": ["error"], "properties": {"error": {
-    "type": "object", "required": ["message", "type", "param", "code"], "properties": {
-        "message": {"type": "string"}, "type": {"type": "string"},
-        "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}}
 FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": ERROR}}} for status, text in {
+    status: {"description": text, "model": ErrorAnswer} for status, text in {
         400: "The request asks for something that cannot be", 401: "No valid API key", 404: "No such model",
-        413: "The body is too large", 422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
+        413: "The body is too large", 415: "The body's content-encoding is unknown",
+        422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
         503: "No model is ready, or the decoder failed"}.items()}
 
 
@@ -43,21 +58,31 @@ Asker = Annotated[Key, Depends(who)]
 def api(jobs: Jobs) -> APIRouter:
     """The OpenAI-compatible routes."""
     router = APIRouter(prefix="/v1")
-    answering, model_router = Answering(jobs), jobs.model_router
+    model_router = jobs.model_router
 
-    @router.post("/chat/completions", summary="Answer a conversation", responses=FAULTS, response_model=None)
+    chats = {200: answered("chat.completion", ChatCompletion, ChatCompletionChunk), **FAULTS}
+    texts = {200: answered("text_completion", TextCompletion, TextCompletionChunk), **FAULTS}
+    objects = {200: {"description": "The answer; with stream, OpenAI's events", "model": ResponseObject}, **FAULTS}
+
+    @router.post("/chat/completions", summary="Answer a conversation", responses=chats, response_model=None)
     async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
-        return await _answer(answering, request, body, key)
+        return await _answer(jobs, request, body, key)
 
-    @router.post("/completions", summary="Continue a text", responses=FAULTS, response_model=None)
+    @router.post("/completions", summary="Continue a text", responses=texts, response_model=None)
     async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
-        return await _answer(answering, request, body, key)
+        return await _answer(jobs, request, body, key)
 
-    @router.get("/models", summary="What is served", responses={401: FAULTS[401]})
+    @router.post("/responses", summary="Answer a conversation, in OpenAI's newer envelope; nothing is stored",
+                 responses=objects, response_model=None)
+    async def responses(body: ResponseRequest, request: Request, key: Asker) -> Response:
+        return await _respond(jobs, request, body, key)
+
+    @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
     async def models(key: Asker) -> Json:
         return {"object": "list", "data": _models(model_router)}
 
-    @router.get("/models/{model}", summary="One model", responses={401: FAULTS[401], 404: FAULTS[404]})
+    @router.get("/models/{model:path}", summary="One model",
+                responses={200: {"model": ModelEntry}, 401: FAULTS[401], 404: FAULTS[404]})
     async def model(model: str, key: Asker) -> Json:
         for entry in _models(model_router):
             if entry["id"] == model:
@@ -71,13 +96,15 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     """Health, readiness and metrics."""
     router = APIRouter()
 
-    @router.get("/health", summary="Whether the process is well", responses={503: FAULTS[503]})
+    @router.get("/health", summary="Whether the process is well",
+                responses={200: {"model": Health}, 503: FAULTS[503]})
     async def health() -> Json:
         if model_router.champion is not None and not model_router.champion.engine.alive and not model_router.draining:
             raise unavailable("the engine has stopped: restart the server")
         return {"status": "ok"}
 
-    @router.get("/ready", summary="Whether requests are answered", responses={503: FAULTS[503]})
+    @router.get("/ready", summary="Whether requests are answered",
+                responses={200: {"model": Readiness}, 503: FAULTS[503]})
     async def ready() -> Json:
         if not model_router.ready:
             raise unavailable("no model is ready", seconds=5)
@@ -91,65 +118,60 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
     return router
 
 
-async def _answer(answering: Answering, request: Request, body: AnyRequest, key: Key) -> Response:
-    job = await answering.begin(body, key)
+async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> Response:
+    headers = _ignored(body, jobs.limits)
+    job = await begin(jobs, body, key)
     if body.stream:
-        return EventStream(answering.chunks(job, body), lambda: answering.jobs.end(job))
+        return EventStream(chunks(job, body), job.end, headers)
     try:
-        there, answer = await unless_gone(request, _whole(answering, job, body))
-        return Response(orjson.dumps(answer), media_type="application/json") if there else Response(status_code=GONE)
+        there, found = await unless_gone(request, answer(job, body))
+        if not there:
+            return Response(status_code=GONE)
+        return Response(orjson.dumps(found), media_type="application/json", headers=headers)
     finally:
-        answering.jobs.end(job)
+        job.end()
 
 
-async def _whole(answering: Answering, job: Job, body: AnyRequest) -> Json:
-    """The answer in one delta."""
-    traces = await answering.jobs.traces(job) if job.requests else []
-    if isinstance(body, ChatRequest):
-        choices = [_chat_choice(job, body, index, trace) for index, trace in enumerate(traces)]
-    else:
-        choices = await _text_choices(answering, job, body, traces)
-    used = usage(traces, body.samples) if traces else {
-        "prompt_tokens": (count := sum(len(prompt.ids) for prompt in job.prompts)), "completion_tokens": 0,
-        "total_tokens": count}
-    return job.meta.json(choices=choices, usage=used, relay=summary(job, traces))
-
-
-def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Any) -> Json:
-    logprobs = chat_logprobs(job.deployment.response_tokenizer.tokenizer,
-                             TokenDelta.of_trace(trace)) if body.wants_logprobs else None
-    return {"index": index, "message": {"role": "assistant", "content": trace.text, "refusal": None},
-            "logprobs": logprobs, "finish_reason": finish_reason(trace)}
-
-
-async def _text_choices(answering: Answering, job: Job, body: CompletionRequest, traces: list[Any]) -> list[Json]:
+async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key) -> Response:
+    headers = _ignored(body, jobs.limits)
+    job = await begin(jobs, body.chat, key)
+    writer = ResponseWriter(job, body)
+    if body.stream:
+        return EventStream(writer.events(), job.end, headers)
     try:
-        scores = await answering.scores(job)
-    except EngineDeadError as error:
-        raise unavailable(str(error)) from error
-    choices: list[Json] = []
-    for index in range(len(job.prompts) * body.samples):
-        place = index // body.samples
-        trace = traces[index] if traces else None
-        text = (job.prompts[place].text if body.echo else "") + (trace.text if trace else "")
-        logprobs = text_logprobs(job.deployment.response_tokenizer.tokenizer,
-                                 TokenDelta.of_trace(trace) if trace else NOTHING,
-                                 scores[place] if scores else None) if body.wants_logprobs else None
-        choices.append({"index": index, "text": text, "logprobs": logprobs,
-                        "finish_reason": finish_reason(trace) if trace else "length"})
-    return choices
+        there, traces = await unless_gone(request, job.traces())
+        if not there:
+            return Response(status_code=GONE)
+        return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)
+    finally:
+        job.end()
+
+
+def _ignored(body: Body, limits: HttpLimits) -> dict[str, str]:
+    """The header that names unknown fields, where the server ignores them.
+
+    Raises:
+        ApiError: there are some, and it does not.
+    """
+    unknown = [re.sub(r"[^!-~]", "?", name[:80]) for name in body.unknown_fields()]
+    if unknown and not limits.ignore_unknown:
+        shown = "; ".join(f"{name}: this server knows no such field" for name in unknown[:SHOWN_FAULTS])
+        raise ApiError(422, shown, code="invalid_value", param=unknown[0])
+    return {IGNORED_HEADER: ", ".join(unknown[:MOST_NAMED])} if unknown else {}
 
 
 def _models(model_router: ModelRouter) -> list[Json]:
+    """The names that a request may give: the model, its aliases, and the call ratios that were measured for it."""
     if model_router.champion is None:
         return []
-    rows = [(model_router.champion.name, model_router.champion)]
-    rows += [(f"{deployment.name}@{deployment.alias}", deployment)
-             for deployment in model_router.models] if model_router.candidate else []
+    champion = model_router.champion
+    rows = [(champion.name, champion)]
+    rows += [(f"{deployment.name}@{deployment.alias}", deployment) for deployment in model_router.models]
+    rows += [(f"{champion.name}@{ratio:g}", champion) for ratio in champion.call_ratios]
     return [{"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
              "version": deployment.version, "alias": deployment.alias,
-             "max_model_len": deployment.decoder.context_length or None,
-             "teacher": deployment.decoder.teacher_name or None} for name, deployment in rows]
+             "max_model_len": deployment.decoder.context_length or None, "teacher": deployment.teacher_label}
+            for name, deployment in rows]
 
 
 def _readiness(deployment: Deployment) -> Json:

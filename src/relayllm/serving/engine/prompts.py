@@ -6,15 +6,18 @@ import asyncio
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.protocols import Message, Tokenizer
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.engine.requests import ModelReplaced
 from relayllm.serving.errors import bad_request
+
+if TYPE_CHECKING:
+    from relayllm.engines.decoder import RelayDecoder
 
 SHORT = 4000
 """Characters that are encoded at once; more go to the thread, so that other requests need not wait."""
@@ -28,17 +31,19 @@ class EncodedPrompt:
     teacher_ids: tuple[int, ...] | None = None
     text: str = ""
     """As the client sent it, for echo."""
+    messages: tuple[Message, ...] | None = None
+    """The conversation it was made from, for a teacher's server with a chat template of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseTokenizer:
-    """What the event loop reads tokens with."""
+    """The tokenizer with which the event loop turns tokens into text."""
 
     tokenizer: Any
     commands: CommandTokens
 
     @classmethod
-    def of(cls, decoder: Any) -> ResponseTokenizer:
+    def of(cls, decoder: RelayDecoder) -> ResponseTokenizer:
         """With a tokenizer of its own: one is not safe in two threads, and the engine uses the decoder's."""
         return cls(copy.deepcopy(decoder.tokenizer), decoder.commands)
 
@@ -46,20 +51,24 @@ class ResponseTokenizer:
 class PromptEncoder:
     """Encodes prompts with tokenizers of its own: a tokenizer is not safe in two threads, and the engine uses its."""
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: RelayDecoder, *, enable_thinking: bool | None = None) -> None:
+        self._enable_thinking = enable_thinking
         self._student = copy.deepcopy(decoder.tokenizer)
         apart = decoder.teacher is not None and not decoder.shares_vocabulary
         self._teacher = copy.deepcopy(decoder.teacher_tokenizer) if apart else None
         self._forbidden = {decoder.commands.call, decoder.commands.end}
         self._size = len(self._student)
         self._busy = 0
-        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
-    async def chat(self, messages: Sequence[dict[str, str]]) -> EncodedPrompt:
-        """A conversation, through the chat template."""
+    async def chat(self, messages: Sequence[dict[str, str]], *, continue_final: bool = False) -> EncodedPrompt:
+        """A conversation, through the chat template; the last message left open if it is to be continued."""
+        def encode(tokenizer: Tokenizer) -> list[int]:
+            return encode_prompt(tokenizer, messages, enable_thinking=self._enable_thinking,
+                                 continue_final=continue_final)
+
         return await self._run(sum(len(message["content"]) for message in messages),
-                               lambda: self._read(lambda tokenizer: encode_prompt(tokenizer, messages), ""))
+                               lambda: replace(self._read(encode, ""), messages=tuple(messages)))
 
     async def text(self, text: str) -> EncodedPrompt:
         """Text as it is: no template, and nothing in it is a special token."""
@@ -77,7 +86,6 @@ class PromptEncoder:
 
     def close(self) -> None:
         """Read what there is, then end the thread."""
-        self._closed = True
         self._thread.shutdown(wait=False)
 
     def _read(self, encode: Callable[[Any], list[int]], text: str) -> EncodedPrompt:
@@ -86,15 +94,13 @@ class PromptEncoder:
             theirs = None if self._teacher is None else tuple(encode(self._teacher))
         except DataError as error:
             raise bad_request(str(error)) from error
-        except Exception as error:  # a chat template may refuse an request of roles, by an error of its own
+        except Exception as error:  # a chat template may refuse an order of roles, by an error of its own
             raise bad_request(f"this prompt cannot be encoded: {type(error).__name__}: {error}"[:300]) from error
         if not ids:
             raise bad_request("the prompt is empty: there is nothing to continue", "prompt")
         return EncodedPrompt(tuple(ids), theirs, text)
 
     async def _run(self, size: int, work: Callable[[], EncodedPrompt]) -> EncodedPrompt:
-        if self._closed:
-            raise ModelReplaced
         if size < SHORT and not self._busy:
             return work()
         self._busy += 1

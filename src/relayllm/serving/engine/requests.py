@@ -1,4 +1,4 @@
-"""What passes between HTTP and the engine: requests one way, news the other."""
+"""What passes between HTTP and the engine: requests one way, outputs the other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from relayllm.relay.row import Row
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.auth import Allowance
 
@@ -21,13 +21,6 @@ class QueueFull(Exception):
 
 class EngineDeadError(Exception):
     """The engine failed on this request, or does not run any more."""
-
-
-class ModelReplaced(EngineDeadError):
-    """The engine takes no more requests because its model is being replaced; another one may."""
-
-    def __init__(self) -> None:
-        super().__init__("this model is being replaced")
 
 
 @dataclass(eq=False)
@@ -51,8 +44,8 @@ class EngineRequest:
     """Where its teacher tokens come from, when they are limited."""
     row: Row | None = None
     """The completion while it is written; the engine's own, to read. Nothing is noted token by token."""
-    told: int = 0
-    """Tokens that the stream has heard of."""
+    sent: int = 0
+    """Tokens that the stream has got."""
     handle: int | None = None
 
     def settle(self) -> None:
@@ -70,7 +63,7 @@ class EngineRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """Tokens that a stream has not heard of yet, one entry per token in each."""
+    """Tokens that a stream has not got yet, one entry per token in each field."""
 
     ids: Sequence[int]
     authors: Sequence[Author]
@@ -79,9 +72,9 @@ class TokenDelta:
     """Empty unless the request asks for the likeliest tokens."""
 
     @classmethod
-    def of_row(cls, row: Row, start: int) -> TokenDelta:
-        """What a running completion has from `start` on."""
-        return cls(row.ids[start:], row.authors[start:], row.logprobs[start:], row.tops[start:])
+    def of_row(cls, row: Row, start: int, stop: int) -> TokenDelta:
+        """What a running completion has from `start` to `stop`."""
+        return cls(row.ids[start:stop], row.authors[start:stop], row.logprobs[start:stop], row.tops[start:stop])
 
     @classmethod
     def of_trace(cls, trace: Trace, start: int = 0) -> TokenDelta:
@@ -91,33 +84,38 @@ class TokenDelta:
 
 @dataclass(frozen=True, slots=True)
 class RequestOutput:
-    """What happened to an request: more tokens, its end, or its failure."""
+    """What happened to a request: more tokens, its end, or its failure."""
 
     request: EngineRequest
     delta: TokenDelta | None = None
     trace: Trace | None = None
     error: Exception | None = None
 
+    @property
+    def ends(self) -> bool:
+        """Whether nothing more will come of the request."""
+        return self.trace is not None or self.error is not None
+
 
 class RequestOutputCollector:
-    """Where the requests of one HTTP request report to; for the event loop alone."""
+    """The outputs of one HTTP request's completions, until somebody takes them. For the event loop alone."""
 
     def __init__(self) -> None:
-        self._news: list[RequestOutput] = []
+        self._outputs: list[RequestOutput] = []
         self._waiter: asyncio.Future[None] | None = None
 
-    def put(self, outputs: RequestOutput) -> None:
-        """Add outputs."""
-        self._news.append(outputs)
+    def put(self, output: RequestOutput) -> None:
+        """Add an output, and wake who waits for one."""
+        self._outputs.append(output)
         if self._waiter is not None:
             _wake(self._waiter)
 
     async def take(self, seconds: float | None = None) -> list[RequestOutput]:
-        """All the news there are; waits for some, and after so many seconds returns none.
+        """All outputs there are; waits for some, and after so many seconds returns none.
 
         `asyncio.wait_for` makes a task for every wait; a timer is a tenth of that.
         """
-        if not self._news:
+        if not self._outputs:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
             timer = None if seconds is None else loop.call_later(seconds, _wake, self._waiter)
@@ -127,7 +125,7 @@ class RequestOutputCollector:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        outputs, self._news = self._news, []
+        outputs, self._outputs = self._outputs, []
         return outputs
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from relayllm.serving.api.responses import PromptLogprobs
 from relayllm.serving.engine.requests import Top
 
 AT_ONCE = 256
 """Positions whose logits are held at once: a row of logits is as wide as the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """Log-probabilities of a prompt's own tokens: the first has none."""
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float | None, ...]
+    tops: tuple[Top, ...]
+    """The likeliest tokens at each place, best first."""
 
 
 def score(decoder: Any, token_ids: Sequence[int], top: int) -> PromptLogprobs:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.settings import Settings
@@ -23,7 +24,7 @@ WAITING = 256
 
 
 class Tracer:
-    """A watcher of the model_router that hands answers to a thread, which writes them to MLflow."""
+    """Writes a share of the answers to MLflow, in a thread of its own; the model router calls it with each of them."""
 
     def __init__(self, share: float, settings: Settings, *, write: Callable[..., None] | None = None,
                  chance: Callable[[], float] = random.random) -> None:
@@ -34,18 +35,18 @@ class Tracer:
         self._thread.start()
 
     def __call__(self, deployment: Any, request: EngineRequest, trace: Trace, degraded: bool) -> None:
-        """Take an answer, or leave it."""
+        """Queue an answer to be written, by chance."""
         if self._chance() >= self._share:
             return
         offset = time.time() - time.monotonic()
         try:
             self._queue.put_nowait((deployment.name, deployment.version, deployment.alias, request, trace, degraded,
-                                    offset))
+                                    offset, deployment.prices))
         except queue.Full:
             LOG.warning("a trace was dropped: MLflow takes them slower than they come; lower --trace-share")
 
     def close(self, seconds: float = 10.0) -> None:
-        """Write what waits."""
+        """Write the traces that wait, then end the thread."""
         self._queue.put(None)
         self._thread.join(seconds)
 
@@ -73,8 +74,7 @@ def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, 
 
 
 def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace,
-                degraded: bool,
-                offset: float) -> None:
+                degraded: bool, offset: float, prices: Prices) -> None:
     """One MLflow trace."""
     import mlflow
 
@@ -97,6 +97,9 @@ def write_trace(settings: Settings, name: str, version: str, alias: str, request
         span.end(end_time_ns=at(row["end"]))
     root.set_attributes({"call_ratio": trace.call_ratio, "stop_reason": trace.stop_reason.value,
                          "ledger": asdict(trace.ledger), "calls": len(trace.calls), **tags})
+    if prices.known:
+        root.set_attributes({"cost": prices.cost(trace.ledger), "cost_parts": prices.parts(trace.ledger),
+                             "currency": prices.currency})
     root.set_outputs(trace.text)
     root.end(end_time_ns=at(request.ended))
 

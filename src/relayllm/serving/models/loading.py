@@ -1,30 +1,38 @@
-"""Find and load what is to be deployment: a registered version, a package folder, or a bare student."""
+"""Find and load what is to be served: a registered version, a package folder, or a bare student."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from relayllm.errors import ModelError, NoSuchVersion, RegistryError, RelayError
+from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError, RelayError, StudentError
 from relayllm.files import write_json
-from relayllm.packaging.folder import RECORD, open_package
+from relayllm.packaging.folder import RECORD, Package, open_package
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
-from relayllm.settings import Settings
+from relayllm.relay.prices import VARIABLE, Prices
+from relayllm.settings import Settings, without_secrets
+
+if TYPE_CHECKING:
+    from relayllm.engines.decoder import RelayDecoder
 
 LOG = logging.getLogger("relayllm.serving")
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
+PROBES, PROBE_TOKENS = 4, 12
+"""Packed questions that a student's servers are asked, and tokens of each answer that are compared."""
 PATIENCE = 30.0
-"""Seconds that the registry has to name a version and hand over its files, before the last good copy is deployment."""
+"""Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
 Load = Callable[..., Any]
 
 
@@ -42,10 +50,12 @@ class LoadedModel:
     """A model in memory, and how it decodes when a request does not say."""
 
     found: FoundModel
-    decoder: Any
+    decoder: RelayDecoder
     defaults: Options
     slots: int | None = None
     bias_curve: BiasCurve | None = None
+    prices: Prices = field(default_factory=Prices)
+    """The environment's, else those that the package was evaluated at."""
 
 
 def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
@@ -74,23 +84,32 @@ def find(source: str, settings: Settings, registry: Callable[[], Any], patience:
     return found
 
 
-def load(found: FoundModel, teacher: str | None = None, *, make: Load | None = None) -> LoadedModel:
+def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[str] = (),
+         make: Load | None = None) -> LoadedModel:
     """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
+
+    With addresses of `students` no model is loaded: the servers must have the package's weights.
 
     Raises:
         ModelError: the folder is not whole, or is no relay decoder.
+        StudentError: a student's server is out of reach, or serves other weights than the package's.
+        ConfigError: students are servers, and the teacher is a folder.
     """
-    make = make or _decoder
+    make = make or (partial(_gateway, students) if students else _decoder)
     if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
-        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options())
+        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options(),
+                           prices=Prices.from_environment(os.environ))
     package = open_package(found.folder)
     check_signature(found.folder)
     source = package.teacher
     address = None if teacher == NO_TEACHER else teacher or source.address(found.folder)
     revision = source.revision if source.kind == "hub" and address == source.id else ""
     decoder = make(package.student, address, teacher_revision=revision or None)
+    if students:
+        check_weights(decoder, package)
     slots = int(package.decoding.get("slots") or 0) or None
-    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve)
+    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve,
+                       Prices.from_environment(os.environ) if VARIABLE in os.environ else package.prices)
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:
@@ -138,13 +157,13 @@ def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float
     try:
         return future.result(patience)
     except TimeoutError as error:
-        raise RegistryError(f"the registry at {settings.registry_uri} did not answer within {patience:g} s: check "
-                            "MLFLOW_TRACKING_URI, and that the server runs") from error
+        raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} did not answer within "
+                            f"{patience:g} s: check MLFLOW_TRACKING_URI, and that the server runs") from error
     except RelayError:
         raise
     except Exception as error:  # what a store raises that cannot even be opened
-        raise RegistryError(f"the registry at {settings.registry_uri} cannot be opened: {type(error).__name__}: "
-                            f"{str(error)[:200]}") from error
+        raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} cannot be opened: "
+                            f"{type(error).__name__}: {without_secrets(str(error))[:200]}") from error
 
 
 def _last_good(source: str, note: Path, error: RegistryError) -> FoundModel:
@@ -167,7 +186,43 @@ def _name_of(folder: Path) -> str:
         return FALLBACK_NAME
 
 
-def _decoder(student: Path, teacher: str | None, **options: Any) -> Any:
+def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
     from relayllm import RelayDecoder
 
     return RelayDecoder.from_pretrained(student, teacher, **options)
+
+
+def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
+    from relayllm import RelayDecoder
+
+    if teacher is not None and not str(teacher).startswith(("http://", "https://")):
+        raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
+                          "--teacher URL, or RELAY_TEACHER_URL; '--teacher none' serves the student alone")
+    return RelayDecoder.from_servers(students, student, teacher)
+
+
+def check_weights(decoder: Any, package: Package) -> None:
+    """Ask the student's servers the questions that the package was asked before it was packed.
+
+    Rounding differs between engines, so most of the beginnings must be the same, not all.
+
+    Raises:
+        StudentError: they serve other weights.
+    """
+    cases = package.parity[:PROBES]
+    if not cases:
+        return
+    traces = decoder.generate([case.prompt for case in cases], max_new_tokens=PROBE_TOKENS, max_calls=0)
+    same = [_begins_alike(trace.token_ids, case.token_ids, decoder.commands.call)
+            for trace, case in zip(traces, cases, strict=True)]
+    if 2 * same.count(True) < len(same):
+        raise StudentError(f"the student's servers answer {same.count(True)} of {len(same)} packed questions as the "
+                           f"package in {package.folder} does: they serve other weights; start them with "
+                           f"{package.student}")
+
+
+def _begins_alike(found: Sequence[int], packed: Sequence[int], call: int) -> bool:
+    """Whether both begin with the same tokens, as far as the packed answer is the student's alone."""
+    alone = packed[:packed.index(call)] if call in packed else packed
+    size = min(len(found), len(alone))
+    return tuple(found[:size]) == tuple(alone[:size])

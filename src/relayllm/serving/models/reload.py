@@ -25,24 +25,24 @@ class AliasWatcher:
 
     def __init__(self, model_router: ModelRouter, metrics: Metrics, sources: dict[str, str], *, seconds: float,
                  find: Callable[[str], FoundModel], load: Callable[[FoundModel], LoadedModel]) -> None:
-        self._fleet, self._metrics, self._sources, self._seconds = model_router, metrics, sources, seconds
+        self._model_router, self._metrics, self._sources, self._seconds = model_router, metrics, sources, seconds
         self._find, self._load = find, load
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="watcher")
         self._task: asyncio.Task[None] | None = None
         self._failed: dict[str, str] = {}
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to watch, in the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     def stop(self) -> None:
-        """Look no more."""
+        """End the watching: no alias is looked at from here on."""
         if self._task is not None:
             self._task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def look(self) -> None:
-        """Look once at every alias."""
+        """Compare every alias with what is served, once, and act on what has changed."""
         for alias, source in self._sources.items():
             try:
                 await self._update(alias, source)
@@ -62,17 +62,17 @@ class AliasWatcher:
 
     async def _update(self, alias: str, source: str) -> None:
         found = await self._away(lambda: self._find(source))
-        now = getattr(self._fleet, alias)
-        champion = self._fleet.champion
+        now = getattr(self._model_router, alias)
+        champion = self._model_router.champion
         if alias == CANDIDATE and champion is not None and champion.version == found.version:
-            self._fleet.retire(CANDIDATE)
+            self._model_router.retire(CANDIDATE)
             return
         if now is not None and now.version == found.version:
             now.withdrawn = False
             return
         loaded = await self._away(lambda: self._load(found))
-        self._fleet.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
-                        loaded.defaults, asyncio.get_running_loop(), loaded.bias_curve)
+        self._model_router.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
+                        loaded.defaults, asyncio.get_running_loop(), loaded.bias_curve, loaded.prices)
         self._metrics.reloads.labels("done").inc()
         LOG.warning("%s is now version %s", alias, found.version)
 
@@ -80,9 +80,9 @@ class AliasWatcher:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _withdraw(self, alias: str, why: str) -> None:
-        deployment = getattr(self._fleet, alias)
+        deployment = getattr(self._model_router, alias)
         if alias == CANDIDATE and deployment is not None:
-            self._fleet.retire(CANDIDATE)
+            self._model_router.retire(CANDIDATE)
             LOG.warning("candidate version %s was withdrawn and gets no more requests", deployment.version)
         elif deployment is not None and not deployment.withdrawn:
             deployment.withdrawn = True
@@ -90,8 +90,8 @@ class AliasWatcher:
                         deployment.version, why)
 
     def _complain(self, alias: str, why: str) -> None:
-        if alias == CANDIDATE and self._fleet.candidate is not None:
-            self._fleet.retire(CANDIDATE)  # the alias is another version's now
+        if alias == CANDIDATE and self._model_router.candidate is not None:
+            self._model_router.retire(CANDIDATE)  # the alias is another version's now
         if self._failed.get(alias) != why:
             self._failed[alias] = why
             if alias == CHAMPION:

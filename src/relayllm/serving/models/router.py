@@ -1,21 +1,29 @@
-"""The models that are deployment: the champion, and a candidate that gets a share of the requests."""
+"""The models that are served: the champion, and a candidate that gets a share of the requests."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
+from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Trace
 from relayllm.serving.engine.engine_thread import EngineThread, engine_of
 from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+    from relayllm.engines.decoder import RelayDecoder
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 AnswerWatcher = Callable[["Deployment", EngineRequest, Trace, bool], None]
@@ -31,34 +39,72 @@ class Capacity:
 
 @dataclass(eq=False)
 class Deployment:
-    """One version of the model, at work."""
+    """One version of the model, loaded and with an engine that answers."""
 
     name: str
     version: str
     alias: str
-    decoder: Any
+    decoder: RelayDecoder
     engine: EngineThread
     prompt_encoder: PromptEncoder
     response_tokenizer: ResponseTokenizer
     defaults: Options = field(default_factory=Options)
     created: int = field(default_factory=lambda: int(time.time()))
     bias_curve: BiasCurve | None = None
+    prices: Prices = field(default_factory=Prices)
     withdrawn: bool = False
     """The registry answers, and its alias is nobody's now."""
+    holders: int = 0
+    closing: bool = False
+
+    @property
+    def teacher_label(self) -> str | None:
+        """The teacher's name as others may know it: no folder and no address of the machines behind this one."""
+        name = self.decoder.teacher_name
+        if name.startswith(("http://", "https://")):
+            return "remote"
+        return (Path(name).name if Path(name).is_absolute() or Path(name).exists() else name) or None
+
+    @property
+    def call_ratios(self) -> list[float]:
+        """Call ratios that were measured for this model, from the lowest; each can be asked for."""
+        if self.bias_curve is None:
+            return []
+        low, *_, high = (*self.bias_curve.call_ratios, *self.bias_curve.call_ratios)
+        return sorted({ratio for one in self.bias_curve.call_ratios if low <= (ratio := float(f"{one:.2g}")) <= high})
+
+    @property
+    def teacher_up(self) -> bool:
+        """Whether calls reach a teacher."""
+        return self.decoder.teacher is not None and self.decoder.teacher.up
+
+    @contextmanager
+    def held(self) -> Iterator[Deployment]:
+        """Stay open while a request is read and queued, even when another version takes over meanwhile."""
+        self.holders += 1
+        try:
+            yield self
+        finally:
+            self.holders -= 1
+            if self.closing:
+                self.close()
 
     def close(self) -> None:
-        """Finish what runs, then end."""
-        self.engine.close()
-        self.prompt_encoder.close()
+        """Finish what runs and what is being read, then end."""
+        self.closing = True
+        if not self.holders:
+            self.engine.close()
+            self.prompt_encoder.close()
 
 
-def is_degraded(request: EngineRequest, trace: Trace) -> bool:
-    """The teacher failed, or the key's budget ended before the answer did."""
-    return trace.degraded or (request.allowance is not None and request.allowance.short)
+def degraded_by(request: EngineRequest, trace: Trace) -> list[str]:
+    """Why an answer got less help than it asked for: `teacher` failed, or the `key_budget` was spent."""
+    short = request.allowance is not None and request.allowance.short
+    return ["teacher"] * trace.degraded + ["key_budget"] * short
 
 
 class ModelRouter:
-    """Chooses who answers; counts what was answered."""
+    """The deployments by alias: which of them answers a request; every answer is counted."""
 
     def __init__(self, metrics: Metrics, size: Capacity, *, share: float = 0.0, watchers: Iterable[AnswerWatcher] = (),
                  chance: Callable[[], float] = random.random) -> None:
@@ -68,13 +114,16 @@ class ModelRouter:
         self.candidate: Deployment | None = None
         self.draining = False
 
-    def add(self, name: str, version: str, alias: str, decoder: Any, defaults: Options, loop: Any,
-            bias_curve: BiasCurve | None = None) -> Deployment:
-        """Put a model to work under an alias; the one before finishes what it has."""
+    def add(self, name: str, version: str, alias: str, decoder: RelayDecoder, defaults: Options,
+            loop: AbstractEventLoop, bias_curve: BiasCurve | None = None,
+            prices: Prices | None = None) -> Deployment:
+        """Serve a model under an alias; the one before finishes what it has."""
         engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
-        deployment = Deployment(name, version, alias, decoder, engine, PromptEncoder(decoder),
-                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve)
+        deployment = Deployment(name, version, alias, decoder, engine,
+                                PromptEncoder(decoder, enable_thinking=defaults.enable_thinking),
+                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve,
+                                prices=prices or Prices())
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, deployment)
@@ -129,20 +178,14 @@ class ModelRouter:
             yield "relay_queue_waiting", "Completions without a slot", which, deployment.engine.waiting
             yield "relay_slots_running", "Completions in slots", which, deployment.engine.running
             yield "relay_slots", "Slots", which, deployment.engine.slots
-            yield "relay_teacher_up", "1: calls reach the teacher", which, teacher_up(deployment.decoder)
+            yield "relay_teacher_up", "1: calls reach the teacher", which, deployment.teacher_up
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
-        degraded = is_degraded(request, trace)
-        self.metrics.count(trace, deployment.version, deployment.alias,
+        degraded = bool(degraded_by(request, trace))
+        if request.allowance is not None:
+            request.allowance.book(trace.ledger)
+        self.metrics.count(trace, deployment.version, deployment.alias, prices=deployment.prices,
                            first=request.first and request.first - request.created,
                            total=request.ended - request.created, degraded=degraded)
         for watch in self._watchers:
             watch(deployment, request, trace, degraded)
-
-
-def teacher_up(decoder: Any) -> float:
-    """0 without a teacher, or while the circuit of a remote one is open."""
-    if decoder.teacher is None:
-        return 0.0
-    remote = getattr(decoder.teacher, "_remote", None)
-    return 0.0 if remote is not None and str(getattr(remote, "circuit", "")) == "open" else 1.0

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from relayllm.config import TinyModel
 from relayllm.errors import TrainingError
@@ -17,10 +18,11 @@ def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
     """Write a model folder for each role; returns the seconds each took.
 
     Raises:
-        TrainingError: one of the processes failed; what it printed says why.
+        TrainingError: one of the processes failed; the message says why.
     """
     context = multiprocessing.get_context("spawn")
-    workers = {role: context.Process(target=_train_one, args=(role, shape, folder), name=role)
+    faults = context.SimpleQueue()
+    workers = {role: context.Process(target=_train_and_tell, args=(faults, role, shape, folder), name=role)
                for role, (shape, folder) in models.items()}
     started = time.monotonic()
     seconds: dict[str, float] = {}
@@ -33,11 +35,20 @@ def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
                 if worker.exitcode is not None:
                     seconds.setdefault(role, time.monotonic() - started)
                 if worker.exitcode:
-                    raise TrainingError(f"training the tiny {role} ended with exit code {worker.exitcode}; see above")
+                    why = "killed before it could say why" if faults.empty() else faults.get()
+                    raise TrainingError(f"training the tiny {role} ended with exit code {worker.exitcode}: {why}")
     finally:
         for worker in workers.values():
             worker.kill()
     return seconds
+
+
+def _train_and_tell(faults: Any, role: str, config: TinyModel, folder: Path) -> None:
+    try:
+        _train_one(role, config, folder)
+    except BaseException as error:
+        faults.put(f"{type(error).__name__}: {error}")
+        raise
 
 
 def _train_one(role: str, config: TinyModel, folder: Path) -> None:

@@ -7,7 +7,7 @@ from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.summary import Limits, Provenance, all_alarms, build_summary, write_summary
 from tests.unit.evaluation.make_records import BENCHMARKS, Plan, make_frame, make_records
 
-ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 481.23456})
+ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 481.23456}, enable_thinking=False)
 CELL = {"accuracy", "accuracy_ci", "call_ratio", "problems", "completion_tokens", "calls_per_answer"}
 
 
@@ -28,6 +28,7 @@ def test_summary_has_the_shape_of_the_contract(whole):
             assert cell.keys() >= CELL
             assert cell["accuracy_ci"][0] <= cell["accuracy"] <= cell["accuracy_ci"][1]
     assert whole["seconds"] == {"grpo": 481.2}
+    assert whole["enable_thinking"] is False
 
 
 def test_methods_stand_in_the_order_of_the_table(whole):

@@ -1,38 +1,51 @@
-"""From tokens to OpenAI's answers."""
+"""Chunks of a stream: as few and as short as what they bring."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import orjson
 import pytest
 
 from relayllm.relay.trace import Author
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.responses import chat_logprobs
+from relayllm.serving.api.jobs import Job
+from relayllm.serving.api.protocol import ChatRequest
+from relayllm.serving.api.responses import ChunkWriter
 from relayllm.serving.engine.requests import TokenDelta
-from tests.support.fakes_serving import tokenizers
+from tests.support.fakes_serving import scripted_decoder, tokenizers
 
 
-class OtherTokenizer:
-    """Not byte-level: its token of a byte is called by a number, as SentencePiece does."""
-
-    def decode(self, ids, **how):
-        return "\ufffd"
-
-    def convert_ids_to_tokens(self, token):
-        return "<0xF0>"
-
-
-def entries(tokenizer, ids):
-    tops = tuple(((token, -0.5),) for token in ids)
-    return chat_logprobs(tokenizer, TokenDelta(ids, [Author.STUDENT] * len(ids), [-0.5] * len(ids), tops))["content"]
-
-
-@pytest.mark.parametrize("text", ["\N{GRINNING FACE}", "3 pens \N{GRINNING FACE}, \N{EURO SIGN}5", "\ufffd", "words"])
-def test_bytes_of_tokens_join_to_the_text_whole_or_half(text):
+@pytest.fixture
+def writer():
     student, _ = tokenizers()
-    rows = entries(student, plain_ids(student, text))
-    assert bytes(byte for row in rows for byte in row["bytes"]).decode() == text
-    assert [row["top_logprobs"][0]["bytes"] for row in rows] == [row["bytes"] for row in rows]
+    reader = SimpleNamespace(tokenizer=student, commands=scripted_decoder().commands)
+    deployment = SimpleNamespace(name="model", version="1", alias="champion", response_tokenizer=reader)
+    body = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "stream": True})
+    return ChunkWriter(Job(deployment, []), body)
 
 
-def test_bytes_of_a_tokenizer_that_is_not_byte_level_are_its_texts():
-    assert [row["bytes"] for row in entries(OtherTokenizer(), [0])] == [[239, 191, 189]]
+def delta(text, *authors):
+    student, _ = tokenizers()
+    ids = plain_ids(student, text)
+    each = -(-len(ids) // len(authors))
+    return TokenDelta(ids, [authors[place // each] for place in range(len(ids))], [-0.5] * len(ids), ())
+
+
+def test_chunks_of_one_author_are_one_however_many_tokens(writer):
+    [chunk] = writer.tokens(0, delta("word " * 200, Author.STUDENT))
+    event = orjson.loads(chunk.removeprefix(b"data: "))
+    assert event["choices"][0]["delta"]["content"] == "word " * 200
+    assert event["relay"]["author"] == "student"
+
+
+def test_chunks_cost_no_more_bytes_for_more_tokens_than_their_text(writer):
+    few = b"".join(writer.tokens(0, delta("word " * 10, Author.STUDENT)))
+    many = b"".join(writer.tokens(0, delta("word " * 210, Author.STUDENT)))
+    assert len(many) - len(few) <= len("word " * 200) + 2  # the number of tokens has more digits
+
+
+def test_chunks_change_with_the_author(writer):
+    chunks = list(writer.tokens(0, delta("word " * 9, Author.STUDENT, Author.TEACHER, Author.STUDENT)))
+    assert [orjson.loads(chunk.removeprefix(b"data: "))["relay"]["author"] for chunk in chunks] == [
+        "student", "teacher", "student"]

@@ -3,7 +3,7 @@
 import asyncio
 
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.serving.engine.requests import EngineRequest, RequestOutput, RequestOutputCollector
 
 

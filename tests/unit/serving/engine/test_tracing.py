@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from relayllm.relay.options import Options
+from relayllm.relay.prices import Prices
 from relayllm.serving.engine.requests import EngineRequest, RequestOutputCollector
 from relayllm.serving.engine.tracing import Tracer, segments_with_times
 from relayllm.settings import current_settings
@@ -31,6 +32,7 @@ def finished():
 
 class Served:
     name, version, alias = "relay-decoder", "4", "champion"
+    prices = Prices(student=1.0, teacher=10.0)
 
 
 def test_segments_follow_each_other_in_time(finished):
@@ -70,6 +72,7 @@ def test_trace_is_in_mlflow_with_a_span_per_segment(finished, tmp_path):
     assert eventually(lambda: any("degraded" in trace.info.tags for trace in found()), 20)
     trace = found()[0]
     assert trace.info.tags["degraded"] == "true"
+    assert trace.data.spans[0].attributes["cost"] == pytest.approx(Served.prices.cost(finished[1].ledger))
     names = [span.name for span in trace.data.spans]
     assert names[0] == "relay answer"
     assert names.count("teacher") == 2

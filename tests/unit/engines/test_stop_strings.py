@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-import orjson
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
+from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import Delivery
-from relayllm.relay.trace import StopReason, Trace
+from relayllm.relay.trace import Author, StopReason, Trace
 from relayllm.relay.vocabulary import plain_ids
-from relayllm.serving.api.responses import ResponseMeta
-from relayllm.serving.api.streaming import ChunkWriter
-from relayllm.serving.engine.requests import TokenDelta
 from tests.support.fakes_serving import ScriptedEngine, scripted_decoder, tokenizers
 
 STUDENT, TEACHER = tokenizers()
@@ -115,19 +110,13 @@ def test_cancelled_answer_with_a_stop_string_stays_cancelled():
 
 @pytest.mark.parametrize("pieces", [1, 3, 1000])
 @pytest.mark.parametrize("finished", [True, False])
-def test_stream_delivers_neither_the_stop_string_nor_what_is_behind_it(pieces, finished):
+def test_reader_sees_neither_the_stop_string_nor_what_is_behind_it(pieces, finished):
     decoder = decoder_with("They are 12. Next: none" + " 7" * 60, finished=finished)
     trace = answer(decoder, "Next:")
-    words = SimpleNamespace(tokenizer=STUDENT, commands=decoder.commands)
-    head = ResponseMeta.new("chat.completion", "model", "1", "champion")
-    chunks = ChunkWriter(head, words, chat=True, usage=False, scored=False, stop=("Next:",))
+    text = Detokenizer(STUDENT, decoder.commands, ("Next:",))
     size = -(-len(trace.token_ids) // pieces)
-    sent = []
-    for start in range(0, len(trace.token_ids), size):
-        run = slice(start, start + size)
-        sent += chunks.tokens(0, TokenDelta(trace.token_ids[run], trace.authors[run], trace.logprobs[run], ()))
-    sent += chunks.last(0, trace)
-    events = [orjson.loads(chunk.removeprefix(b"data: ")) for chunk in sent]
-    told = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
-    assert told == "They are 12. "
-    assert events[-1]["choices"][0]["finish_reason"] == "stop"
+    seen = "".join(text.extend([token for token, author in zip(trace.token_ids[start:start + size],
+                                                               trace.authors[start:start + size], strict=True)
+                                if author is not Author.COMMAND])
+                   for start in range(0, len(trace.token_ids), size))
+    assert seen + text.rest() == trace.text == "They are 12. "

@@ -1,0 +1,124 @@
+"""What the documentation's site reads besides `docs/`: the project's own pages, the params, the HTTP API.
+
+MkDocs calls the functions by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
+"""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?(\))")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """The project's own pages stand beside those of docs/."""
+    for name in PROJECT_PAGES:
+        files.append(File.generated(config, f"project/{name}", content=(ROOT / name).read_text(encoding="utf-8")))
+    return files
+
+
+def on_config(config: Any) -> Any:
+    """Every decision in the navigation, by its number and first heading."""
+    for entry in config.nav:
+        if "Decisions" in entry:
+            entry["Decisions"] = [{_heading(path): f"decisions/{path.name}"}
+                                  for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
+    return config
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Fill in what is made from the code, and turn links that leave docs/ to where their page is in the site."""
+    markdown = markdown.replace("{{ params }}", params_tables()).replace("{{ http_api }}", http_api(markdown))
+    here = page.file.src_uri
+    return LINK.sub(lambda match: match[1] + _target(match[2], here) + (match[3] or "") + match[4], markdown)
+
+
+def params_tables() -> str:
+    """A table per section of params.yaml, from the fields and docstrings of `relayllm/config.py`."""
+    tree = ast.parse((ROOT / "src/relayllm/config.py").read_text(encoding="utf-8"))
+    parts = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and (rows := list(_fields(node))):
+            about = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+            lines = [f"### {node.name}", "", about, "", "| key | type | what it is |", "|---|---|---|", *rows]
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def http_api(markdown: str) -> str:
+    """Routes and their fields from the server's own OpenAPI description; the models stay unloaded."""
+    if "{{ http_api }}" not in markdown:
+        return ""
+    from relayllm.serving.api.app import HttpLimits, create_app
+    from relayllm.serving.auth import Keys
+    from relayllm.serving.metrics import Metrics
+    from relayllm.serving.models.router import Capacity, ModelRouter
+
+    metrics = Metrics(lambda: ())
+    app = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys(), metrics, HttpLimits())
+    described = app.openapi()
+    parts = []
+    for path, operations in sorted(described["paths"].items()):
+        for method, operation in operations.items():
+            parts.append(_operation(method, path, operation, described["components"]["schemas"]))
+    return "\n\n".join(parts)
+
+
+def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
+    lines = [f"### {method.upper()} {path}", "", operation.get("summary", ""), ""]
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    if name in schemas:
+        lines += ["| field | type | what it is |", "|---|---|---|"]
+        lines += [f"| `{field}` | {_type(shape)} | {_cell(shape.get('description', ''))} |"
+                  for field, shape in schemas[name].get("properties", {}).items()]
+    codes = [f"`{code}` {_cell(answer.get('description', ''))}" for code, answer in operation["responses"].items()]
+    return "\n".join([*lines, "", "Answers: " + "; ".join(codes) + "."])
+
+
+def _type(shape: dict[str, Any]) -> str:
+    kinds = [shape, *shape.get("anyOf", [])]
+    names = [kind.get("type") or kind.get("$ref", "").rpartition("/")[2] for kind in kinds]
+    return " or ".join(dict.fromkeys(name for name in names if name)) or "any"
+
+
+def _fields(node: ast.ClassDef) -> Any:
+    for place, field in enumerate(node.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            after = node.body[place + 1] if place + 1 < len(node.body) else None
+            told = (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+                    and isinstance(after.value.value, str))
+            about = " ".join(after.value.value.split()) if told else ""  # type: ignore[union-attr]
+            yield f"| `{field.target.id}` | `{_cell(ast.unparse(field.annotation))}` | {_cell(about)} |"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _heading(path: Path) -> str:
+    return path.read_text(encoding="utf-8").split("\n", 1)[0].lstrip("# ")
+
+
+def _target(link: str, here: str) -> str:
+    """Where a link leads in the site: pages of the project have moved, what is no page becomes its page's own text."""
+    if "://" in link or link.startswith(("mailto:", "#")):
+        return link
+    base = ROOT / (posixpath.basename(here) if here.startswith("project/") else f"docs/{here}")
+    path = (base.parent / link).resolve()
+    if not path.is_relative_to(ROOT) or not path.exists():
+        return link
+    name = path.relative_to(ROOT).as_posix()
+    if name in PROJECT_PAGES:
+        there = f"project/{name}"
+    else:  # a folder or a file of the code is no page: the README's tree says what it is
+        there = name.removeprefix("docs/") if name.startswith("docs/") else "project/README.md"
+    return posixpath.relpath(there, posixpath.dirname(here) or ".")

@@ -1,0 +1,76 @@
+"""Whether a model fits its role: found out before hours are spent on it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from relayllm.engines.architecture import check_architecture
+from relayllm.engines.commands import add_to_tokenizer
+from relayllm.engines.loading import load_config, load_tokenizer
+from relayllm.engines.weights import weights_of
+from relayllm.errors import ModelError
+
+Role = Literal["student", "teacher"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found about a model that fits."""
+
+    parameters: int
+    warnings: tuple[str, ...]
+
+
+def check_model(folder: Path, name: str, role: Role) -> Checked:
+    """Read config, tokenizer and headers of the weights; loads nothing.
+
+    Raises:
+        ModelError: no weights, packed weights that cannot be trained, attention or logits that the relay does not
+            know, fewer rows than the tokenizer has tokens, digits that are no tokens.
+    """
+    tensors = weights_of(folder)
+    config = load_config(folder)
+    if role == "student":
+        _check_trainable(config, name)
+    text = config.get_text_config()
+    check_architecture(text, name, tensors)
+    tokenizer = load_tokenizer(folder)
+    if text.vocab_size < len(tokenizer):
+        raise ModelError(f"{name} in {folder} scores {text.vocab_size:,} tokens, its tokenizer knows "
+                         f"{len(tokenizer):,}: they do not belong together; take both from one place")
+    if role == "student":
+        add_to_tokenizer(copy.deepcopy(tokenizer))
+    return Checked(sum(tensor.size for tensor in tensors.values()), tuple(_template_warnings(tokenizer, name)))
+
+
+def size_warnings(parameters: Mapping[str, int]) -> list[str]:
+    """Teachers that are smaller than the student, which they are to help."""
+    student = parameters["student"]
+    return [f"{name} has {count:,} parameters and the student {student:,}: a teacher that is smaller seldom helps; "
+            "are the two swapped in base_models?"
+            for name, count in parameters.items() if name != "student" and count < student]
+
+
+def _check_trainable(config: Any, name: str) -> None:
+    packed = getattr(config, "quantization_config", None)
+    if packed:
+        method = packed.get("quant_method") if isinstance(packed, Mapping) else getattr(packed, "quant_method", "")
+        raise ModelError(f"{name} is a quantised checkpoint ({method}), and packed weights cannot be trained: take the "
+                         "checkpoint in bfloat16 that it was made from, or a GGUF file, which is unpacked")
+
+
+def _template_warnings(tokenizer: Any, name: str) -> list[str]:
+    if not getattr(tokenizer, "chat_template", None):
+        return [f"{name} has no chat template: it is asked with the bare text of the question; an instruction-tuned "
+                "model brings one"]
+    try:
+        tokenizer.apply_chat_template([{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
+                                      tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # templates raise what they like
+        return [f"{name}'s chat template refuses system messages ({error}): problems are asked without one, served "
+                "requests with one will be refused"]
+    return []

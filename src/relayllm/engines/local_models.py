@@ -1,0 +1,103 @@
+"""Models that are on this machine already: copied, unpacked or put together once, known by their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from relayllm.config import LocalModel
+from relayllm.engines.gguf import unpack
+from relayllm.engines.hub import WANTED
+from relayllm.engines.loading import load_model, load_tokenizer
+from relayllm.engines.weights import weights_of
+from relayllm.errors import ModelError
+from relayllm.files import atomic_write
+
+ADAPTER = "adapter_config.json"
+
+
+def locate(model: LocalModel, root: Path) -> Path:
+    """The folder or GGUF file that a profile names.
+
+    Raises:
+        ModelError: there is nothing, or something that is no model.
+    """
+    path = (root / Path(model.path).expanduser()).resolve()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ModelError(f"no model at {path}: params.yaml, base_models names {model.path!r}; put or link the folder, "
+                         "or the GGUF file, there, or change the path")
+    packed = sorted(path.glob("*.gguf"))
+    if (path / "config.json").is_file() or (path / ADAPTER).is_file():
+        return path
+    if len(packed) == 1:
+        return packed[0]
+    raise ModelError(f"{path} is no model: it has neither config.json nor {ADAPTER}"
+                     + (f", and {len(packed)} GGUF files: name one of them" if packed else ""))
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of a GGUF file, or of the files of a model folder that count, by name."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else _wanted(path):
+        if path.is_dir():
+            digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check_digest(model: LocalModel, found: str) -> None:
+    """Refuse other content than the profile pins.
+
+    Raises:
+        ModelError: the digests differ.
+    """
+    if model.digest not in (None, found):
+        raise ModelError(f"{model.path} has the digest {found}, params.yaml pins {model.digest}: take the pinned "
+                         "files, or write the digest found into params.yaml")
+
+
+def adapter_base(adapter: Path, root: Path) -> Path:
+    """The folder of the model that an adapter was trained over, as the adapter says.
+
+    Raises:
+        ModelError: it does not say, or what it names is no folder here.
+    """
+    name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    base = (root / Path(name or "")).resolve()
+    if not name or not (base / "config.json").is_file():
+        raise ModelError(f"{adapter} is an adapter over {name!r}, and that is no model folder here: write the folder "
+                         f"of its base into base_model_name_or_path of {adapter / ADAPTER}")
+    return base
+
+
+def copy_model(source: Path, folder: Path, dtype: str) -> None:
+    """Bring a model folder or a GGUF file into a folder of safetensors.
+
+    Raises:
+        ModelError: weights are missing or damaged.
+    """
+    if source.is_file():
+        unpack(source, folder, dtype)
+    elif any(source.glob("*.safetensors")) or not any(source.glob("pytorch_model*.bin")):
+        weights_of(source)
+        with atomic_write(folder) as part:
+            part.mkdir()
+            for file in _wanted(source):
+                shutil.copyfile(file, part / file.name)
+    else:
+        model, tokenizer = load_model(source, device="cpu"), load_tokenizer(source)
+        with atomic_write(folder) as part:
+            model.save_pretrained(part)
+            tokenizer.save_pretrained(part)
+
+
+def _wanted(folder: Path) -> Iterable[Path]:
+    """What belongs to the model; optimizer states, logs and other formats of the same weights do not."""
+    patterns = (*WANTED, "*.bin") if not any(folder.glob("*.safetensors")) else WANTED
+    return sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})

@@ -1,0 +1,113 @@
+"""Meet a student's server: the right vocabulary, the relay grammar at work, prefixes that are cached."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk, Usage
+from relayllm.engines.openai.handshake import PROBE
+from relayllm.relay.command import CommandTokens
+
+MODEL_VARIABLE = "RELAY_STUDENT_MODEL"
+BIAS = 1.0e4
+"""Forces `<call>` in any student: one whose command rows are still mean embeddings needs more than 20."""
+PREFIX_TOKENS = 384
+"""Three blocks of the largest usual size: a cache that works finds some of them."""
+NEAR_CERTAIN = -0.01
+"""The log-probability of a forced token, when the server tells those after mask and bias."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudentInfo:
+    """What is known of a student's server."""
+
+    model: str
+    cached_tokens: int
+    """Found again of a repeated prompt; 0: every segment reads its whole answer anew."""
+    context_length: int
+    """Tokens that prompt and completion may take together; 0 when the server does not say."""
+    processed_logprobs: bool
+    """Log-probabilities are those after mask, bias and temperature, which training needs."""
+
+
+class StudentHandshake:
+    """Meets a server at its first segment: once, however many wait for it. Use from one event loop."""
+
+    def __init__(self, client: CompletionClient, tokenizer: Any, commands: CommandTokens, expected: str | None) -> None:
+        self._client, self._tokenizer, self._commands, self._expected = client, tokenizer, commands, expected
+        self._task: asyncio.Task[StudentInfo] | None = None
+
+    async def result(self) -> StudentInfo:
+        """The server's facts.
+
+        Raises:
+            TransientError: out of reach; the next one who asks tries again.
+            PermanentError: another model, another vocabulary, or no relay grammar.
+        """
+        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
+            self._task = asyncio.create_task(self._meet())
+        return await asyncio.shield(self._task)
+
+    def forget(self) -> None:
+        """The server behaved unlike what it said: meet it again at the next segment."""
+        if self._task is not None and self._task.done():
+            self._task = None
+
+    async def _meet(self) -> StudentInfo:
+        model = self._chosen(await self._client.models())
+        ids = list(self._tokenizer.encode(PROBE, add_special_tokens=False))
+        await self._check_vocabulary(model, ids)
+        processed = await self._check_grammar(model, ids)
+        return StudentInfo(model, await self._cached_tokens(model, ids), await self._client.context_length(model),
+                           processed)
+
+    def _chosen(self, served: list[str]) -> str:
+        names = ", ".join(f"'{name}'" for name in served)
+        if self._expected is None and len(served) == 1:
+            return served[0]
+        if self._expected is None or self._expected not in served:
+            raise PermanentError(f"student at {self._client.url} serves {names}, expected "
+                                 f"{self._expected or 'one model'}: start the right server or set {MODEL_VARIABLE}")
+        return self._expected
+
+    async def _check_vocabulary(self, model: str, ids: list[int]) -> None:
+        theirs = await self._client.tokenize(model, PROBE)
+        commands = await self._client.tokenize(model, "<call></call>")
+        if theirs != ids or commands is None or set(commands) != {self._commands.call, self._commands.end}:
+            raise PermanentError(f"student at {self._client.url} has another vocabulary than the tokenizer "
+                                 f"{self._tokenizer.name_or_path} (or no <call> and </call>): serve the folder that "
+                                 "the tokenizer comes from")
+
+    async def _check_grammar(self, model: str, ids: list[int]) -> bool:
+        """A command that a large bias begins is well formed only where the processor is loaded."""
+        asked = {"calls_left": 1, "remaining": 8, "max_call_tokens": 9, "call_bias": BIAS}
+        written = await self._complete(model, ids, max_tokens=3, stop_token_ids=[self._commands.end],
+                                       vllm_xargs=asked, logprobs=0)
+        tokens = [token for chunk in written for token in chunk.token_ids or ()]
+        if len(tokens) != 3 or tokens[0] != self._commands.call or tokens[2] != self._commands.end:
+            raise PermanentError(
+                f"student at {self._client.url} does not run the relay grammar (asked for a command, it wrote the ids "
+                f"{tokens}): install the package in infra/vllm beside vLLM, start the server without speculative "
+                "decoding, and see that its log names RelayGrammar")
+        first = next((logprob for chunk in written for logprob, _ in chunk.logprobs), 0.0)
+        return first > NEAR_CERTAIN
+
+    async def _cached_tokens(self, model: str, ids: list[int]) -> int:
+        prompt = (ids * (PREFIX_TOKENS // len(ids) + 1))[:PREFIX_TOKENS]
+        usage: list[Usage] = []
+        for _ in range(2):
+            body = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
+            try:
+                usage += [part async for part in self._client.complete(body) if isinstance(part, Usage)]
+            except PermanentError as refusal:
+                if refusal.about_request:
+                    return 0  # its context is shorter than the probe
+                raise
+        return usage[-1].cached_tokens if usage else 0
+
+    async def _complete(self, model: str, ids: list[int], **more: Any) -> list[StreamChunk]:
+        body = {"model": model, "prompt": ids, "temperature": 0, "return_token_ids": True,
+                "return_tokens_as_token_ids": True, **more}
+        return [part async for part in self._client.complete(body) if isinstance(part, StreamChunk)]

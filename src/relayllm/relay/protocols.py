@@ -1,0 +1,119 @@
+"""Small protocols of what the relay takes from libraries and servers, so that neither is imported here.
+
+`Tokenizer` and `CausalLM` are what transformers has; `CallServer` is what a teacher over HTTP offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Message = Mapping[str, str]
+"""One turn of a chat: `role` and `content`."""
+
+
+class Tokenizer(Protocol):
+    """A tokenizer of transformers, as far as it is used."""
+
+    added_tokens_decoder: dict[int, Any]
+    chat_template: Any
+    eos_token: str | None
+    eos_token_id: int
+    name_or_path: str
+
+    def __len__(self) -> int:
+        """Number of tokens, added ones included."""
+        ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = ..., **more: Any) -> list[int]:
+        """Token ids of a text."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = ..., **more: Any) -> str:
+        """Text of token ids."""
+        ...
+
+    def get_vocab(self) -> dict[str, int]:
+        """Token -> id."""
+        ...
+
+    def apply_chat_template(self, conversation: Sequence[Message], **more: Any) -> Any:
+        """A conversation as the model was trained to read it."""
+        ...
+
+
+class CausalLM(Protocol):
+    """A causal language model of transformers, as far as it is used."""
+
+    config: Any
+    base_model_prefix: str
+
+    def parameters(self) -> Any:
+        """Its weights."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        """The weights with their names."""
+        ...
+
+    def get_output_embeddings(self) -> Any:
+        """Its head: (V, width)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """What one call asks of a server: continue these tokens by at most n."""
+
+    prompt_ids: tuple[int, ...]
+    """The teacher's view: its prompt, and the answer so far."""
+    n: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    answer_start: int = 0
+    """Where in `prompt_ids` the answer begins."""
+    messages: tuple[Message, ...] | None = None
+    """The conversation before the answer, for servers that apply a chat template of their own; None where only its
+    tokens are known."""
+    enable_thinking: bool | None = None
+    """What that template is told."""
+
+
+class ServedCall(Protocol):
+    """The tokens of one call as they arrive. Read `done` before `take`, never after."""
+
+    done: bool
+    """Nothing more will come."""
+    finished: bool
+    """The teacher wrote its end of text."""
+    error: Any
+    """Why the call failed; the tokens before it stand."""
+    cancel: Callable[[], None]
+    """End the call and its request; what arrived stays."""
+
+    def take(self) -> list[int]:
+        """The tokens that arrived since the last time."""
+        ...
+
+
+class CallServer(Protocol):
+    """A teacher that answers when it can: calls are submitted, and their tokens collected later."""
+
+    @property
+    def up(self) -> bool:
+        """Whether calls are sent: not while it has failed too often."""
+        ...
+
+    def submit(self, request: CallRequest) -> ServedCall:
+        """Start a call and return at once."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until some call has news, at most so long."""
+        ...
+
+    def close(self) -> None:
+        """End all calls and let the connections go."""
+        ...

@@ -1,0 +1,133 @@
+"""What happens to every request before a route sees it: counted, bounded, unpacked; HEAD is read as GET."""
+
+from __future__ import annotations
+
+import zlib
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relayllm.serving.errors import ApiError
+from relayllm.serving.metrics import Metrics
+
+PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
+"""Content encodings, and what zlib calls them."""
+
+
+class HeadAsGet:
+    """Answers HEAD as GET without a body; the server leaves the body out by itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Reads no body beyond a number of bytes, announced or not, packed or not; hands it on unpacked."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._most:
+            await self._refusal().response()(scope, receive, send)
+            return
+        read = 0
+
+        async def counting() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._most:
+                raise HTTPException(413)
+            return message
+
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if encoding in (b"identity", b""):
+            await self._app(scope, counting, send)
+            return
+        try:
+            body = self._unpacked(await _whole(counting), encoding)
+        except (ApiError, HTTPException) as error:
+            refusal = error if isinstance(error, ApiError) else self._refusal()
+            await refusal.response()(scope, receive, send)
+            return
+        await self._app({**scope, "headers": _of_length(scope, len(body))}, _replay(body, receive), send)
+
+    def _unpacked(self, body: bytes, encoding: bytes) -> bytes:
+        if encoding not in PACKED:
+            raise ApiError(415, "the body's content-encoding is none of gzip and deflate: send one of them, or none")
+        unpacker = zlib.decompressobj(PACKED[encoding])
+        try:
+            plain = unpacker.decompress(body, self._most + 1)
+        except zlib.error as error:
+            raise ApiError(400, f"the body is not {encoding.decode()}, as its content-encoding says") from error
+        if len(plain) > self._most:
+            raise self._refusal()
+        if not unpacker.eof:
+            raise ApiError(400, f"the body breaks off: its {encoding.decode()} has no end")
+        return plain
+
+    def _refusal(self) -> ApiError:
+        return ApiError(413, f"the body is larger than the {self._most} bytes that this server reads")
+
+
+class Counting:
+    """Counts requests by route and status. Unknown paths count as one: a label per path would fill the memory."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, str(status)).inc()
+
+
+async def _whole(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """The body as one message, then what the connection says."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replayed
+
+
+def _of_length(scope: Scope, length: int) -> list[tuple[bytes, bytes]]:
+    kept = [(name, value) for name, value in scope["headers"] if name not in (b"content-encoding", b"content-length")]
+    return [*kept, (b"content-length", str(length).encode())]

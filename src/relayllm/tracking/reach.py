@@ -1,0 +1,36 @@
+"""Whether somebody answers at an address, in a few seconds: MLflow's and Prefect's clients try for minutes."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+from relayllm.settings import without_secrets
+
+PATIENCE = 5.0
+ANSWERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "BAD_REQUEST",
+                     "INVALID_PARAMETER_VALUE", "INVALID_STATE"})
+"""MLflow's codes of a server that is there and says no."""
+
+
+def unreachable(url: str, patience: float = PATIENCE) -> str:
+    """Why nobody answers at an HTTP address; empty when somebody does, whatever the answer is."""
+    try:
+        urllib.request.urlopen(without_secrets(url), timeout=patience).close()
+    except urllib.error.HTTPError:
+        return ""
+    except urllib.error.URLError as error:
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def error_code(error: BaseException) -> str:
+    """MLflow's code of one of its errors, such as RESOURCE_DOES_NOT_EXIST; empty for other errors."""
+    return str(getattr(error, "error_code", ""))
+
+
+def says_no(error: BaseException) -> bool:
+    """Whether a server is there and refuses what was asked: asking again changes nothing."""
+    return error_code(error) in ANSWERS

@@ -1,0 +1,109 @@
+"""The callback of a GRPO run: it keeps the history, scores held-out problems, keeps the best model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from relayllm.config import GrpoConfig, GrpoRun
+from relayllm.engines.decoder import RelayDecoder
+from relayllm.files import atomic_write
+from relayllm.problems.problem import Problem
+from relayllm.tracking.run import current
+from relayllm.training.checkpoints import content_of
+from relayllm.training.launching import is_main_process
+from relayllm.training.rollouts import Rollouts, decoding_of
+from relayllm.training.watch import held_out, samples, step_numbers
+
+SHOWN_ROLLOUTS = 8
+BEST = "best"
+"""Folder of the best model so far, in that of the run; with LoRA it holds the adapter."""
+STEP_LINE = ("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  "
+             "callers {callers:.2f}  n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s")
+
+
+class Watcher(TrainerCallback):
+    """Sees every batch of roll-outs that was learned from.
+
+    `decoder` makes a decoder of the model that is being trained, for as long as it decodes. A run that resumes from a
+    checkpoint has that checkpoint's history.
+    """
+
+    def __init__(self, config: GrpoConfig, run: GrpoRun, rollouts: Rollouts,
+                 decoder: Callable[[Any], AbstractContextManager[RelayDecoder]], problems: Sequence[Problem],
+                 folder: Path, checkpoint: Path | None) -> None:
+        self._config, self._run, self._rollouts, self._decoder = config, run, rollouts, decoder
+        self._problems, self._folder = problems, folder
+        self.history: list[dict[str, float]] = content_of(checkpoint) if checkpoint else []
+        self._started = time.perf_counter()
+        self._table: list[dict[str, Any]] = []
+        for row in self.history:  # the curve of a resumed run starts where training did
+            self._log(row)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the checkpoint that was resumed from is the last one."""
+        return bool(self.history) and self.history[-1]["step"] == self._config.steps
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, *, model: Any,
+               processing_class: Any, **_: Any) -> None:
+        """A batch of roll-outs was learned from."""
+        logs = logs or {}
+        if "kl" not in logs and "entropy" not in logs:
+            return  # the summary at the end
+        step = state.global_step // self._config.mini_batches
+        numbers = self._numbers(step, logs)
+        if step % self._config.evaluate_every == 0 or step == self._config.steps or step == 1:
+            numbers |= self._score(step, model, processing_class)
+        self._started = time.perf_counter()
+        self.history.append(numbers)
+        self._log(numbers)
+        if is_main_process() and (step % 5 == 0 or step == self._config.steps):
+            print(STEP_LINE.format(steps=self._config.steps, **numbers), flush=True)
+
+    def _numbers(self, step: int, logs: dict[str, Any]) -> dict[str, float]:
+        seconds = time.perf_counter() - self._started
+        numbers = step_numbers(self._rollouts.last, self._rollouts.seconds)
+        return numbers | {
+            "step": step, "entropy": logs.get("entropy", 0.0), "kl": logs.get("kl", 0.0),
+            "learning_rate": logs.get("learning_rate", 0.0), "seconds_step": seconds,
+            "seconds_update": seconds - numbers["seconds_rollout"] - numbers["seconds_grade"]}
+
+    def _log(self, numbers: dict[str, float]) -> None:
+        current().metrics({name: value for name, value in numbers.items() if name != "step"}, int(numbers["step"]))
+
+    def _score(self, step: int, model: Any, tokenizer: Any) -> dict[str, float]:
+        with self._decoder(model) as decoder:
+            found = held_out(decoder, self._problems, decoding_of(self._config, self._run))
+        best = max((row["held_out_score"] for row in self.history if "held_out_score" in row), default=-1.0)
+        if found.score > best or not (self._folder / BEST).is_dir():
+            self._keep(model, tokenizer)
+        if is_main_process():
+            print(f"step {step}: held out, greedy: accuracy {found.accuracy:.3f}, call ratio {found.call_ratio:.4f}",
+                  flush=True)
+        self._table += samples(self._rollouts.last, step, SHOWN_ROLLOUTS)
+        current().table("rollouts", self._table)
+        return {f"held_out_{name}": value for name, value in asdict(found).items()}
+
+    def _keep(self, model: Any, tokenizer: Any) -> None:
+        if is_main_process():
+            with atomic_write(self._folder / BEST) as part:
+                model.save_pretrained(part)
+                tokenizer.save_pretrained(part)
+
+    def result(self) -> dict[str, float]:
+        """The kept checkpoint's scores, and the last step's numbers."""
+        scored = [row for row in self.history if "held_out_score" in row]
+        best = max(scored, key=lambda row: row["held_out_score"])
+        timed = ("seconds", "rollout_tokens")
+        last = {name: value for name, value in self.history[-1].items() if not name.startswith(timed)}
+        return {"steps": len(self.history), "best_step": best["step"],
+                **{name: best[name] for name in ("held_out_accuracy", "held_out_call_ratio", "held_out_score")},
+                **{f"last_{name}": value for name, value in last.items()
+                   if name in ("reward", "accuracy", "call_ratio", "callers", "kl", "entropy", "length", "mean_n")}}

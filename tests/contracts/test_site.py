@@ -1,0 +1,49 @@
+"""The documentation's site: every page is in it, every environment variable is told, it builds without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILT = {"RELAY_TEACHER_", "RELAY_TEACHER_PORT", "RELAY_PARENT", "RELAY_SUPERVISED"}
+"""A prefix, what Kubernetes would set by itself, and what our processes tell their children."""
+
+
+def named_pages(nav) -> set[str]:
+    if isinstance(nav, str):
+        return {nav}
+    return set().union(*(named_pages(one) for one in (nav.values() if isinstance(nav, dict) else nav)))
+
+
+def test_navigation_has_every_page():
+    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    decisions = {page for page in pages if page.startswith("decisions/")}  # put in by infra/docs/hooks.py
+    assert pages - decisions <= named_pages(config["nav"])
+
+
+def test_environment_page_has_every_variable_of_the_code():
+    page = (ROOT / "docs/reference/environment.md").read_text()
+    sources = [path for folder in ("src", "flows", "infra") for path in (ROOT / folder).rglob("*")
+               if path.suffix in (".py", ".sh", ".yaml") or path.name == ".env.example"]
+    used = {name for path in sources for name in re.findall(r"\bRELAY_[A-Z_]+", path.read_text(encoding="utf-8"))}
+    assert len(used) > 20
+    assert {name for name in used - BUILT if f"`{name}`" not in page} == set()
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning_and_asks_no_other_host(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra docs: `make docs` installs it")
+    pytest.importorskip("mkdocstrings", reason="needs the extra docs: `make docs` installs it")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
+                          cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 15
+    fetched = [match for page in pages for match in re.findall(r'(?:src|<link[^>]*href)="(https?://[^"]+)"',
+                                                               page.read_text(encoding="utf-8"))]
+    assert fetched == []

@@ -1,0 +1,122 @@
+"""The whole release, the registry's commands and `relay serve` against a real `mlflow server`, each in its own process.
+
+The server hands files out itself, as infra/compose and infra/kubernetes have it: nothing of it lies in the project.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from tests.integration.test_release import ROOT, package, parts, place, varied  # noqa: F401
+from tests.integration.test_server_process import address_of
+from tests.support.mlflow_server import free_port, mlflow_server
+from tests.support.places import environment
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+RELEASE = "import sys; from flows.release_flow import release; release(sys.argv[1])"
+STATUS = "from flows.release_note import last_release; print(last_release())"
+STAGE = """
+import sys
+from relayllm.tracking.run import report_metrics, settle, stage_run
+from relayllm.settings import current_settings
+root = current_settings().root
+with stage_run("filter", {"samples": 3}) as run:
+    report_metrics(root / "metrics.json", {"kept": 7})
+    run.metric("curve", 0.5, 2)
+    run.artifact(root / "metrics.json")
+settle()
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("tracking")) as address:
+        yield address
+
+
+def team(place, address):  # noqa: F811
+    """The environment of somebody who works with that server."""
+    return environment(place.root, MLFLOW_TRACKING_URI=address, RELAY_ROOT=str(place.root), OMP_NUM_THREADS="1",
+                       PYTHONPATH=f"{ROOT}:{ROOT / 'src'}", HOME=str(place.root))
+
+
+def run(place, address, *words, code=0):  # noqa: F811
+    done = subprocess.run([sys.executable, *words], cwd=place.root, env=team(place, address), text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+    assert done.returncode == code, done.stdout[-6000:]
+    return done.stdout
+
+
+def relay(place, address, *words, code=0):  # noqa: F811
+    return run(place, address, "-m", "relayllm.cli", *words, code=code)
+
+
+@contextmanager
+def served(place, address):  # noqa: F811
+    words = [sys.executable, "-m", "relayllm.cli", "serve", "--port", "0"]
+    running = subprocess.Popen(words, cwd=place.root, env=team(place, address), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    try:
+        with httpx.Client(base_url=address_of(running), timeout=60, trust_env=False) as client:
+            yield client
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_release_compare_serve_and_rollback_of_a_remote_registry(parts, place, package, server):  # noqa: F811
+    assert "version 1 is champion" in run(place, server, "-c", RELEASE, "artifacts/package")
+    varied(parts, place, "better", 8)
+    assert "version 2 is champion" in run(place, server, "-c", RELEASE, "better")
+    assert "done=True" in run(place, server, "-c", STATUS)
+
+    [kept] = [path for path in (place.root / ".store/packages").iterdir() if (path / "MLmodel").is_file()][:1]
+    nested = kept.with_name("nested")
+    kept.rename(nested)
+    kept.mkdir()
+    nested.rename(kept / "artifacts")  # as a release before this one left it
+    assert "Version 2 (champion) against version 1" in relay(place, server, "compare", "1", "2")
+
+    with served(place, server) as client:
+        asked = {"messages": [{"role": "user", "content": "How many pens?"}], "max_tokens": 8}
+        assert client.post("/v1/chat/completions", json=asked).json()["relay"]["version"] == "2"
+
+    assert "champion is version 1" in relay(place, server, "rollback", "--because", "by a test")
+    said = run(place, server, "-c", STATUS)
+    assert "version 2 was rolled back (by a test); champion is version 1" in said
+
+
+def test_release_without_its_server_says_which_and_does_not_wait_for_it(place, package):  # noqa: F811
+    printed = run(place, f"http://127.0.0.1:{free_port()}", "-c", RELEASE, "artifacts/package", code=1)
+    assert "RegistryError: the registry is http://127.0.0.1" in printed
+
+
+def test_stage_whose_server_is_away_is_sent_later(place, tmp_path):  # noqa: F811
+    shutil.rmtree(place.root / "runs/unsent", ignore_errors=True)
+    away = f"http://127.0.0.1:{free_port()}"
+    run(place, away, "-c", STAGE)
+    assert len(list((place.root / "runs/unsent").iterdir())) == 1
+    assert "nobody answers there" in relay(place, away, "sync", code=1)
+    (place.root / "metrics.json").write_text("{}")
+    with mlflow_server(tmp_path / "tracking") as address:
+        assert "nothing is left" in relay(place, address, "sync")
+        assert not list((place.root / "runs/unsent").iterdir())
+        look = """
+import json, mlflow
+client = mlflow.MlflowClient()
+runs = {run.data.tags["stage"]: run for run in
+        client.search_runs([client.get_experiment_by_name("relayllm").experiment_id])}
+found = runs["filter"]
+file = client.download_artifacts(found.info.run_id, "metrics.json")
+print("RESULT" + json.dumps([found.info.status, found.data.metrics["kept"], found.data.metrics["curve"],
+      found.data.params, json.load(open(file)), found.data.tags["mlflow.parentRunId"] == runs["pipeline"].info.run_id]))
+"""
+        found = json.loads(run(place, address, "-c", look).split("RESULT")[1])
+    assert found == ["FINISHED", 7.0, 0.5, {"samples": "3"}, {"kept": 7}, True]

@@ -1,0 +1,251 @@
+"""What people's clients send and expect: nulls, features that are not there, names of models, browsers, proxies."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+
+import httpx
+import openai
+import pytest
+
+from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.prices import Prices
+from relayllm.serving.api.limits import HttpLimits
+from tests.support.fakes_serving import scripted_decoder, serving
+
+TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
+USER = {"role": "user", "content": "How many pens?"}
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0,
+                         http_client=httpx.Client(trust_env=False))
+
+
+@pytest.mark.parametrize("more", [
+    {"tools": None}, {"tools": []}, {"tool_choice": None}, {"tool_choice": "none"}, {"reasoning_effort": None},
+    {"parallel_tool_calls": None}, {"parallel_tool_calls": True}, {"functions": []}, {"function_call": "none"},
+    {"repetition_penalty": 1.0}, {"repetition_penalty": 1}, {"presence_penalty": 0}, {"frequency_penalty": 0.0},
+    {"logit_bias": {}}, {"top_k": -1}, {"min_p": 0}, {"response_format": {"type": "text"}}, {"response_format": None},
+    {"stop": ""}, {"stop": []}, {"stop": ["", ""]}, {"stop": None}, {"n": None}, {"metadata": {}}, {"user": None},
+    {"service_tier": "auto"}, {"modalities": ["text"]}, {"audio": None}, {"unheard_of": None}, {"unheard_of": []},
+    {"relay": None}, {"relay": {}}, {"seed": None}, {"temperature": None}, {"logprobs": None}, {"top_logprobs": None},
+    {"stream_options": None}, {"model": None}, {"store": False}, {"max_tokens": None}])
+def test_what_asks_for_nothing_is_as_absent(server, more):
+    answer = server.chat(**more)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["choices"][0]["message"]["content"] == TEXT
+    assert "x-relay-ignored-fields" not in answer.headers
+
+
+def test_assistants_message_may_come_back_as_it_was_sent(server):
+    said = server.chat().json()["choices"][0]["message"]
+    for message in (said, {"role": "assistant", "content": None, "tool_calls": None, "annotations": []}):
+        assert server.chat(messages=[USER, message, USER]).status_code == 200
+
+
+@pytest.mark.parametrize(("more", "param", "words"), [
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "tools are not supported by this server"),
+    ({"tool_choice": "required"}, "tool_choice", "tools are not supported"),
+    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format", "response formats other"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "not supported by this server"),
+    ({"presence_penalty": 0.5}, "presence_penalty", "penalties are not supported"),
+    ({"repetition_penalty": 1.1}, "repetition_penalty", "penalties are not supported"),
+    ({"logit_bias": {"5": 1}}, "logit_bias", "a logit bias is not supported"),
+    ({"top_k": 40}, "top_k", "top_k is not supported"), ({"top_k": True}, "top_k", "top_k is not supported"),
+    ({"min_p": 0.1}, "min_p", "min_p is not supported"),
+    ({"reasoning_effort": "high"}, "reasoning_effort", "reasoning effort is not supported"),
+    ({"audio": {"voice": "x"}}, "audio", "audio is not supported"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+     "messages.0.content.0.type", "parts other than text are not supported"),
+    ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, USER]}, "messages.0.tool_calls",
+     "not supported")])
+def test_features_that_are_not_there_are_named(server, more, param, words):
+    answer = server.chat(**more)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (422, "unsupported_parameter", param)
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize(("more", "param", "message"), [
+    ({"messages": [{"role": "user", "content": None}]}, "messages.0",
+     "messages.0: a message of the user needs content"),
+    ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content",
+     "messages.0.content: must be a text or a list"),
+    ({"stop": 5}, "stop", "stop: must be a text or a list"),
+    ({"stop": [5]}, "stop.0", "stop.0: must be a text"),
+    ({"temperature": "hot"}, "temperature", "temperature: must be a number"),
+    ({"temperature": 3}, "temperature", "temperature: must be less than or equal to 2"),
+    ({"messages": "hi"}, "messages", "messages: must be a list"),
+    ({"messages": None}, "messages", "messages: is missing"),
+    ({"n": 1.5}, "n", "n: must be a whole number"), ({"stream": "yes"}, "stream", "stream: must be true or false"),
+    ({"relay": {"calls": 1}}, "relay.calls", "relay.calls: this server knows no such field"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role",
+     "messages.0.role: must be 'system', 'developer', 'user' or 'assistant'")])
+def test_errors_are_one_sentence_without_names_of_validators(server, more, param, message):
+    answer = server.chat(**more)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
+    assert answer.json()["error"]["message"].startswith(message)
+    assert "function" not in answer.text
+
+
+@pytest.mark.parametrize("body", [
+    {"prompt": 5}, {"prompt": [["x"]]}, {"prompt": {}}, {"prompt": "x", "logprobs": True}])
+def test_errors_of_a_prompt_name_no_validator(server, body):
+    error = server.client.post("/v1/completions", json=body).json()["error"]
+    assert error["param"].split(".")[0] in body
+    assert "[" not in error["message"] + error["param"]
+
+
+def test_unknown_fields_are_refused_by_name(server):
+    answer = server.chat(session_id="s", messages=[{**USER, "id": "m"}])
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "session_id")
+    assert "messages.0.id" in answer.json()["error"]["message"]
+
+
+def test_unknown_fields_are_ignored_and_named_where_the_server_is_told_to():
+    with serving(limits=HttpLimits(ignore_unknown=True)) as server:
+        for stream in (False, True):
+            answer = server.chat(session_id="s", features={"x": 1}, messages=[{**USER, "id": "m"}], stream=stream)
+            assert answer.status_code == 200
+            assert answer.headers["x-relay-ignored-fields"] == "session_id, features, messages.0.id"
+        assert server.chat(**{"é\n": 1}).headers["x-relay-ignored-fields"] == "??"
+        assert server.chat(relay={"max_call": 1}).status_code == 422
+        assert server.chat(tools=[{}]).status_code == 422
+
+
+def test_last_message_of_the_assistant_is_continued_on_request_and_refused_otherwise(server):
+    turns = [USER, {"role": "assistant", "content": "There are"}]
+    refused = server.chat(messages=turns)
+    assert refused.status_code == 422
+    assert "continue_final_message" in refused.json()["error"]["message"]
+    asked = server.chat(messages=turns, continue_final_message=True, add_generation_prompt=False)
+    assert asked.status_code == 200
+    closed = server.chat(messages=[*turns, USER]).json()["usage"]["prompt_tokens"]
+    opened = server.chat().json()["usage"]["prompt_tokens"]
+    assert opened < asked.json()["usage"]["prompt_tokens"] < closed
+    assert server.chat(continue_final_message=True).status_code == 422
+    assert server.chat(messages=turns, continue_final_message=True, add_generation_prompt=True).status_code == 422
+    assert server.chat(add_generation_prompt=False).status_code == 422
+
+
+def test_too_many_tokens_are_refused_or_capped():
+    with serving(scripted_decoder(("word " * 300,), context=60)) as server:
+        assert server.chat(max_tokens=60).status_code == 400
+    with serving(scripted_decoder(("word " * 300,), context=60), limits=HttpLimits(cap_tokens=True)) as server:
+        answer = server.chat(max_tokens=1024).json()
+        assert answer["usage"]["total_tokens"] == 60
+        assert answer["choices"][0]["finish_reason"] == "length"
+        assert server.complete(prompt=[5] * 60, max_tokens=5).json()["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("text", ["Euro € and \N{GRINNING FACE} ", "plain "])
+def test_text_offset_indexes_the_returned_text(text):
+    with serving(scripted_decoder((text, 2, text, 2, "."), ("é😀" * 50,))) as server:
+        choice = server.complete(logprobs=1).json()["choices"][0]
+        offsets, authors = choice["logprobs"]["text_offset"], choice["logprobs"]["authors"]
+        assert offsets == sorted(offsets)
+        assert max(offsets) <= len(choice["text"])
+        spans = zip(offsets, [*offsets[1:], len(choice["text"])], authors, strict=True)
+        assert "".join(choice["text"][start:stop] for start, stop, _ in spans) == choice["text"]
+        written = [start == stop for start, stop, author in zip(offsets, offsets[1:], authors, strict=False)
+                   if author == "command"]
+        assert all(written)
+        assert len(written) == 6
+
+
+def test_model_with_an_alias_or_a_call_ratio_is_listed_and_answers(server, client):
+    server.model_router.champion.bias_curve = BiasCurve((-8.0, 0.0, 2.0), (0.0, 0.0214, 0.04))
+    names = [model.id for model in client.models.list()]
+    assert names == ["relay-decoder", "relay-decoder@champion", "relay-decoder@0", "relay-decoder@0.021",
+                     "relay-decoder@0.04"]
+    for name in names:
+        assert client.models.retrieve(name).id == name
+        answer = client.chat.completions.create(model=name, messages=[USER])
+        assert answer.choices[0].message.content == TEXT
+    assert server.chat(model="relay-decoder@champion@0.02").status_code == 200
+    assert server.chat(model="relay-decoder@0.5").json()["error"]["message"].startswith("call_ratio is 0.5")
+    for name in ("relay-decoder@7", "relay-decoder@nan"):
+        assert server.chat(model=name).json()["error"]["param"] == "model"
+    twice = server.chat(model="relay-decoder@0.02", relay={"call_bias": 1.0})
+    assert (twice.status_code, twice.json()["error"]["param"]) == (400, "model")
+    assert server.chat(model="relay-decoder@other").status_code == 404
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("/srv/models/secret/teacher", "teacher"), ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B"),
+    ("http://10.0.0.7:8001/v1", "remote"), ("", None)])
+def test_models_tell_no_folder_and_no_address(server, name, shown):
+    server.decoder.teacher_name = name
+    assert {row["teacher"] for row in server.client.get("/v1/models").json()["data"]} == {shown}
+
+
+def test_head_is_answered_as_get_without_a_body(server):
+    for path in ("/health", "/ready", "/metrics", "/v1/models", "/"):
+        head, got = server.client.head(path), server.client.get(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+    assert server.client.head("/v1/chat/completions").status_code == 405
+
+
+@pytest.mark.parametrize(("name", "pack"), [
+    ("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)])
+def test_packed_body_is_read(server, name, pack):
+    body = pack(json.dumps({"messages": [USER]}).encode())
+    answer = server.client.post("/v1/chat/completions", content=body,
+                                headers={"content-type": "application/json", "content-encoding": name})
+    assert answer.json()["choices"][0]["message"]["content"] == TEXT
+
+
+@pytest.mark.parametrize(("body", "encoding", "status", "word"), [
+    (b"{}", "br", 415, "content-encoding"), (b"no gzip", "gzip", 400, "not gzip"),
+    (gzip.compress(b"x" * 9999)[:20], "gzip", 400, "breaks off"),
+    (gzip.compress(b" " * 10_000_000), "gzip", 413, "larger")])
+def test_packed_body_that_cannot_be_read_is_refused(server, body, encoding, status, word):
+    answer = server.client.post("/v1/chat/completions", content=body,
+                                headers={"content-type": "application/json", "content-encoding": encoding})
+    assert answer.status_code == status
+    assert word in answer.json()["error"]["message"]
+
+
+def test_browser_of_another_origin_may_send_what_openais_client_sends():
+    origin = "https://app.example"
+    asked = {"origin": origin, "access-control-request-method": "POST",
+             "access-control-request-headers": "authorization,content-type,x-stainless-os,x-stainless-retry-count"}
+    with serving(limits=HttpLimits(origins=(origin,), body_bytes=1000)) as server:
+        preflight = server.client.options("/v1/chat/completions", headers=asked)
+        assert preflight.status_code == 200
+        assert "x-stainless-os" in preflight.headers["access-control-allow-headers"]
+        for answer in (server.client.get("/v1/models", headers={"origin": origin}),
+                       server.client.post("/v1/completions", content=b"x" * 2000, headers={"origin": origin})):
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert "retry-after" in answer.headers["access-control-expose-headers"]
+
+
+def test_cost_is_in_the_ledger_the_metrics_and_the_budget():
+    prices = Prices(student=1.0, teacher=1000.0, teacher_read=100.0, teacher_cached=10.0)
+    with serving(prices=prices, keys="eve:secret-e::0.0045") as server:
+        server.client.headers["authorization"] = "Bearer secret-e"
+        ledgers = [server.chat().json()["relay"]["ledger"] for _ in range(2)]
+        first = ledgers[0]
+        expected = (first["student_tokens"] + first["command_tokens"] + 1000 * first["teacher_tokens"]
+                    + 100 * first["teacher_prefilled"] + 10 * first["teacher_cached"]) / 1e6
+        assert first["cost"] == pytest.approx(expected)
+        assert first["cost"] == pytest.approx(sum(first["cost_parts"].values()))
+        assert first["currency"] == "USD"
+        assert server.metric("relay_cost_total") == pytest.approx(sum(ledger["cost"] for ledger in ledgers))
+        assert server.app.state.keys.money() == {"eve": pytest.approx(sum(ledger["cost"] for ledger in ledgers))}
+        assert ledgers[1]["teacher_tokens"] == 0
+
+
+def test_without_prices_nothing_speaks_of_money(server):
+    assert "cost" not in server.chat().json()["relay"]["ledger"]

@@ -1,0 +1,163 @@
+"""`relay serve --student URL`: the API with no model in its process, before servers that hold the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from relayllm import RelayDecoder
+from relayllm.errors import ConfigError, ModelError, StudentError
+from relayllm.packaging.folder import Package, ParityCase
+from relayllm.serving.models.loading import FoundModel, check_weights, load
+from tests.support.fake_student import FakeStudent
+from tests.support.fake_teacher import FakeTeacher, Fault
+from tests.support.fakes_serving import eventually, serving
+from tests.support.reference import best
+from tests.support.small_models import make_model, pair
+
+MESSAGES = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
+            "relay": {"call_bias": 12.0, "max_calls": 2}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    student, tokenizer, *_ = pair()
+    path = tmp_path_factory.mktemp("student")
+    student.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def pools():
+    """Two student servers and a teacher's."""
+    student, tokenizer, teacher, _ = pair()
+
+    def greedy(ids):
+        while True:
+            ids = [*ids, best(teacher, ids, ())]
+            yield ids[-1]
+
+    with ExitStack() as stack:
+        students = [stack.enter_context(FakeStudent(student, tokenizer)) for _ in range(2)]
+        yield students, stack.enter_context(FakeTeacher(tokenizer, greedy))
+
+
+@pytest.fixture
+def gateway(folder, pools):
+    students, teacher = pools
+    decoder = RelayDecoder.from_servers([server.url for server in students], folder, teacher.url)
+    with serving(decoder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def local():
+    return RelayDecoder.from_models(*pair())
+
+
+def test_gateway_answers_as_a_server_with_the_models_does(gateway, local):
+    with serving(local) as whole:
+        wanted = whole.client.post("/v1/chat/completions", json=MESSAGES).json()
+    found = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()
+    assert found["choices"] == wanted["choices"]
+    assert found["usage"] == wanted["usage"]
+    assert [call["delivered"] for call in found["relay"]["calls"]] == [
+        call["delivered"] for call in wanted["relay"]["calls"]]
+    assert found["relay"]["calls"]
+
+
+def test_gateway_streams_the_same_text(gateway):
+    whole = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()["choices"][0]["message"]["content"]
+    text = gateway.client.post("/v1/chat/completions", json={**MESSAGES, "stream": True}).text
+    events = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
+    assert "".join(event["choices"][0]["delta"].get("content", "") for event in events if event["choices"]) == whole
+
+
+def test_gateway_goes_on_at_the_other_replica(gateway, pools):
+    students, _ = pools
+    wanted = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()["choices"]
+    for server in students:
+        server.always = Fault.cut(1)
+        assert gateway.client.post("/v1/chat/completions", json=MESSAGES).json()["choices"] == wanted
+        server.always = None
+
+
+def test_gateway_without_any_student_lets_the_teacher_finish_and_says_so(gateway, pools):
+    for server in pools[0]:
+        server.always = Fault.refuse(503)
+    answer = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()
+    assert answer["relay"]["degraded"] is True
+    assert answer["choices"][0]["message"]["content"]
+
+
+def test_gateway_without_student_and_teacher_is_503_and_answers_the_next_one(folder, pools):
+    students, _ = pools
+    with serving(RelayDecoder.from_servers([server.url for server in students], folder)) as server:
+        for each in students:
+            each.always = Fault.refuse(503)
+        answer = server.client.post("/v1/chat/completions", json=MESSAGES)
+        assert answer.status_code == 503
+        assert students[0].url.rsplit(":", 1)[1] in answer.text or students[1].url.rsplit(":", 1)[1] in answer.text
+        for each in students:
+            each.always = None
+        assert eventually(lambda: server.client.post("/v1/chat/completions", json=MESSAGES).status_code == 200, 15)
+
+
+def test_gateway_cannot_score_a_prompt_and_says_so(gateway):
+    answer = gateway.client.post("/v1/completions", json={"prompt": "There", "max_tokens": 2, "echo": True,
+                                                          "logprobs": 1})
+    assert answer.status_code == 400
+    assert "scores the prompt" in answer.json()["error"]["message"]
+
+
+def test_weights_of_another_student_are_refused(folder, pools, local):
+    students, teacher = pools
+    found = local.generate(["There are pens", "ok."], max_new_tokens=16, max_calls=0)
+    parity = [{"benchmark": "pens", "problem_id": str(place), "prompt": prompt, "text": trace.text,
+               "token_ids": list(trace.token_ids)}
+              for place, (prompt, trace) in enumerate(zip(["There are pens", "ok."], found, strict=True))]
+    package = Package(folder, {"format": 2, "parity": parity})
+    assert isinstance(package.parity[0], ParityCase)
+    check_weights(RelayDecoder.from_servers([students[0].url], folder, teacher.url), package)
+    stranger, tokenizer = make_model("qwen3", pair()[1], seed=77), pair()[1]
+    with FakeStudent(stranger, tokenizer) as other, pytest.raises(StudentError, match="other weights"):
+        check_weights(RelayDecoder.from_servers([other.url], folder), package)
+
+
+def test_student_servers_with_a_teacher_in_a_folder_are_refused(folder, pools):
+    found = FoundModel("relay-decoder", "1", folder)
+    with pytest.raises((ConfigError, ModelError), match="--teacher URL"):
+        load(found, str(folder), students=[pools[0][0].url])
+
+
+@pytest.mark.slow
+def test_relay_serve_with_servers_loads_no_model(folder, pools):
+    students, teacher = pools
+    words = [sys.executable, "-m", "relayllm.cli", "serve", str(folder), "--port", "0", "--teacher", teacher.url]
+    words += [word for server in students for word in ("--student", server.url)]
+    environment = {**os.environ, "PYTHONPATH": "src", "RELAY_ROOT": str(folder)}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as process:
+        try:
+            line = next(line for line in process.stdout if line.startswith("serving"))
+            url = line.split(" on ")[1].split()[0]
+            assert eventually(lambda: ready(url), 20)
+            answer = httpx.post(f"{url}/v1/chat/completions", json=MESSAGES, timeout=30).json()
+            assert answer["relay"]["calls"]
+        finally:
+            process.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ready", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False

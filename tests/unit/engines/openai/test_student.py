@@ -1,0 +1,193 @@
+"""A relay whose student is behind servers: the answers of the decoder in process, whatever the servers suffer."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relayllm import RelayDecoder
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.student import OpenAIStudent
+from relayllm.engines.openai.teacher import OpenAITeacher
+from relayllm.errors import ConfigError, StudentError
+from relayllm.relay.policy import EntropyThreshold, Scripted
+from relayllm.relay.teacher import RemoteTeacher
+from tests.support.fake_student import FakeStudent
+from tests.support.fake_teacher import FakeTeacher, Fault
+from tests.support.reference import best
+from tests.support.small_models import pair
+
+PROMPTS = ["There are pens in 12 boxes", "ok.", "x=7*8 ß🙂"]
+QUICK = RemoteOptions(stall_seconds=5.0, attempts=3, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=0.2)
+
+
+@pytest.fixture(scope="module")
+def local():
+    student, tokenizer, teacher, theirs = pair("qwen3", True)
+    return RelayDecoder.from_models(student, tokenizer, teacher, theirs)
+
+
+@pytest.fixture
+def relay():
+    """Makes a relay over servers: (decoder, student servers, teacher server)."""
+    student, tokenizer, teacher, _ = pair("qwen3", True)
+
+    def greedy(ids):
+        while True:
+            ids = [*ids, best(teacher, ids, ())]
+            yield ids[-1]
+
+    with ExitStack() as stack:
+        def make(replicas=1, with_teacher=True, **more):
+            servers = [stack.enter_context(FakeStudent(student, tokenizer, **more)) for _ in range(replicas)]
+            helper = stack.enter_context(FakeTeacher(tokenizer, greedy))
+            remote = OpenAIStudent([server.url for server in servers], tokenizer, options=QUICK)
+            stack.callback(remote.shut_down)
+            commands = (remote.commands.call, remote.commands.end)
+            side = OpenAITeacher(helper.url, tokenizer, forbidden_ids=commands, options=QUICK) if with_teacher else None
+            if side is not None:
+                stack.callback(side.close)
+            decoder = RelayDecoder(remote, tokenizer, None if side is None else RemoteTeacher(side),
+                                   tokenizer)
+            return decoder, servers, helper
+
+        yield make
+
+
+def same(found, wanted):
+    assert [trace.token_ids for trace in found] == [trace.token_ids for trace in wanted]
+    assert [trace.authors for trace in found] == [trace.authors for trace in wanted]
+    assert [trace.stop_reason for trace in found] == [trace.stop_reason for trace in wanted]
+    assert [[(call.position, call.requested, call.delivered) for call in trace.calls] for trace in found] == [
+        [(call.position, call.requested, call.delivered) for call in trace.calls] for trace in wanted]
+
+
+def test_greedy_answers_are_those_of_the_decoder_in_process(local, relay):
+    decoder, *_ = relay()
+    options = {"max_new_tokens": 24, "max_calls": 3, "call_bias": 8.0}
+    found, wanted = decoder.generate(PROMPTS, **options), local.generate(PROMPTS, **options)
+    same(found, wanted)
+    assert sum(len(trace.calls) for trace in wanted) > 1
+    for one, other in zip(found, wanted, strict=True):
+        pairs = [(a, b) for a, b in zip(one.logprobs, other.logprobs, strict=True) if b is not None]
+        assert [a for a, _ in pairs] == pytest.approx([b for _, b in pairs], abs=1e-4)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.lists(st.tuples(st.integers(0, 14), st.sampled_from([1, 2, 9])), max_size=3).map(sorted),
+                min_size=3, max_size=3))
+def test_greedy_equals_the_decoder_in_process_for_any_call_pattern(local, relay, scripts):
+    decoder, *_ = relay()
+    policy = Scripted(script=dict(enumerate(scripts)))
+    options = {"max_new_tokens": 18, "max_calls": 3, "policy": policy}
+    same(decoder.generate(PROMPTS, **options), local.generate(PROMPTS, **options))
+
+
+def test_sampled_answers_depend_on_seed_row_and_position_only(relay):
+    decoder, *_ = relay()
+    options = {"max_new_tokens": 10, "temperature": 1.0, "max_calls": 0}
+    together = decoder.generate(PROMPTS, slots=3, seed=3, **options)
+    apart = decoder.generate(PROMPTS, slots=1, seed=3, **options)
+    assert [trace.token_ids for trace in together] == [trace.token_ids for trace in apart]
+    assert [trace.token_ids for trace in together] != [
+        trace.token_ids for trace in decoder.generate(PROMPTS, seed=4, **options)]
+
+
+@pytest.mark.parametrize("fault", [Fault.cut(0), Fault.cut(1), Fault.cut(3), Fault.refuse(503), Fault.garbage("{")])
+def test_server_that_fails_in_a_segment_is_asked_for_the_rest(local, relay, fault):
+    decoder, servers, _ = relay()
+    decoder.student.verify()
+    servers[0].faults.extend([fault, fault])
+    options = {"max_new_tokens": 24, "max_calls": 2, "call_bias": 12.0}
+    same(decoder.generate(PROMPTS[:1], **options), local.generate(PROMPTS[:1], **options))
+
+
+def test_replica_that_dies_hands_its_answers_to_the_next(local, relay):
+    decoder, servers, _ = relay(replicas=2)
+    decoder.student.verify()
+    servers[0].always = Fault.refuse(503)
+    options = {"max_new_tokens": 16, "max_calls": 2}
+    same(decoder.generate(PROMPTS, **options), local.generate(PROMPTS, **options))
+
+
+def test_segments_of_an_answer_go_to_one_replica(relay):
+    decoder, servers, _ = relay(replicas=3)
+    decoder.student.verify()
+    for server in servers:
+        server.bodies.clear()
+    decoder.generate(PROMPTS[:1], max_new_tokens=24, max_calls=3, call_bias=50.0)
+    assert sorted(len(server.bodies) for server in servers)[:2] == [0, 0]
+
+
+def test_without_a_student_the_teacher_writes_the_rest_and_the_trace_says_so(relay):
+    decoder, servers, _ = relay()
+    decoder.student.verify()
+    servers[0].always = Fault.cut(2)
+    [trace] = decoder.generate(PROMPTS[:1], max_new_tokens=12, max_calls=2)
+    assert trace.degraded
+    assert trace.authors[-1] == "teacher"
+
+
+def test_without_student_and_teacher_the_error_names_the_servers(relay):
+    decoder, servers, _ = relay(with_teacher=False)
+    decoder.student.verify()
+    servers[0].always = Fault.refuse(500)
+    with pytest.raises(StudentError, match=servers[0].url):
+        decoder.generate(PROMPTS[:1], max_new_tokens=12)
+
+
+def test_ledger_tells_what_the_server_read_again_and_what_it_found(relay):
+    decoder, *_ = relay()
+    [trace] = decoder.generate(PROMPTS[:1], max_new_tokens=24, max_calls=2, max_call_tokens=5, call_bias=50.0)
+    assert len(trace.calls) == 2
+    ledger = trace.ledger
+    assert ledger.student_cached > 0
+    assert 0 < ledger.student_reread <= 16 * 3
+    assert ledger.student_tokens + ledger.command_tokens + ledger.teacher_tokens == len(trace.token_ids)
+
+
+def test_cancelled_answer_ends_its_request(relay):
+    decoder, servers, _ = relay()
+    decoder.student.verify()
+    servers[0].token_seconds = 0.05
+    stream = decoder.stream(PROMPTS[0], max_new_tokens=200, max_calls=0)
+    next(stream)
+    stream.close()
+    assert servers[0].abandoned.wait(5)
+
+
+def test_handshake_refuses_a_server_without_the_grammar(relay):
+    decoder, *_ = relay(grammar=False)
+    with pytest.raises(StudentError, match=r"does not run the relay grammar.*infra/vllm"):
+        decoder.student.verify()
+
+
+def test_handshake_refuses_replicas_of_different_models():
+    student, tokenizer, *_ = pair("qwen3", True)
+    with FakeStudent(student, tokenizer, name="one") as first, FakeStudent(student, tokenizer, name="two") as second:
+        remote = OpenAIStudent([first.url, second.url], tokenizer, options=QUICK)
+        with pytest.raises(StudentError, match="different models"):
+            remote.verify()
+        remote.shut_down()
+
+
+def test_handshake_tells_caching_and_the_kind_of_logprobs(relay):
+    decoder, *_ = relay()
+    [info] = decoder.student.verify()
+    assert (info.model, info.processed_logprobs, info.context_length) == ("student", True, 4096)
+    assert info.cached_tokens > 0
+
+
+def test_tokenizer_without_commands_is_refused():
+    *_, theirs = pair("qwen3", True)
+    with pytest.raises(ConfigError, match="has no <call>"):
+        OpenAIStudent(["http://127.0.0.1:9"], theirs)
+
+
+def test_policy_that_reads_entropies_is_refused(relay):
+    decoder, *_ = relay()
+    with pytest.raises(ConfigError, match="entropy"):
+        decoder.generate(PROMPTS[:1], policy=EntropyThreshold(threshold=1.0))

@@ -1,0 +1,55 @@
+"""vLLM servers on this machine's CPU, as infra/ starts them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+KEY = "sesame"
+FLAGS = ("--max-model-len=512", "--dtype=float32", "--enable-prefix-caching", "--enable-prompt-tokens-details",
+         "--generation-config=vllm", "--enforce-eager")
+STUDENT_FLAGS = ("--block-size=32", "--logprobs-mode=processed_logprobs")
+"""What a student's server needs besides; the CPU build's own block has 128 tokens."""
+
+
+@contextmanager
+def vllm_server(folder: Path, name: str, *flags: str, log: Path) -> Iterator[str]:
+    """A server of a model folder on a free port; yields its address."""
+    if "RELAY_VLLM_PYTHON" not in os.environ:
+        pytest.skip("RELAY_VLLM_PYTHON names no Python with vLLM: use `make test-vllm`")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("w") as out:
+        server = subprocess.Popen(
+            [os.environ["RELAY_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", f"--model={folder}",
+             f"--served-model-name={name}", "--host=127.0.0.1", f"--port={port}", *FLAGS, *flags],
+            stdout=out, stderr=out, env={**os.environ, "VLLM_API_KEY": KEY, "VLLM_CPU_KVCACHE_SPACE": "1",
+                                         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_well(server, url, log)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_until_well(server: subprocess.Popen, url: str, log: Path) -> None:
+    until = time.monotonic() + 360
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            if httpx.get(url + "/health", timeout=2).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    pytest.fail("vLLM did not start:\n" + log.read_text()[-4000:])

@@ -48,21 +48,30 @@ class Decoding(Section):
 
 
 class IngestConfig(Section):
+    """Which problems to train on and to evaluate with, and where they come from."""
+
     source: Literal["tiny-world", "huggingface", "files"]
     train: str
-    """Name of the training set in the source (tiny world: ignored; files: a path)."""
+    """Name of the training set in the source (tiny world: ignored; files: a path, a glob or a folder)."""
     train_problems: Count
     benchmarks: list[str]
     """Rows of the benchmark catalogue, in the order reports show them."""
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
+    copies: dict[str, str]
+    """Set of the catalogue -> a local copy of it, in its own schema: a file, a glob or a folder."""
+    columns: dict[str, dict[str, str | list[str]]]
+    """Set of the user's own files -> field of a problem -> column, path into one, or several that are joined."""
     seed: int
 
 
 class ValidateConfig(Section):
+    """What problems may be like before anything is trained on them."""
+
     max_question_chars: Count
     max_answer_chars: Count
     near_duplicate_similarity: Share
+    """Share of word pairs in common from which a training question counts as one of a benchmark."""
 
 
 class TinyModel(Section):
@@ -143,7 +152,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
 
     rank: Count
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Count
     """The adapter counts alpha / rank times."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: list[str] | Literal["all-linear"]
@@ -226,13 +235,25 @@ class JudgeConfig(Section):
     """It may write so much before its verdict."""
 
 
+class RoutersConfig(Section):
+    """What the relay's rivals are given (`evaluation.routers`)."""
+
+    problems: Count
+    """Training problems on which query routers are trained and calibrated."""
+    samples: Annotated[int, Field(ge=2)]
+    """Answers of the student among which the cascade looks for agreement."""
+    step_tokens: Count
+    """Tokens at most of a step that the teacher writes for GlimpRouter."""
+
+
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
-    """Training problems on which the entropy router's threshold and the dial's biases are set."""
+    """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
+    routers: RoutersConfig
     call_value_problems: Annotated[int, Field(ge=0)]
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding
@@ -244,8 +265,30 @@ class EvaluateConfig(Section):
     seed: int
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class PricesConfig(Section):
+    """What the report counts answers at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str
+
+
 class ReportConfig(Section):
     examples: Count
+    prices: PricesConfig | None
+    """None: nothing speaks of money."""
 
 
 class PackageConfig(Section):

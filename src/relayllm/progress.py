@@ -1,4 +1,4 @@
-"""Say how far a long step is, in lines that logs can keep."""
+"""Progress of a long step, in lines that logs can keep: how far, at which rate, and how long it will take yet."""
 
 from __future__ import annotations
 
@@ -6,19 +6,93 @@ import time
 from collections.abc import Callable
 
 EVERY_SECONDS = 5.0
+Clock = Callable[[], float]
+Report = Callable[[int, int], None]
+"""Told (done, total) again and again; the first time with what was there before."""
 
 
-def printer(name: str, *, end: bool = True) -> Callable[[int, int], None]:
-    """A function of (done, total) that prints now and then, and at the end unless somebody else says that."""
-    started = shown = time.monotonic()
+class Rate:
+    """How fast a count grows; what was there at the start is no part of it."""
 
-    def say(done: int, total: int) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        due = end if done == total else now - shown >= EVERY_SECONDS
-        if not due:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock, self._started, self._done = clock, clock(), 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return self._clock() - self._started
+
+    def count(self, more: int) -> None:
+        """So many more were made."""
+        self._done += more
+
+    def left(self, remaining: int) -> float | None:
+        """Seconds that the rest takes at this rate; None before anything was made."""
+        return remaining * self.seconds / self._done if self._done and remaining else None
+
+
+class Progress:
+    """A step of several parts, with one rate and one end in sight for all of them."""
+
+    def __init__(self, name: str, say: Callable[[str], None] | None = None, clock: Clock = time.monotonic) -> None:
+        self._name, self._say, self._clock = name, say or _print, clock
+        self._rate, self._shown = Rate(clock), clock()
+        self._total = self._done = 0
+
+    def expect(self, total: int) -> None:
+        """How many all parts have together."""
+        self._total = total
+
+    def part(self, label: str) -> Report:
+        """The report of one part; its first number is what need not be made."""
+        before, known = self._done, -1
+
+        def report(done: int, total: int) -> None:
+            nonlocal known
+            if known >= 0:
+                self._rate.count(done - known)
+            known, self._done = done, before + done
+            self._show(label, done, total)
+
+        return report
+
+    def _show(self, label: str, done: int, total: int) -> None:
+        if self._clock() - self._shown < EVERY_SECONDS:
             return
-        shown = now
-        print(f"{name}: {done}/{total} in {now - started:.0f} s", flush=True)
+        self._shown = self._clock()
+        whole = max(self._total, self._done - done + total)
+        of_all = f"; {self._done}/{whole} of all" if whole > total else ""
+        self._say(f"{self._name}: {label} {done}/{total}{of_all}{_times(self._rate, whole - self._done)}")
 
-    return say
+
+def printer(name: str, *, end: bool = True) -> Report:
+    """A report that prints now and then, and at the end unless somebody else says that."""
+    rate, shown, known = Rate(), time.monotonic(), -1
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown, known
+        now = time.monotonic()
+        if known >= 0:
+            rate.count(done - known)
+        known = done
+        if end if done == total else now - shown >= EVERY_SECONDS:
+            shown = now
+            _print(f"{name}: {done}/{total}{_times(rate, total - done)}")
+
+    return report
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _times(rate: Rate, remaining: int) -> str:
+    left = rate.left(remaining)
+    return f" in {duration(rate.seconds)}" + ("" if left is None else f", about {duration(left)} left")
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

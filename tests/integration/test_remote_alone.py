@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from relayllm.config import load_params
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.errors import TeacherError
-from relayllm.evaluation.answering import Models, answer
-from relayllm.evaluation.calibration import Calibration
+from relayllm.evaluation.answer_cache import FILE, AnswerCache
+from relayllm.evaluation.answering import Evaluation
 from relayllm.evaluation.methods import method
+from relayllm.evaluation.models import Models
 from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.stages import filter as filter_stage
 from tests.support.fake_teacher import FakeTeacher, Fault
@@ -99,8 +106,9 @@ def project(tmp_path, server, monkeypatch):
     return tmp_path
 
 
-def run_filter(project):
-    config = PARAMS.filter.model_copy(update={"problems": 4, "min_pass_rate": 0.0})
+def run_filter(project, slots=64):
+    decoding = PARAMS.filter.decoding.model_copy(update={"slots": slots})
+    config = PARAMS.filter.model_copy(update={"problems": 4, "min_pass_rate": 0.0, "decoding": decoding})
     filter_stage.run(config, data=project / "data", teacher=project / "teacher", kept=project / "kept.jsonl",
                      metrics=project / "metrics.json")
 
@@ -119,9 +127,45 @@ def test_filter_with_a_failing_teacher_stops_and_keeps_nothing(project, server):
 
 
 def test_evaluation_of_the_teacher_asks_the_server(project, server):
-    models = Models(project / "none", project / "none", project / "teacher", project / "none", project / "none")
+    answers = AnswerCache(project / "answers.sqlite")
+    models = Models(*[project / name for name in ("none", "none", "teacher", "none", "none")], answers)
     problems = read_problems(project / "data/train.jsonl")
-    records = answer(method("teacher", ["relay"], "relay"), models, {"pens": problems}, PARAMS.evaluate, cost=None,
-                     calibration=Calibration([], PARAMS.evaluate), say=lambda line: None)
+    evaluation = Evaluation(PARAMS.evaluate, models, {"pens": problems}, [], say=lambda line: None)
+    records = evaluation.answer_all([method("teacher", ["relay"], "relay")])["teacher"]
     assert [record.problem_id for record in records] == ["p0", "p1", "p2", "p3"]
     assert all(record.teacher_tokens == 0 and record.completion_tokens > 0 for record in records)
+
+
+def test_filter_asks_nothing_twice_after_a_fault(project, server):
+    server.faults += [None] * 5 + [Fault.refuse(503)] * 40
+    with pytest.raises(TeacherError, match="503"):
+        run_filter(project, slots=1)
+    kept = len(AnswerCache(project / "runs" / FILE))
+    server.faults.clear()
+    before = len(server.asked)
+    run_filter(project, slots=1)
+    assert 0 < kept < 4 * PARAMS.filter.samples
+    assert len(server.asked) - before == 4 * PARAMS.filter.samples - kept
+
+
+@pytest.mark.slow
+def test_filter_that_is_killed_in_the_middle_asks_only_for_what_is_missing(project, server):
+    params = yaml.safe_load(Path("params/smoke.yaml").read_text(encoding="utf-8"))
+    params["filter"] |= {"problems": 4, "min_pass_rate": 0.0}
+    params["filter"]["decoding"] |= {"slots": 1, "max_new_tokens": 8}
+    (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    words = [sys.executable, "-m", "relayllm.cli", "filter", "--data", str(project / "data"), "--teacher",
+             str(project / "teacher"), "--kept", str(project / "kept.jsonl"), "--metrics",
+             str(project / "metrics.json")]
+    server.token_seconds = 0.15
+    with subprocess.Popen(words, cwd=project, start_new_session=True) as process:
+        while not (project / "runs" / FILE).is_file() or not len(AnswerCache(project / "runs" / FILE)):
+            assert process.poll() is None, "it was over before it could be killed"
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    server.token_seconds, kept, before = 0.0, len(AnswerCache(project / "runs" / FILE)), len(server.asked)
+    assert not (project / "kept.jsonl").exists()
+    subprocess.run(words, cwd=project, check=True)
+    assert len(read_problems(project / "kept.jsonl")) == 4
+    assert 0 < kept < 4 * PARAMS.filter.samples
+    assert len(server.asked) - before == 4 * PARAMS.filter.samples - kept

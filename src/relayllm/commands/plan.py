@@ -11,15 +11,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relayllm.commands.model_shapes import BYTES, Shape, activation_bytes, shape_of, zero_bytes
-from relayllm.config import HubModel, Params, load_params
+from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
+from relayllm.engines.model_shapes import Shape, shape_of
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
+from relayllm.training.memory import GIB, PROMPT_TOKENS, decoding_memory, grpo_memory, training_memory
 
-GIB = 2**30
-PROMPT_TOKENS = 150
 DECODE_SHARE, TRAIN_SHARE = 0.4, 0.35
 """Assumed shares of a GPU's memory bandwidth while decoding, and of its arithmetic while training."""
+COMMON_LORA = LoraConfig(rank=16, alpha=32, dropout=0.0, target_modules="all-linear", command_rows=True)
+"""What the plan compares with when the profile trains every weight."""
 BENCHMARK_PROBLEMS = {"minerva": 272, "math-500": 500, "gsm8k": 1319, "olympiadbench": 674, "aime-2024": 30,
                       "aime-2025": 30, "bbeh": 4520, "mmlu-pro": 12_032, "supergpqa": 26_529}
 
@@ -37,9 +38,11 @@ class Gpu:
 
 
 GPUS = {
+    "a10": Gpu(24, 6.0e11, 1.25e14),
     "a100": Gpu(80, 2.0e12, 3.12e14),
     "h100": Gpu(80, 3.35e12, 9.89e14),
     "h200": Gpu(141, 4.8e12, 9.89e14),
+    "l4": Gpu(24, 3.0e11, 1.21e14),
 }
 
 
@@ -90,7 +93,7 @@ def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iter
     """The plan as lines of text."""
     yield f"Profile {params.profile}: {', '.join(params.grpo.runs)}; {params.grpo.processes} process(es)"
     yield from ["", "Downloads", *_downloads(params)]
-    yield from ["", f"Memory per GPU in GiB, by formula ({gpu}: {GPUS[gpu].memory:g})", *_memory(params, GPUS[gpu])]
+    yield from ["", f"Memory per GPU in GiB, by formula ({gpu}: {GPUS[gpu].memory:g})", *_memory(params, gpu)]
     works = plan_work(params, GPUS[gpu], answer_tokens, speeds)
     yield from ["", f"Work, with answers of {min(answer_tokens, params.grpo.decoding.max_new_tokens):,} tokens "
                     "(an assumption: --answer-tokens)", *_work(works)]
@@ -101,48 +104,62 @@ def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iter
 
 
 def _downloads(params: Params) -> Iterator[str]:
-    models = params.base_models
-    if models.kind == "tiny":
-        yield "  nothing: the tiny world generates its problems and trains its models"
-        return
+    models, loads = params.base_models, params.ingest.source == "huggingface"
     for role, model in (("student", models.student), ("teacher", models.teacher), *models.other_teachers.items()):
-        assert isinstance(model, HubModel)
-        yield f"  {role}  {model.id} @ {model.revision}  {shape_of(model).published * 2 / 1e9:.1f} GB in bfloat16"
-    yield f"  training problems  {params.ingest.train}, up to {params.ingest.train_problems:,}"
-    yield f"  benchmarks  {', '.join(params.ingest.benchmarks)}"
+        if isinstance(model, HubModel):
+            yield f"  {role}  {model.id} @ {model.revision}  {shape_of(model).published * 2 / 1e9:.1f} GB in bfloat16"
+        elif isinstance(model, LocalModel):
+            yield f"  {role}  nothing: {model.path} is on this machine"
+        else:
+            yield f"  {role}  nothing: it is trained from scratch"
+    if loads:
+        yield f"  training problems  {params.ingest.train}, up to {params.ingest.train_problems:,}"
+        yield f"  benchmarks  {', '.join(params.ingest.benchmarks)}"
 
 
-def training_memory(params: Params, stage: int) -> dict[str, float]:
-    """GiB per GPU of the larger training stage, GRPO, by what holds them."""
-    student, grpo = shape_of(params.base_models.student), params.grpo
-    rows = grpo.micro_batch_size
-    tokens = PROMPT_TOKENS + grpo.decoding.max_new_tokens
-    return {
-        "policy": zero_bytes(student.parameters, stage, grpo.processes, grpo.dtype) / GIB,
-        "reference": student.parameters * BYTES[grpo.dtype] * (grpo.kl > 0) / GIB,
-        f"activations of {rows} full rows": activation_bytes(student, rows, tokens, grpo.dtype) / GIB,
-    }
-
-
-def decoding_memory(params: Params) -> dict[str, float]:
-    """GiB of weights and of full caches while the relay decodes, when both models share a GPU."""
-    decoding, dtype = params.grpo.decoding, params.base_models.dtype
-    held = {}
-    for role, model in (("student", params.base_models.student), ("teacher", params.base_models.teacher)):
-        shape = shape_of(model)
-        held[role] = shape.parameters * BYTES[dtype] / GIB
-        held[f"{role}'s cache, a row"] = (PROMPT_TOKENS + decoding.max_new_tokens) * shape.cache_bytes(dtype) / GIB
-    return held
-
-
-def _memory(params: Params, gpu: Gpu) -> Iterator[str]:
+def _memory(params: Params, name: str) -> Iterator[str]:
+    student, teacher = shapes(params)
+    grpo, gpu = params.grpo, GPUS[name]
     for stage in range(4):
-        held = training_memory(params, stage)
-        chosen = "  <- warm-up" * (stage == params.warmup.zero_stage)
-        chosen += "  <- GRPO" * (stage == (2 if params.grpo.deepspeed else 0))
-        names = ", ".join(f"{name} {size:.2f}" for name, size in held.items())
-        yield f"  ZeRO-{stage}  {sum(held.values()):8.2f}  ({names}){chosen}"
-    held = decoding_memory(params)
+        chosen = "  <- warm-up" * (stage == params.warmup.zero_stage and not params.warmup.lora)
+        chosen += "  <- GRPO" * (stage == (2 if grpo.deepspeed else 0) and not grpo.lora)
+        yield _line(f"ZeRO-{stage}", training_memory(student, grpo, stage), chosen)
+    chosen = "  <- warm-up" * bool(params.warmup.lora) + "  <- GRPO" * bool(grpo.lora)
+    lora = grpo.lora or params.warmup.lora or COMMON_LORA
+    yield _line("LoRA", training_memory(student, grpo, 0, lora), f", rank {lora.rank}){chosen}")
+    yield from _relay_memory(params, gpu, student, teacher)
+    yield _all_of_grpo("GRPO, both models on each GPU", grpo_memory(student, teacher, grpo), name)
+    if not grpo.lora:
+        small = _on_one_gpu(grpo, lora)
+        yield _all_of_grpo(f"the same with LoRA of rank {lora.rank} on one GPU, rows one by one",
+                           grpo_memory(student, teacher, small), name)
+
+
+def shapes(params: Params) -> tuple[Shape, Shape]:
+    """Those of student and teacher."""
+    root = current_settings().root
+    return shape_of(params.base_models.student, root), shape_of(params.base_models.teacher, root)
+
+
+def _on_one_gpu(grpo: GrpoConfig, lora: LoraConfig) -> GrpoConfig:
+    return grpo.model_copy(update={"lora": lora, "deepspeed": False, "processes": 1, "micro_batch_size": 1})
+
+
+def _line(name: str, held: dict[str, float], after: str) -> str:
+    names = ", ".join(f"{part} {size:.2f}" for part, size in held.items())
+    closed = after if after.startswith(",") else f"){after}"
+    return f"  {name:6}  {sum(held.values()):8.2f}  ({names}{closed}"
+
+
+def _all_of_grpo(name: str, held: dict[str, float], gpu: str) -> str:
+    total, memory = sum(held.values()), GPUS[gpu].memory
+    verdict = "fits" if total <= memory else "does not fit"
+    names = ", ".join(f"{part} {size:.2f}" for part, size in held.items() if size)
+    return f"  {name}: {total:.1f} GiB, {verdict} one {gpu} ({memory:g})\n    ({names})"
+
+
+def _relay_memory(params: Params, gpu: Gpu, student: Shape, teacher: Shape) -> Iterator[str]:
+    held = decoding_memory(student, teacher, params.grpo.decoding, params.base_models.dtype)
     rows = params.grpo.decoding.slots
     weights = held["student"] + held["teacher"]
     row = held["student's cache, a row"] + held["teacher's cache, a row"]
@@ -156,20 +173,20 @@ def _memory(params: Params, gpu: Gpu) -> Iterator[str]:
 
 def plan_work(params: Params, gpu: Gpu, answer_tokens: int, speeds: Speeds) -> list[Work]:
     """Steps, tokens and GPU hours of every stage that decodes or trains."""
-    hub = params.base_models.kind == "hub"
-    student, teacher = shape_of(params.base_models.student), shape_of(params.base_models.teacher)
+    pretrained = params.base_models.student.kind != "tiny"
+    student, teacher = shapes(params)
     answer = min(answer_tokens, params.grpo.decoding.max_new_tokens)
 
     def decode(stage: str, answers: int, by_teacher: bool = False) -> Work:
         given = speeds.teacher if by_teacher else speeds.student
         speed = given or decode_speed(teacher if by_teacher else student, gpu, params.grpo.decoding.slots, answer)
-        hours = answers * answer / speed / 3600 if hub or given else None
+        hours = answers * answer / speed / 3600 if pretrained or given else None
         return Work(stage, answers, answers * answer, hours, given is not None)
 
     def train(stage: str, steps: int, rows: int, forwards: int) -> Work:
         tokens = rows * (PROMPT_TOKENS + answer)
         speed = speeds.update or gpu.arithmetic * TRAIN_SHARE / (2 * student.parameters * forwards)
-        hours = tokens / speed / 3600 if hub or speeds.update else None
+        hours = tokens / speed / 3600 if pretrained or speeds.update else None
         return Work(stage, steps, tokens, hours, speeds.update is not None)
 
     return list(_stages(params, decode, train))
@@ -181,11 +198,13 @@ def _stages(params: Params, decode, train) -> Iterator[Work]:  # type: ignore[no
     written = params.warmup_set.problems * params.warmup_set.samples
     yield decode("warmup_set", written)
     epochs = params.warmup.epochs
-    # A step with recomputed activations costs four forwards; KL adds the reference's, mini-batches the old policy's.
-    yield train("warmup", epochs * math.ceil(written / params.warmup.batch_size), epochs * written, 4)
+    # A step with recomputed activations costs four forwards, three where weights need no gradient; KL adds the
+    # reference's, mini-batches the old policy's.
+    yield train("warmup", epochs * math.ceil(written / params.warmup.batch_size), epochs * written,
+                3 if params.warmup.lora else 4)
     grpo = params.grpo
     rollouts = grpo.steps * grpo.problems_per_step * grpo.group_size
-    forwards = 4 + (grpo.kl > 0) + (grpo.mini_batches > 1)
+    forwards = (3 if grpo.lora else 4) + (grpo.kl > 0) + (grpo.mini_batches > 1)
     for name in grpo.runs:
         yield decode(f"grpo {name}: roll-outs", rollouts)
         yield train(f"grpo {name}: updates", grpo.steps * grpo.mini_batches, rollouts, forwards)

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and write the results after each."""
-    from relayllm.evaluation.report.study_report import write_results
+    from relayllm.evaluation.report.study_report import missing_seeds, write_results
 
     for seed in arguments.seeds:
         folder = arguments.folder / f"seed-{seed}"
@@ -61,7 +61,10 @@ def main(arguments: argparse.Namespace) -> int:
             seeded(arguments.params, folder / "unfiltered.yaml", seed, filtered=False)
             for step in steps(params, folder):
                 _run(step, folder)
-        write_results(arguments.folder, arguments.results)
+        write_results(arguments.folder, arguments.results, arguments.seeds)
+    if missing := missing_seeds(arguments.folder, arguments.seeds):
+        print(f"study: no report of seeds {', '.join(map(str, missing))} in {arguments.folder}: the results are "
+              "without them; run `relay study` with these seeds, or bring their folders", flush=True)
     print(f"results in {arguments.results}")
     return 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.loading import end_ids, load_model, load_tokenizer
-from relayllm.engines.local import LocalEngine
+from relayllm.engines.local import LocalEngine, scored_tokens
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.command import CommandTokens
@@ -22,7 +22,7 @@ from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
 from relayllm.relay.text_command import TextCommands
-from relayllm.relay.trace import Trace
+from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
 from relayllm.settings import current_settings
 
@@ -59,20 +59,22 @@ class RelayDecoder:
 
         `cuda_graphs` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
         to the environment's RELAY_CUDA_GRAPHS. `text_commands` is for a student that was trained to write its
-        commands as plain text (see `relay.text_command`).
+        commands as plain text (see `relay.text_command`). The dtype `int8` rounds the weights of both models for a CPU
+        (see `engines.int8`).
 
         Raises:
             ModelError: a model is missing, damaged, or does not fit its role.
+            ConfigError: int8 on an accelerator.
         """
         tokenizer = load_tokenizer(student, student_revision)
-        model = load_model(student, dtype=dtype, device=device, revision=student_revision)
+        model = _loaded(student, dtype, device, student_revision)
         options: dict[str, Any] = {"name": str(student), "cuda_graphs": cuda_graphs, "text_commands": text_commands}
         if teacher is None:
             return cls.from_models(model, tokenizer, **options)
         if str(teacher).startswith(("http://", "https://")):
             return cls.from_models(model, tokenizer, str(teacher), **options)
         return cls.from_models(
-            model, tokenizer, load_model(teacher, dtype=dtype, device=device, revision=teacher_revision),
+            model, tokenizer, _loaded(teacher, dtype, device, teacher_revision),
             load_tokenizer(teacher, teacher_revision), teacher_name=str(teacher), **options)
 
     @classmethod
@@ -141,9 +143,12 @@ class RelayDecoder:
         """A prompt as the student reads it; see `engines.prompts`."""
         return encode_prompt(self.tokenizer, prompt, enable_thinking=enable_thinking)
 
-    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0,
-                sample: int = 0) -> GenerationRequest:
-        """One completion to submit to a session.
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
+        """One completion to submit to a session; `prefix` is how its answer begins (see `Trace.prefix`).
+
+        A continuation draws the random numbers of its own positions: with the same seed, row and sample it goes on as
+        the answer did that the prefix is taken from. The teacher is told the prefix without its commands.
 
         Raises:
             DataError: the prompt leaves no room for an answer, or is token ids where the vocabularies differ.
@@ -160,7 +165,10 @@ class RelayDecoder:
                                 "messages")
             theirs = tuple(encode_prompt(self.teacher_tokenizer, prompt, enable_thinking=options.enable_thinking))
         self.room(ids, theirs, wanted=options.max_new_tokens)
-        return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, messages_of(prompt))
+        if len(prefix.token_ids) >= options.max_new_tokens:
+            raise DataError(f"the answer begins with {len(prefix.token_ids)} tokens and max_new_tokens is "
+                            f"{options.max_new_tokens}: nothing is left to write; allow more, or give a shorter prefix")
+        return GenerationRequest(tuple(ids), options, seed, row, sample, theirs, messages_of(prompt), prefix)
 
     def room(self, prompt_ids: Sequence[int], teacher_prompt_ids: Sequence[int] | None = None, *,
              wanted: int = 1) -> int:
@@ -208,19 +216,23 @@ class RelayDecoder:
             raise DataError("prompts is one text: give a list of prompts")
         requests = [self.request(prompt, chosen, seed=seed, row=row, sample=sample)
                     for row, prompt in enumerate(prompts) for sample in range(n)]
+        traces: dict[int, Trace] = {}
+        for place, trace in self.complete(requests, slots=slots):
+            traces[place] = trace
+            if progress is not None:
+                progress(len(traces), len(requests))
+        return [traces[place] for place in range(len(requests))]
+
+    def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
+        """Traces as they are finished, each with the place of its request."""
         session = self.session(min(slots, max(1, len(requests))))
         self._reserve(requests, min(slots, len(requests)))
         places = {session.submit(request): place for place, request in enumerate(requests)}
-        traces: dict[int, Trace] = {}
         while session.busy:
-            done = session.step()
-            for finished in done:
+            for finished in session.step():
                 if finished.error is not None:
                     raise finished.error
-                traces[places[finished.handle]] = finished.trace
-            if done and progress is not None:
-                progress(len(traces), len(requests))
-        return [traces[place] for place in range(len(requests))]
+                yield places[finished.handle], finished.trace
 
     def stream(self, prompt: Prompt, *, seed: int = 0, **options: Any) -> Iterator[Event]:
         """Write one completion and yield its tokens as they come."""
@@ -285,13 +297,23 @@ def _remote(url: str, tokenizer: Tokenizer, theirs: Tokenizer, news: threading.E
     return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
 
 
+def _loaded(source: str | Path, dtype: str | None, device: str | None, revision: str | None) -> CausalLM:
+    if dtype != "int8":
+        return load_model(source, dtype=dtype, device=device, revision=revision)  # type: ignore[no-any-return]
+    if device not in (None, "cpu"):
+        raise ConfigError(f"dtype int8 on {device}: int8 weights are for decoding on a CPU; give bfloat16, or cpu")
+    from relayllm.engines.int8 import with_int8_weights
+
+    return with_int8_weights(load_model(source, dtype="float32", device="cpu", revision=revision))  # type: ignore[no-any-return]
+
+
 def _padding(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:
     """Ids that only pad the model's table.
 
     Raises:
         ModelError: model and tokenizer do not fit.
     """
-    rows = model.get_output_embeddings().weight.shape[0]
+    rows = scored_tokens(model)
     if rows < len(tokenizer):
         raise ModelError(f"{name} scores {rows} tokens, its tokenizer knows {len(tokenizer)}: they do not belong "
                          "together; load both from the folder that a stage wrote")

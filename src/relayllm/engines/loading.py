@@ -63,15 +63,19 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
     return model.to(device or best_device()).eval()
 
 
-def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
-    """(teacher, its tokenizer): the server's address when RELAY_TEACHER_URL names one, else the model in the folder.
+def teacher_at(folder: Path) -> str | Path:
+    """Where the teacher is: the server that RELAY_TEACHER_URL names, else a folder. The one place that decides it."""
+    return current_settings().teacher_url or folder
 
-    A server's tokenizer is the folder's.
+
+def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
+    """(teacher, its tokenizer): a server's address, or the model in the folder; the tokenizer is always the folder's.
 
     Raises:
         ModelError: the folder is missing or unreadable.
     """
-    return current_settings().teacher_url or load_model(folder, dtype=dtype), load_tokenizer(folder)
+    place = teacher_at(folder)
+    return place if isinstance(place, str) else load_model(place, dtype=dtype), load_tokenizer(folder)
 
 
 def best_device() -> str:

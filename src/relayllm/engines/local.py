@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,6 +14,7 @@ from relayllm.engines.cache import SlotCache
 from relayllm.engines.cuda_graphs import CudaGraphs
 from relayllm.engines.pack import Masks, Pack, Reading, packed
 from relayllm.engines.sampling import Sampler
+from relayllm.errors import ConfigError
 from relayllm.relay.engine import StepInput, StepOutput
 from relayllm.relay.protocols import CausalLM
 
@@ -49,7 +50,7 @@ class LocalEngine:
         self._device = next(model.parameters()).device
         self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
-        rows_of_logits = self._head.weight.shape[0]
+        rows_of_logits = scored_tokens(model)
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
         self._cuda_graphs = CudaGraphs(self._logits, self.cache, self._device) if cuda_graphs else None
         self._slot: dict[int, int] = {}
@@ -96,7 +97,7 @@ class LocalEngine:
         shared_prompts = self._shared_prompts(inputs)
         with self._own_attention():
             for group in _bounded([*shared_prompts], inputs):
-                logits, scores = self._read([inputs[i] for i in group])
+                logits, scores, readouts = self._read([inputs[i] for i in group])
                 for leader, found in zip(group, scores, strict=False):
                     for index in shared_prompts[leader]:
                         output.scores[index] = found
@@ -106,16 +107,19 @@ class LocalEngine:
                 if len(sources) > len(group):
                     logits = logits[torch.tensor(sources, device=self._device)]
                 self._answer([i for leader in group for i in shared_prompts[leader]], logits, inputs, output, entropy)
+                for leader, readout in zip(group, readouts if entropy else (), strict=False):
+                    for index in shared_prompts[leader]:
+                        output.entropies[index] = readout
         output.seconds = time.perf_counter() - started
         return output
 
     def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
         """Each input that is read, with those that ask the same: new rows of one prompt are read once."""
-        leaders: dict[int | tuple[int, ...], int] = {}
+        leaders: dict[Hashable, int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
             leader = leaders.setdefault(
-                index if self._length[item.row] else (item.score, *item.token_ids), index)
+                index if self._length[item.row] else (item.score, item.probe, tuple(item.token_ids)), index)
             shared_prompts.setdefault(leader, []).append(index)
         return shared_prompts
 
@@ -134,12 +138,14 @@ class LocalEngine:
             if tops:
                 output.tops[index] = tops[place]
 
-    def _read(self, inputs: Sequence[StepInput]) -> tuple[torch.Tensor, list[tuple[float, ...]]]:
-        """Read the new tokens of all these rows in one forward; logits (rows, V), and the scores that are asked for."""
+    def _read(self, inputs: Sequence[StepInput]) -> tuple[torch.Tensor, list[tuple[float, ...]], list[float]]:
+        """Read the new tokens of all these rows in one forward; logits (rows, V), scores and readouts as asked for."""
         scores: list[tuple[float, ...]] = []
+        readouts: list[float] = []
+        probed = any(item.probe for item in inputs)
         self.cache.reserve(len(self._holder), max(self._length[item.row] + len(item.token_ids) for item in inputs))
         self._to_front([item.row for item in inputs if len(item.token_ids) == 1])
-        if self._cuda_graphs is not None and all(len(item.token_ids) == 1 for item in inputs):
+        if self._cuda_graphs is not None and not probed and all(len(item.token_ids) == 1 for item in inputs):
             logits = self._graph_step(inputs, self._cuda_graphs)
         else:
             readings = [Reading(self._slot[item.row], self._length[item.row], item.token_ids) for item in inputs]
@@ -149,9 +155,26 @@ class LocalEngine:
                 logits = self._head(hidden[pack.last])  # (rows, V)
                 if any(item.score for item in inputs):
                     scores = self._scores(hidden, pack, inputs)
+                if probed:
+                    readouts = self._readouts(hidden[pack.last], inputs)
         for item in inputs:
             self._length[item.row] += len(item.token_ids)
-        return logits, scores
+        return logits, scores, readouts
+
+    def _readouts(self, hidden: torch.Tensor, inputs: Sequence[StepInput]) -> list[float]:
+        """Each row's probe on its hidden state (rows, width); the probes of a batch must be one.
+
+        Raises:
+            ConfigError: they are several, or of another width than the model's.
+        """
+        probes = {item.probe for item in inputs}
+        if len(probes) > 1 or len(inputs[0].probe) != hidden.shape[1] + 1:
+            sizes = ", ".join(str(len(one)) for one in probes)
+            raise ConfigError(f"{self.name} has states of {hidden.shape[1]} numbers, the batch has {len(probes)} "
+                              f"probes of {sizes}: give every row the same, a weight for each number and a bias")
+        *weights, bias = inputs[0].probe
+        values = hidden.float() @ torch.tensor(weights, device=hidden.device) + bias  # (rows,)
+        return [float(value) for value in values.double().tolist()]
 
     def _scores(self, hidden: torch.Tensor, pack: Pack, inputs: Sequence[StepInput]) -> list[tuple[float, ...]]:
         """Log-probabilities of each input's last tokens, each told by the token before it."""
@@ -224,6 +247,12 @@ class LocalEngine:
             yield
         finally:
             config._attn_implementation = before
+
+
+def scored_tokens(model: CausalLM) -> int:
+    """How many tokens a model's head scores; an int8 head (`engines.int8`) has no weight to look at."""
+    head = model.get_output_embeddings()
+    return int(head.weight.shape[0] if hasattr(head, "weight") else head.out_features)
 
 
 def _bounded(indices: list[int], inputs: Sequence[StepInput]) -> Iterator[list[int]]:

@@ -6,7 +6,7 @@ In a relay a teacher that fails costs a row its help. Here it is all there is, s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
@@ -15,14 +15,15 @@ from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
-from relayllm.errors import TeacherError
+from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
 from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
+from relayllm.relay.scheduler import GenerationRequest
 from relayllm.relay.teacher import TEACHER_SALT
-from relayllm.relay.trace import StopReason, Trace
+from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason, Trace
 
 NEWS_SECONDS = 0.5
 
@@ -46,11 +47,32 @@ class RemoteGenerator:
             TeacherError: an answer failed twice, or the server failed so often in a row that it is not asked again.
         """
         chosen = Options(**options)
-        rows = [Row(encode_prompt(self.tokenizer, prompt, enable_thinking=chosen.enable_thinking), None, chosen,
-                    self._commands, key=key_of(seed, index, sample), seed=seed, index=index, sample=sample,
-                    messages=messages_of(prompt))
-                for index, prompt in enumerate(prompts) for sample in range(n)]
-        waiting, running, failed = deque(rows), dict[Row, CallStream](), set[Row]()
+        requests = [self.request(prompt, chosen, seed=seed, row=row, sample=sample)
+                    for row, prompt in enumerate(prompts) for sample in range(n)]
+        traces: dict[int, Trace] = {}
+        for place, trace in self.complete(requests, slots=slots):
+            traces[place] = trace
+            if progress is not None:
+                progress(len(traces), len(requests))
+        return [traces[place] for place in range(len(requests))]
+
+    def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
+                prefix: Prefix = NO_PREFIX) -> GenerationRequest:
+        """One completion to ask for.
+
+        Raises:
+            DataError: the answer is to begin with a prefix.
+        """
+        if prefix.token_ids:
+            raise DataError(f"an answer that begins with {len(prefix.token_ids)} tokens cannot be asked of "
+                            "the teacher's server alone: use the relay decoder")
+        ids = encode_prompt(self.tokenizer, prompt, enable_thinking=options.enable_thinking)
+        return GenerationRequest(tuple(ids), options, seed, row, sample, messages=messages_of(prompt))
+
+    def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
+        """Traces as they are finished, each with the place of its request; raises as `generate` does."""
+        places = {self._row(request): place for place, request in enumerate(requests)}
+        waiting, running, failed = deque(places), dict[Row, CallStream](), set[Row]()
         try:
             while waiting or running:
                 while waiting and len(running) < min(slots, self._remote.options.connections):
@@ -60,15 +82,19 @@ class RemoteGenerator:
                 for row in [row for row, stream in running.items() if stream.done]:
                     if fault := self._read(row, running.pop(row)):
                         if row in failed or self._remote.circuit is not Circuit.CLOSED:
-                            raise _given_up(fault, rows) from fault
+                            raise _given_up(fault, places) from fault
                         failed.add(row)
                         waiting.append(row)
-                    elif progress is not None:
-                        progress(sum(row.stop is not None for row in rows), len(rows))
+                    else:
+                        yield places[row], trace_of(self.tokenizer, row)
         finally:
             for stream in running.values():
                 stream.cancel()
-        return [trace_of(self.tokenizer, row) for row in rows]
+
+    def _row(self, request: GenerationRequest) -> Row:
+        return Row(request.prompt_ids, None, request.options, self._commands,
+                   key=key_of(request.seed, request.row, request.sample), seed=request.seed, index=request.row,
+                   sample=request.sample)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -95,7 +121,7 @@ def _request(row: Row) -> CallRequest:
                        messages=row.messages, enable_thinking=options.enable_thinking)
 
 
-def _given_up(fault: TeacherError, rows: Sequence[Row]) -> TeacherError:
+def _given_up(fault: TeacherError, rows: Collection[Row]) -> TeacherError:
     done = sum(row.stop is not None for row in rows)
     return TeacherError(f"{fault}; {done} of {len(rows)} answers were there: see to the teacher's server, then run the "
                         "stage again")

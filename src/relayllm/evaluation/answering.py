@@ -1,67 +1,30 @@
-"""Answer benchmarks with a method and grade what it said."""
+"""Answer benchmarks with every method, each after those it is matched to, and grade what was said."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from relayllm.config import EvaluateConfig
-from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.engines.teacher_only import RemoteGenerator
+import numpy as np
+
+from relayllm.config import EvaluateConfig, RoutersConfig
 from relayllm.errors import ConfigError
-from relayllm.evaluation.calibration import Calibration, Writer
-from relayllm.evaluation.methods import Cost, Method
+from relayllm.evaluation.cached_writer import CachedWriter
+from relayllm.evaluation.calibration import Calibration, Setting
+from relayllm.evaluation.cost import Cost, cost_of
+from relayllm.evaluation.methods import Method
+from relayllm.evaluation.models import Models
 from relayllm.evaluation.records import Record, record_of
+from relayllm.evaluation.routers.routing import route_threshold, routed
 from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.progress import printer
-from relayllm.relay.randomness import key_of, uniform
-from relayllm.relay.trace import Trace
-from relayllm.settings import current_settings
+from relayllm.progress import Progress, printer
+from relayllm.relay.policy import CallAtOnce
+from relayllm.relay.trace import Prefix, Trace
 
-
-@dataclass
-class Models:
-    """The models of one evaluation, each loaded once, when it is needed first."""
-
-    base: Path
-    warmup: Path
-    teacher: Path
-    others: Path
-    """A folder per teacher that nobody was trained with."""
-    grpo: Path
-
-    @cached_property
-    def _teacher(self) -> tuple[Any, Any]:
-        return current_settings().teacher_url or load_model(self.teacher), load_tokenizer(self.teacher)
-
-    def writer(self, method: Method) -> Writer:
-        """Who answers for a method: a decoder, or the server that stands in for the teacher."""
-        url = current_settings().teacher_url
-        if method.student == "teacher" and url:
-            return RemoteGenerator(url, load_tokenizer(self.teacher))
-        return self.decoder(method)
-
-    def decoder(self, method: Method) -> RelayDecoder:
-        """The student of a method, with the teacher when it has one."""
-        folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
-        folder = folders.get(method.student, self.grpo / method.student / "model")
-        teacher, tokenizer = self._helper(method)
-        return RelayDecoder.from_models(load_model(folder), load_tokenizer(folder), teacher, tokenizer,
-                                        name=method.student)
-
-    def _helper(self, method: Method) -> tuple[Any, Any]:
-        if not method.helped:
-            return None, None
-        if method.teacher is None:
-            return self._teacher
-        return load_model(self.others / method.teacher), load_tokenizer(self.others / method.teacher)
+Benchmarks = Mapping[str, Sequence[Problem]]
 
 
 def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
@@ -72,73 +35,127 @@ def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
     return {**decoding, "n": row(benchmark).samples}
 
 
-def answer(method: Method, models: Models, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig, *,
-           cost: Cost | None, calibration: Calibration, say: Callable[[str], None] = print) -> list[Record]:
-    """All answers of one method, graded. What it must be set to is sought on training problems first."""
-    decoder = models.writer(method)
-    given = {**method.options, **_set(method, decoder, cost, calibration)}
-    records: list[Record] = []
-    for name, problems in benchmarks.items():
-        options = {**options_of(config, name), **given}
-        traces = decoder.generate([messages(problem) for problem in problems], seed=config.seed,
-                                  progress=printer(f"{method.name}, {name}", end=False), **options)
-        records += _graded(method.name, name, problems, traces, config)
+class Evaluation:
+    """Answers method by method; what was answered stays in `done`, what was calibrated in `calibration`."""
+
+    def __init__(self, config: EvaluateConfig, models: Models, benchmarks: Benchmarks, training: Sequence[Problem], *,
+                 say: Callable[[str], None] = print) -> None:
+        self._config, self._models, self._benchmarks, self._say = config, models, benchmarks, say
+        self._training = training[:config.routers.problems]
+        self.calibration = Calibration(training[:config.calibration_problems], config)
+        self.done: dict[str, list[Record]] = {}
+        self._progress = Progress("evaluate")
+
+    def answer_all(self, methods: Sequence[Method]) -> dict[str, list[Record]]:
+        """Every method's records, the relay's before its rivals' and those of routed questions last."""
+        ordered = sorted(methods, key=lambda one: (one.follows_the_relay, one.query_router is not None))
+        answers = sum(len(problems) * row(name).samples for name, problems in self._benchmarks.items())
+        self._progress.expect(answers * sum(one.query_router is None for one in ordered))
+        for one in ordered:
+            self.done[one.name] = self._route(one) if one.query_router else self._decode(one)
+            self._say(_line(one.name, self.done[one.name]))
+        return self.done
+
+    def cost(self, one: Method) -> Cost:
+        """What a method may spend.
+
+        Raises:
+            ConfigError: it follows the relay, which was not evaluated.
+        """
+        if self._config.relay not in self.done:
+            raise ConfigError(f"{one.name} is matched to the relay's call ratio: add the method that evaluate.relay "
+                              f"names ({self._config.relay}) to evaluate.methods")
+        return cost_of(self.done[self._config.relay]).times(one.budget)
+
+    def _decode(self, one: Method) -> list[Record]:
+        writer = self._models.writer(one)
+        given = {**one.options, **self._setting(one, writer)}
+        records: list[Record] = []
+        for name, problems in self._benchmarks.items():
+            options = {**options_of(self._config, name), **given}
+            traces = writer.generate([messages(problem) for problem in problems], seed=self._config.seed,
+                                     progress=self._progress.part(f"{one.name}, {name}"), **options)
+            records += _graded(one.name, name, problems, traces, self._config)
+        return records
+
+    def _setting(self, one: Method, writer: CachedWriter) -> dict[str, Any]:
+        """The options that follow from the relay's cost and from training problems."""
+        if one.call_ratio_factor is not None:
+            found = {"call_bias": self.calibration.call_bias(one.name, one.call_ratio_factor, writer)}
+        elif one.token_router is not None:
+            asker = BaseAndTeacher(self._config, self._models)
+            if said := one.token_router.prepare(asker, self._training, self.cost(one)):
+                self._say(f"{one.name}: {said}")
+            found = self.calibration.threshold(one.name, one.token_router, writer, self._models.pair(one),
+                                               self.cost(one))
+        else:
+            return {} if one.policy is None else {"policy": one.policy(self.cost(one))}
+        if warning := self.calibration.found[one.name].warning(one.name):
+            self._say(warning)
+        return found
+
+    def _route(self, one: Method) -> list[Record]:
+        """A router between two sets of records, calibrated so that it sends the relay's share of training questions."""
+        router, share = one.query_router, self.cost(one).call_ratio
+        assert router is not None
+        missing = [name for name in ("base", "teacher") if name not in self.done]
+        if missing:
+            raise ConfigError(f"{one.name} is drawn from other methods' records: add {', '.join(missing)} to "
+                              "evaluate.methods")
+        asker = BaseAndTeacher(self._config, self._models)
+        threshold = route_threshold(router.calibrate(asker, self._training), share)
+        self.calibration.found[one.name] = Setting(threshold.score, share, share, (0.0, 1.0))
+        records, by_record = list[Record](), list[float]()
+        for name, problems in self._benchmarks.items():
+            base = [record for record in self.done["base"] if record.benchmark == name]
+            scores = dict(zip([problem.id for problem in problems], router.score(asker, problems), strict=True))
+            records += router.kept(asker, problems, base)
+            by_record += [scores[record.problem_id] for record in base]
+        return routed(one.name, records, self.done["teacher"], by_record, threshold, self._config.seed,
+                      asks_first=router.asks_first)
+
+
+class BaseAndTeacher:
+    """What query routers may ask (`routers.router.Asker`)."""
+
+    def __init__(self, config: EvaluateConfig, models: Models) -> None:
+        self.config: RoutersConfig = config.routers
+        self._decoding, self._seed, self._models = config.decoding, config.seed, models
+
+    def answers(self, who: str, problems: Sequence[Problem], *, samples: int = 1) -> list[Trace]:
+        """Greedy answers of `base` or `teacher`; more than one sample are drawn at the configured temperature."""
+        options = self._decoding.model_dump()
+        if samples == 1:
+            options |= {"temperature": 0.0, "teacher_temperature": 0.0}
+        writer = self._models.writer(Method(who, who, helped=False))
+        return writer.generate([messages(problem) for problem in problems], n=samples, seed=self._seed, **options)
+
+    def continued(self, problems: Sequence[Problem], prefixes: Sequence[Prefix], *, n: int) -> list[Trace]:
+        """The student's answers, gone on with after the teacher's next n tokens; greedy."""
+        options = {**self._decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
+        return self._models.writer(Method("base", "base")).generate(
+            [messages(problem) for problem in problems], prefixes=prefixes, policy=CallAtOnce(n=n),
+            progress=printer("places of training answers", end=False), **options)
+
+    def states_at(self, problems: Sequence[Problem], prefixes: Sequence[Prefix]) -> np.ndarray:
+        """The student's hidden states behind prefixes of its answers. (problems, width)"""
+        states = self._models.prompt_states([messages(problem) for problem in problems], prefixes)
+        return states[:, :states.shape[1] // 2]  # at the last token
+
+    def states(self, problems: Sequence[Problem]) -> np.ndarray:
+        """What the untrained student makes of the questions. (problems, 2 width)"""
+        return self._models.prompt_states([messages(problem) for problem in problems])
+
+
+def _line(name: str, records: Sequence[Record]) -> str:
     right = sum(record.correct for record in records) / max(1, len(records))
     ratio = sum(record.call_ratio for record in records) / max(1, len(records))
-    say(f"{method.name}: {len(records)} answers, accuracy {right:.3f}, call ratio {ratio:.4f}")
-    return records
+    return f"{name}: {len(records)} answers, accuracy {right:.3f}, call ratio {ratio:.4f}"
 
 
-def _set(method: Method, decoder: Writer, cost: Cost | None, calibration: Calibration) -> dict[str, Any]:
-    """The options that follow from the relay's cost and from training problems."""
-    if method.call_ratio_factor is not None:
-        return {"call_bias": calibration.call_bias(method.name, method.call_ratio_factor, decoder)}
-    if method.policy is None:
-        return {}
-    needed = cost or _missing(method)
-    threshold = calibration.threshold(method.name, decoder, needed) if method.name == "entropy" else 0.0
-    return {"policy": method.policy(needed, threshold)}
-
-
-def _graded(method: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace],
+def _graded(name: str, benchmark: str, problems: Sequence[Problem], traces: Sequence[Trace],
             config: EvaluateConfig) -> Iterator[Record]:
     per_problem = len(traces) // max(1, len(problems))
     for index, trace in enumerate(traces):
         problem = problems[index // per_problem]
-        graded = grade(trace.text, problem, config.grading_seconds)
-        yield record_of(method, benchmark, problem, trace, graded)
-
-
-def cost_of(records: Sequence[Record]) -> Cost:
-    """What a relay spent: the call ratio as the report gives it, a mean over benchmarks of their means."""
-    asked = [n for record in records for n in record.requested]
-    ratios: dict[str, list[float]] = {}
-    for record in records:
-        ratios.setdefault(record.benchmark, []).append(record.call_ratio)
-    ratio = sum(sum(of_one) / len(of_one) for of_one in ratios.values()) / max(1, len(ratios))
-    return Cost(ratio, max(1, round(sum(asked) / len(asked))) if asked else 1)
-
-
-def random_query(base: Sequence[Record], teacher: Sequence[Record], cost: Cost, seed: int) -> list[Record]:
-    """The router that sends a random share of the questions to the teacher, drawn from the two sets of records.
-
-    The share is the relay's call ratio, so that both spend the same share of teacher tokens.
-    """
-    theirs = {(record.benchmark, record.problem_id, record.sample): record for record in teacher}
-    drawn: list[Record] = []
-    for index, record in enumerate(base):
-        routed = uniform(key_of(seed, 0x40E7), index) < cost.call_ratio
-        chosen = theirs[record.benchmark, record.problem_id, record.sample] if routed else record
-        drawn.append(_routed(chosen) if routed else replace(chosen, method="random-query"))
-    return drawn
-
-
-def _routed(record: Record) -> Record:
-    """A whole answer of the teacher: every token is one it wrote."""
-    return replace(record, method="random-query", teacher_tokens=record.completion_tokens, student_tokens=0,
-                   call_ratio=1.0)
-
-
-def _missing(method: Method) -> Cost:
-    raise ConfigError(f"{method.name} is matched to the relay's call ratio: add the method that evaluate.relay names "
-                      "to evaluate.methods")
+        yield record_of(name, benchmark, problem, trace, grade(trace.text, problem, config.grading_seconds))

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from relayllm.config import EvaluateConfig
-from relayllm.engines.decoder import RelayDecoder
-from relayllm.engines.teacher_only import RemoteGenerator
-from relayllm.evaluation.methods import Cost
+from relayllm.evaluation.cost import Cost
+from relayllm.evaluation.routers.router import TokenizerPair, TokenRouter
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.relay.policy import EntropyThreshold
+from relayllm.progress import printer
+from relayllm.relay.trace import Trace
 
-Writer = RelayDecoder | RemoteGenerator
-"""Who answers for a method."""
 HALVINGS = 9
 """Of the interval in which a setting is sought."""
 CLOSE = 0.95
 """A setting that spends this share of the target, and no more than the target, is found."""
+NEAR = 0.75
+"""A setting that spends less of the target than this is not at equal cost."""
 WIDEST = 30.0
-"""Logits that the dial may add or take: a trained policy is sure of a call by 10 and more."""
+"""Logits that a bias may add or take: a trained policy is sure of a call by 10 and more."""
+
+
+class Generator(Protocol):
+    """Answers prompts, as `RelayDecoder.generate` and `CachedWriter.generate` do."""
+
+    def generate(self, prompts: Sequence[Any], **options: Any) -> list[Trace]:
+        """One trace per prompt."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,41 @@ class Setting:
     value: float
     call_ratio: float
     target: float
+    seen: tuple[float, float]
+    """The lowest and the highest call ratio of all settings that were tried."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target is among what was seen."""
+        low, high = self.seen
+        return low <= self.target and high >= CLOSE * self.target and self.call_ratio >= NEAR * self.target
+
+    def warning(self, name: str) -> str:
+        """What to say of a target that no setting reached; empty when one did."""
+        if self.reached:
+            return ""
+        return (f"{name} was asked for a call ratio of {self.target:.4f}; on the training problems its settings spent "
+                f"{self.seen[0]:.4f} to {self.seen[1]:.4f}, so it runs at {self.call_ratio:.4f}")
+
+
+class Search:
+    """A bisection that remembers what each setting spent."""
+
+    def __init__(self, spend: Callable[[float], float], known: dict[float, float] | None = None) -> None:
+        self._spend, self.spent = spend, {} if known is None else known
+
+    def at(self, setting: float) -> float:
+        """What a setting spends, measured once."""
+        if setting not in self.spent:
+            self.spent[setting] = self._spend(setting)
+        return self.spent[setting]
+
+    def find(self, target: float, cheap: float, dear: float) -> Setting:
+        """The setting between two ends that spends the target or a little less; spending grows from cheap to dear."""
+        value = bisect(self.at, target, cheap, dear)
+        low, high = min(cheap, dear), max(cheap, dear)
+        within = [ratio for setting, ratio in self.spent.items() if low <= setting <= high]
+        return Setting(value, self.at(value), target, (min(within), max(within)))
 
 
 def bisect(spent: Callable[[float], float], target: float, cheap: float, dear: float) -> float:
@@ -50,37 +91,31 @@ class Calibration:
     """Training problems, and what was found on them so far."""
 
     def __init__(self, problems: Sequence[Problem], config: EvaluateConfig) -> None:
-        self._prompts = [messages(problem) for problem in problems]
+        self._prompts, self._config = [messages(problem) for problem in problems], config
         self._options = {**config.decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
         self.found: dict[str, Setting] = {}
-        """Method -> its setting: a call bias, or the entropy router's threshold."""
+        """Method -> its setting: a bias on `<call>`, a router's threshold, or the share of questions it sends."""
         self.bias_curve: dict[float, float] = {}
-        """Call bias -> call ratio of the relay, for every bias that was tried."""
+        """Bias on `<call>` -> call ratio of the relay, for every bias that was tried."""
 
-    def call_bias(self, name: str, multiple: float, decoder: Writer) -> float:
+    def call_bias(self, name: str, factor: float, generator: Generator) -> float:
         """The bias on `<call>` at which the relay spends a multiple of its own call ratio; 0 when it never calls."""
-        def spent(bias: float) -> float:
-            if bias not in self.bias_curve:
-                self.bias_curve[bias] = self._call_ratio(decoder, call_bias=bias)
-            return self.bias_curve[bias]
+        search = Search(lambda bias: self._call_ratio(name, generator, call_bias=bias), self.bias_curve)
+        own = search.at(0.0)
+        cheap, dear = (-WIDEST, 0.0) if factor < 1 else (0.0, WIDEST)
+        self.found[name] = search.find(factor * own, cheap, dear) if own else Setting(0.0, 0.0, 0.0, (0.0, 0.0))
+        return self.found[name].value
 
-        target = multiple * spent(0.0)
-        cheap, dear = (-WIDEST, 0.0) if multiple < 1 else (0.0, WIDEST)
-        bias = bisect(spent, target, cheap, dear) if spent(0.0) else 0.0
-        self.found[name] = Setting(bias, spent(bias), target)
-        return bias
+    def threshold(self, name: str, router: TokenRouter, generator: Generator, pair: TokenizerPair,
+                  cost: Cost) -> dict[str, Any]:
+        """Options of the decoder at which a token router spends the call ratio of `cost`."""
+        routers = self._config.routers
+        search = Search(lambda threshold: self._call_ratio(
+            name, generator, **router.options(threshold, cost, pair, routers)))
+        self.found[name] = search.find(cost.call_ratio, cheap=router.highest(pair), dear=0.0)
+        return dict(router.options(self.found[name].value, cost, pair, routers))
 
-    def threshold(self, name: str, decoder: Writer, cost: Cost) -> float:
-        """The entropy, in nats, above which the router calls so that it spends the relay's call ratio."""
-        @cache
-        def spent(threshold: float) -> float:
-            return self._call_ratio(decoder, policy=EntropyThreshold(threshold=threshold, n=cost.mean_n))
-
-        unsurest = math.log(len(decoder.tokenizer))
-        threshold = bisect(spent, cost.call_ratio, cheap=unsurest, dear=0.0)
-        self.found[name] = Setting(threshold, spent(threshold), cost.call_ratio)
-        return threshold
-
-    def _call_ratio(self, decoder: Writer, **options: Any) -> float:
-        traces = decoder.generate(self._prompts, **{**self._options, **options})
+    def _call_ratio(self, name: str, generator: Generator, **options: Any) -> float:
+        traces = generator.generate(self._prompts, progress=printer(f"calibrating {name}", end=False),
+                                    **{**self._options, **options})
         return sum(trace.call_ratio for trace in traces) / max(1, len(traces))

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayllm.config import EvaluateConfig
-from relayllm.engines.decoder import RelayDecoder
 from relayllm.evaluation.answering import options_of
-from relayllm.evaluation.methods import Cost
+from relayllm.evaluation.cached_writer import CachedWriter
+from relayllm.evaluation.cost import Cost
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.relay.command import without_commands
-from relayllm.relay.detokenizer import read
-from relayllm.relay.policy import Scripted
+from relayllm.progress import printer
+from relayllm.relay.policy import CallAtOnce
 from relayllm.relay.trace import Trace
 
 
@@ -33,24 +32,24 @@ class Place:
     called: bool
 
 
-def counterfactuals(decoder: RelayDecoder, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig,
+def counterfactuals(writer: CachedWriter, benchmarks: Mapping[str, Sequence[Problem]], config: EvaluateConfig,
                     cost: Cost) -> list[dict[str, Any]]:
     """Two rows per place: as the policy went on, and the other way. Greedy, one continuation each."""
     rows: list[dict[str, Any]] = []
     for name, problems in benchmarks.items():
         options = {**options_of(config, name), "n": 1, "temperature": 0.0, "teacher_temperature": 0.0}
         some = list(problems)[:config.call_value_problems]
-        traces = decoder.generate([messages(problem) for problem in some], seed=config.seed, **options)
+        traces = writer.generate([messages(problem) for problem in some], seed=config.seed, **options)
         found = [place for problem, trace in zip(some, traces, strict=True) for place in _places(problem, trace)]
         rows += [_row(place, place.called, place.trace.text, config) for place in found]
         for called in (True, False):
             chosen = [place for place in found if place.called is called]
-            prefixes = [[*place.trace.prompt_ids, *place.trace.token_ids[:place.position]] for place in chosen]
-            other = {"teacher_enabled": False} if called else {
-                "policy": Scripted(script={row: [(0, cost.mean_n)] for row in range(len(chosen))})}
-            for place, trace in zip(chosen, decoder.generate(prefixes, **{**options, **other}), strict=True):
-                before = without_commands(place.trace.token_ids[:place.position], decoder.commands)
-                rows.append(_row(place, not called, read(decoder.tokenizer, before) + trace.text, config))
+            other = {"teacher_enabled": False} if called else {"policy": CallAtOnce(n=cost.mean_n)}
+            continued = writer.generate([messages(place.problem) for place in chosen],
+                                        prefixes=[place.trace.prefix(place.position) for place in chosen],
+                                        progress=printer(f"continuations, {name}", end=False), **{**options, **other})
+            rows += [_row(place, not called, trace.text, config)
+                     for place, trace in zip(chosen, continued, strict=True)]
     return rows
 
 

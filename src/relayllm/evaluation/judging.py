@@ -11,10 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import orjson
+
 from relayllm.config import JudgeConfig
 from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import JudgeError
+from relayllm.evaluation.answer_cache import AnswerCache, key_of
 from relayllm.evaluation.records import Record
 
 KEY_VARIABLE = "RELAY_JUDGE_API_KEY"
@@ -36,13 +39,19 @@ Question = tuple[str, str, str]
 class Judge:
     """Asks one model about many answers, some at a time, each only once."""
 
-    def __init__(self, config: JudgeConfig, url: str | None, options: RemoteOptions = OPTIONS) -> None:
+    def __init__(self, config: JudgeConfig, url: str | None, options: RemoteOptions = OPTIONS,
+                 answers: AnswerCache | None = None) -> None:
+        """`answers` keeps every verdict as soon as it is there.
+
+        Raises:
+            JudgeError: no address, or no such prompt.
+        """
         if not url:
             raise JudgeError(f"evaluate.judge names {config.model!r}, but RELAY_JUDGE_URL is not set: set it to the "
                              "address of an OpenAI-compatible server, or set evaluate.judge to null")
         if config.prompt not in PROMPTS:
             raise JudgeError(f"evaluate.judge.prompt is {config.prompt!r}: there are {', '.join(PROMPTS)}")
-        self._config, self._url, self._options = config, url, options
+        self._config, self._url, self._options, self._answers = config, url, options, answers
 
     def verify(self) -> None:
         """Ask it something, before any answer is decoded.
@@ -61,8 +70,24 @@ class Judge:
             JudgeError: an answer could not be judged after several attempts. Half a column is none.
         """
         asked = list(dict.fromkeys(_question(record) for record in records))
-        said = dict(zip(asked, self._ask_all(asked), strict=True))
+        kept = self._answers.get([self._key(question) for question in asked]) if self._answers is not None else {}
+        said: dict[Question, bool | None] = {question: orjson.loads(kept[self._key(question)]) for question in asked
+                                             if self._key(question) in kept}
+        missing = [question for question in asked if question not in said]
+        try:
+            said |= zip(missing, self._ask_all(missing), strict=True)
+        finally:
+            if self._answers is not None:
+                self._answers.commit()
         return [said[_question(record)] for record in records]
+
+    def _key(self, question: Question) -> str:
+        return key_of(judge=self._config, address=self._url, prompt=PROMPTS[self._config.prompt], question=question)
+
+    def _keep(self, question: Question, said: bool | None) -> bool | None:
+        if self._answers is not None:
+            self._answers.put(self._key(question), orjson.dumps(said))
+        return said
 
     def _ask_all(self, questions: Sequence[Question], *, strict: bool = False) -> list[bool | None]:
         return asyncio.run(self._all(questions, strict))
@@ -73,7 +98,8 @@ class Judge:
 
         async def one(question: Question) -> bool | None:
             async with places:
-                return await self._ask(client, question, strict)
+                said = await self._ask(client, question, strict)
+                return said if strict else self._keep(question, said)
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -1,7 +1,7 @@
 """What is compared: every method is a row here that says who answers, by which policy.
 
 `{relay}` methods use the policy named in `evaluate.relay`. Methods that must match the relay's call ratio wait for its
-records.
+records; `-2x` behind such a name doubles what it may spend.
 """
 
 from __future__ import annotations
@@ -12,19 +12,26 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from relayllm.errors import ConfigError
-from relayllm.relay.policy import EntropyThreshold, FixedLength, RandomPosition
+from relayllm.evaluation.cost import Cost
+from relayllm.evaluation.routers.cascade import CascadeRouter
+from relayllm.evaluation.routers.entropy import EntropyRouter
+from relayllm.evaluation.routers.glimp import GlimpRouter
+from relayllm.evaluation.routers.query_router import LearnedQueryRouter
+from relayllm.evaluation.routers.random_query import RandomQueryRouter
+from relayllm.evaluation.routers.router import QueryRouter, TokenRouter
+from relayllm.evaluation.routers.token_router import LearnedTokenRouter
+from relayllm.relay.policy import CallPolicy, FixedLength, RandomPosition
 
 Student = Literal["base", "warmup", "teacher"] | str
-FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", r"call-ratio-(\d+(?:\.\d+)?)x", r"other-teacher-(.+)"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What the relay spent: what its rivals are given, too."""
-
-    call_ratio: float
-    mean_n: int
-    """Rounded; at least 1."""
+TOKEN_ROUTERS: Mapping[str, Callable[[], TokenRouter]] = {
+    "entropy": EntropyRouter, "glimp": GlimpRouter, "token-router": LearnedTokenRouter}
+QUERY_ROUTERS: Mapping[str, Callable[[], QueryRouter]] = {
+    "random-query": RandomQueryRouter, "cascade": CascadeRouter, "query-router": LearnedQueryRouter}
+RIVALS = ("random-position", *TOKEN_ROUTERS, *QUERY_ROUTERS)
+FACTOR = r"(\d+(?:\.\d+)?)x"
+FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", rf"call-ratio-{FACTOR}", r"other-teacher-(.+)"
+RIVAL = rf"({'|'.join(RIVALS)})(?:-{FACTOR})?"
+PLAIN = ("base", "teacher", "warmup", "teacher-free")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +45,23 @@ class Method:
     """Whether the student may reach the teacher."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the decoder beyond the configured ones."""
-    policy: Callable[[Cost, float], Any] | None = None
-    """Made from the relay's cost and, for the entropy router, a calibrated threshold."""
+    policy: Callable[[Cost], CallPolicy] | None = None
+    """Made from what it may spend."""
+    token_router: TokenRouter | None = None
+    """Its threshold is sought on training problems."""
+    query_router: QueryRouter | None = None
+    """Drawn from the records of base and teacher rather than decoded."""
+    budget: float = 1.0
+    """What a rival may spend, times the relay's call ratio."""
     call_ratio_factor: float | None = None
     """Times its own call ratio: the bias on `<call>` that spends so much is sought on training problems."""
     teacher: str | None = None
     """The name of another teacher than the one it was trained with."""
-    simulated: bool = False
-    """Drawn from the records of base and teacher rather than decoded."""
+
+    @property
+    def follows_the_relay(self) -> bool:
+        """Whether the relay's cost must be known first."""
+        return bool(self.policy or self.token_router or self.query_router)
 
 
 def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] = ()) -> Method:
@@ -56,38 +72,28 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
     """
     if relay not in runs:
         raise ConfigError(f"evaluate.relay is {relay!r}, grpo.runs has {', '.join(runs)}: name one of them")
-    fixed = {
-        "base": Method("base", "base", helped=False),
-        "teacher": Method("teacher", "teacher", helped=False),
-        "warmup": Method("warmup", "warmup"),
-        "teacher-free": Method("teacher-free", relay, options={"teacher_enabled": False}),
-        "random-query": Method("random-query", "base", simulated=True),
-        "random-position": Method("random-position", "base", policy=lambda cost, _: RandomPosition(
-            probability=position_probability(cost), n=cost.mean_n)),
-        "entropy": Method("entropy", "base", policy=lambda cost, threshold: EntropyThreshold(
-            threshold=threshold, n=cost.mean_n)),
-    }
-    if name in fixed:
-        return fixed[name]
+    if name in PLAIN:
+        return _plain(name, relay)
     if name in runs:
         return Method(name, name, helped=name != "grpo")
+    if found := re.fullmatch(RIVAL, name):
+        return _rival(name, found[1], float(found[2] or 1))
     if found := re.fullmatch(FIXED, name):
         n = int(found[1])
-        return Method(name, relay, policy=lambda *_: FixedLength(n=n))
+        return Method(name, relay, policy=lambda _: FixedLength(n=n))
     if found := re.fullmatch(CALL_RATIO, name):
         return Method(name, relay, call_ratio_factor=float(found[1]))
     if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
-    raise ConfigError(f"no method {name!r}: there are {', '.join(fixed)}, fixed-N, call-ratio-Mx (M times the calls it "
-                      f"makes by itself), other-teacher-NAME for the names in base_models.other_teachers "
+    raise ConfigError(f"no method {name!r}: there are {', '.join((*PLAIN, *RIVALS))} (routers also as NAME-Mx, at M "
+                      "times the relay's call ratio), fixed-N, call-ratio-Mx (the relay at M times the calls it makes "
+                      "by itself), other-teacher-NAME for the names in base_models.other_teachers "
                       f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
 
 
 def is_trained(name: str) -> bool:
     """Whether a method's name is that of a GRPO run: a policy as it was trained, under no rule of ours."""
-    rules = ("base", "teacher", "warmup", "teacher-free", "random-query", "random-position", "entropy",
-             FIXED, CALL_RATIO, OTHER)
-    return not any(re.fullmatch(rule, name) for rule in rules)
+    return name not in PLAIN and not any(re.fullmatch(rule, name) for rule in (RIVAL, FIXED, CALL_RATIO, OTHER))
 
 
 def position_probability(cost: Cost) -> float:
@@ -96,3 +102,18 @@ def position_probability(cost: Cost) -> float:
     With probability p per student token a call brings n teacher tokens, so the share is p n / (1 + p n).
     """
     return min(1.0, cost.call_ratio / (cost.mean_n * max(1e-9, 1 - cost.call_ratio)))
+
+
+def _plain(name: str, relay: str) -> Method:
+    if name == "teacher-free":
+        return Method(name, relay, options={"teacher_enabled": False})
+    return Method(name, name, helped=name == "warmup")
+
+
+def _rival(name: str, kind: str, budget: float) -> Method:
+    if kind in TOKEN_ROUTERS:
+        return Method(name, "base", token_router=TOKEN_ROUTERS[kind](), budget=budget)
+    if kind in QUERY_ROUTERS:
+        return Method(name, "base", query_router=QUERY_ROUTERS[kind](), budget=budget)
+    return Method(name, "base", budget=budget, policy=lambda cost: RandomPosition(
+        probability=position_probability(cost), n=cost.mean_n))

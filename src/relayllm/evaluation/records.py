@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -36,11 +37,19 @@ SCHEMA = pa.schema([
     ("degraded", pa.bool_()),
     ("text", pa.string()),
     ("answer", pa.string()),
+    ("reason", pa.string()),
     ("question", pa.string()),
     ("gold", pa.string()),
     ("segments", pa.string()),
+    ("student_prefilled", pa.int64()),
+    ("teacher_cached", pa.int64()),
+    ("student_seconds", pa.float64()),
+    ("teacher_seconds", pa.float64()),
 ])
-"""The columns every record file has; it may have more (a judge's verdict is `judged`)."""
+"""The columns of a record file; it may have more (a judge's verdict is `judged`)."""
+
+PRICED = ("student_prefilled", "teacher_cached", "student_seconds", "teacher_seconds")
+"""Columns that only prices read: files of older versions lack them."""
 
 JUDGED = "judged"
 KEY = ["method", "benchmark", "problem_id", "sample"]
@@ -73,10 +82,16 @@ class Record:
     text: str
     answer: str | None
     """As extracted from the text; None when there is none."""
+    reason: str
+    """What decided the grade; "time limit" is an answer that nobody called wrong."""
     question: str
     gold: str
     segments: str
     """JSON: [[author, text], ...]."""
+    student_prefilled: int = 0
+    teacher_cached: int = 0
+    student_seconds: float = 0.0
+    teacher_seconds: float = 0.0
 
 
 def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade: Grade) -> Record:
@@ -89,8 +104,18 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         teacher_prefilled=ledger.teacher_prefilled, calls=len(trace.calls), call_ratio=trace.call_ratio,
         requested=[call.requested for call in trace.calls], call_positions=[call.position for call in trace.calls],
         stop_reason=str(trace.stop_reason), degraded=trace.degraded, text=trace.text, answer=grade.extracted,
-        question=problem.question, gold=problem.answer, segments=write_segments(segments_of(trace)),
+        reason=grade.reason, question=problem.question, gold=problem.answer,
+                  segments=write_segments(segments_of(trace)),
+        student_prefilled=ledger.student_prefilled, teacher_cached=ledger.teacher_cached,
+        student_seconds=ledger.student_seconds, teacher_seconds=ledger.teacher_seconds,
     )
+
+
+def by_the_teacher(record: Record) -> Record:
+    """An answer that the teacher gave alone: there the trace calls it student."""
+    return replace(record, teacher_tokens=record.completion_tokens, student_tokens=0, call_ratio=1.0,
+                   teacher_prefilled=record.student_prefilled, student_prefilled=0,
+                   teacher_seconds=record.student_seconds, student_seconds=0.0)
 
 
 def segments_of(trace: Trace) -> Segments:
@@ -147,11 +172,12 @@ def _read(file: Path) -> pd.DataFrame:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} is not Parquet ({error}): `dvc repro -f evaluate` writes it again") from error
-    missing = [name for name in SCHEMA.names if name not in table.column_names]
+    missing = [name for name in SCHEMA.names if name not in table.column_names and name not in PRICED]
     if missing:
         raise DataError(f"{file} lacks {', '.join(missing)}: it is from another version; `dvc repro -f evaluate` "
                         "writes it again")
-    return table.to_pandas()
+    frame = table.to_pandas()
+    return frame.assign(**{name: math.nan for name in PRICED if name not in frame})
 
 
 def each_call(frame: pd.DataFrame) -> Iterator[tuple[str, int, int, int]]:

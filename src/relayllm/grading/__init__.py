@@ -1,5 +1,5 @@
 """Find the answer in a completion and decide whether it equals the gold answer."""
 
-from relayllm.grading.grade import KINDS, Grade, grade
+from relayllm.grading.grade import KINDS, TIME_LIMIT, Grade, grade
 
-__all__ = ["KINDS", "Grade", "grade"]
+__all__ = ["KINDS", "TIME_LIMIT", "Grade", "grade"]

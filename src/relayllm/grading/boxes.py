@@ -4,50 +4,59 @@ from __future__ import annotations
 
 import re
 
+from relayllm.grading.announcements import find_announced
+
 BOX = re.compile(r"\\f?boxed\s*(?=\{)|\\boxed\s+(?=[^\s{])")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 WORD = re.compile(r"[^\s$.,]+")
-BETWEEN = re.compile(r"[\s$,;.]*(?:(?:and|or|\\text\{\s*(?:and|or)\s*\})[\s$,;]*)?")
-"""What may stand between boxes that together are one answer."""
-
-ANNOUNCED = (
-    re.compile(r"####\s*([^\n]+)"),
-    re.compile(r"(?:final\s+answer|answer)\**\s*(?:is|:|=)\s*:?\s*\**\s*([^\n]+)", re.IGNORECASE),
-)
-MATHS = re.compile(r"\$([^$]+)\$|\\\((.+?)\\\)")
+GAP = r"(?:[ \t$~&]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z]))*"
+BETWEEN = re.compile(rf"{GAP}\.?{GAP}[,;]?{GAP}\n?"
+                     rf"(?:and|or|\\(?:text|mathrm|mbox)\{{\s*,?\s*(?:and|or)\s*\}})?{GAP}")
+"""What may stand between boxes that together are one answer: spaces, a comma, "and", "or", the ends of mathematics."""
+LONGEST_JOIN = 60
+"""Characters of it."""
 
 
 def find_answer(text: str) -> str | None:
-    """The content of the last complete box, or of the last announcement ("the answer is 5") where there is no box.
+    """The content of the last complete box, or what the text announces ("the answer is 5") where there is no box.
 
-    Boxes that follow each other with nothing but "and" or a comma between them are one answer of several parts. A box
-    that was cut off by the token budget is none.
+    Boxes that follow each other with nothing but "and", "or" or a comma between them are one answer of several parts.
+    A box that was cut off by the token budget is none, and takes nothing from the box before it unless it says
+    something else: `\\boxed{5} ... \\boxed{` is 5, `\\boxed{5} ... \\boxed{12` is no answer.
     """
-    found = _last_boxes(text)
-    if found:
-        return ", ".join(found)
-    for pattern in ANNOUNCED:
-        matches = pattern.findall(text)
-        if matches:
-            return _tidy(matches[-1])
-    return None
-
-
-def _last_boxes(text: str) -> list[str]:
-    """Contents of the last run of boxes, nested ones unwrapped."""
     heads = list(BOX.finditer(text))
-    closings = _closings(text) if heads else {}
+    if not heads:
+        return find_announced(text)
+    found, cut_off = _last_boxes(text, heads)
+    answer = ", ".join(found) or None
+    if answer is not None and cut_off is not None and not found[-1].startswith(cut_off):
+        return None
+    return answer if answer is not None or cut_off is not None else find_announced(text)
+
+
+def _last_boxes(text: str, heads: list[re.Match[str]]) -> tuple[list[str], str | None]:
+    """Contents of the last run of boxes, nested ones unwrapped, and what a box that is never closed begins with."""
+    closings = _closings(text)
     run: list[str] = []
-    end = 0
+    end, cut_off = 0, None
     for head in heads:
         span = _span(text, head.end(), closings)
-        if span is None or head.start() < end:
-            continue  # cut off, or inside the box before
-        if not run or not BETWEEN.fullmatch(text, end, head.start()):
+        if head.start() < end:
+            continue  # inside the box before
+        if span is None:
+            cut_off = cut_off or text[head.end() + 1:].strip()
+            continue
+        cut_off = None
+        if head.start() - end > LONGEST_JOIN or not BETWEEN.fullmatch(text, end, head.start()):
             run = []
         run.append(_unwrap(text[span[0]:span[1]]))
         end = span[1] + (text[head.end()] == "{")
-    return [content for content in run if content]
+    return _once([content for content in run if content]), cut_off
+
+
+def _once(run: list[str]) -> list[str]:
+    """A box that is only said again is one."""
+    return run[:1] if len({*run}) == 1 else run
 
 
 def _closings(text: str) -> dict[int, int]:
@@ -81,12 +90,3 @@ def _unwrap(content: str) -> str:
         if head.end() in closings:
             removed |= {head.end(), closings[head.end()]}
     return "".join(letter for place, letter in enumerate(content) if place not in removed).strip()
-
-
-def _tidy(announced: str) -> str | None:
-    if "boxed" in announced:
-        return None  # a box that was cut off
-    maths = MATHS.search(announced)
-    if maths:
-        return (maths.group(1) or maths.group(2)).strip() or None
-    return announced.strip().strip("*").rstrip(".").strip() or None

@@ -1,4 +1,4 @@
-"""Ask math-verify whether two answers are the same, in a process of its own that a hard question cannot hold up.
+"""Ask whether two answers are the same in a process of its own, which a hard question cannot hold up.
 
 Sympy can take hours or all memory over `9^{9^{9^9}}`, and a signal does not interrupt an integer power inside C. So a
 small worker process compares; its alarm clock ends it when the time is over, in whatever code it is, and the next
@@ -19,6 +19,8 @@ from pathlib import Path
 from relayllm.errors import ConfigError
 
 SOURCE = Path(__file__).parents[2]
+TIME_LIMIT = "time limit"
+"""The reason of a verdict that nobody came to."""
 MAX_CHARS = 1000
 """A longer answer is wrong: a model in a loop would cost the whole time limit for each."""
 
@@ -33,7 +35,7 @@ class _Worker:
             stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
         self.owner = os.getpid()
         if self._line() != "ready\n":
-            raise ConfigError("math-verify does not start: run `make env`, or see what "
+            raise ConfigError("the grader does not start: run `make env`, or see what "
                               "`python -m relayllm.grading.worker` prints")
 
     def ask(self, question: dict[str, object]) -> tuple[bool, str] | None:
@@ -49,7 +51,8 @@ class _Worker:
 
     def cause_of_death(self) -> str:
         """Why there was no verdict."""
-        return "time limit" if self._process.wait() == -signal.SIGALRM else "grader failed"
+        late = self._process.wait() in (-signal.SIGPROF, -signal.SIGALRM)
+        return TIME_LIMIT if late else "grader failed"
 
     def close(self) -> None:
         """End it; only the process that started it may."""
@@ -70,16 +73,17 @@ def equivalent(gold: str, answer: str, tolerance: float, seconds: float) -> tupl
     """Whether two LaTeX answers mean the same, and what decided.
 
     Raises:
-        ConfigError: math-verify is not installed or does not start.
+        ConfigError: SymPy or latex2sympy is not installed, or does not start.
     """
     if len(answer) > MAX_CHARS:
         return False, "different"
     return _verdict({"gold": gold, "answer": answer, "tolerance": tolerance, "seconds": seconds})
 
 
-def parses(answer: str, seconds: float) -> bool:
-    """Whether math-verify makes an expression of an answer, and not just a text."""
-    return _verdict({"gold": answer, "seconds": seconds})[0]
+def fault(gold: str, seconds: float) -> str | None:
+    """Why a gold answer cannot be compared with; None when all of it can be read."""
+    fine, reason = _verdict({"gold": gold, "seconds": seconds})
+    return None if fine else reason
 
 
 def _verdict(question: dict[str, object]) -> tuple[bool, str]:

@@ -1,22 +1,33 @@
-"""Whether a gold answer can be graded against at all."""
+"""Whether a gold answer can be graded against at all, and why not."""
 
 from __future__ import annotations
 
 import string
 
-from relayllm.grading.equivalence import parses
-from relayllm.grading.normal import canonical, is_words, number, value_named
+from relayllm.grading.equivalence import fault
+from relayllm.grading.mathematics import IN_BASE
+from relayllm.grading.normal import canonical, is_words, named, number
 from relayllm.problems.catalogue import grading_of
 from relayllm.problems.problem import Problem
 
 
-def readable(problem: Problem, seconds: float = 5.0) -> bool:
-    """A letter among the choices; any words; in mathematics a number, a word or what math-verify parses."""
+def fault_of_gold(problem: Problem, seconds: float = 5.0) -> str | None:
+    """What is wrong with a gold answer; None when it can be graded against.
+
+    Multiple choice: a letter among the choices. Words: any. Mathematics: a number, a word, or parts that are each read
+    whole; a gold answer of which only a part can be read would be taken for that part.
+    """
     kind = grading_of(problem)
     if kind == "choice":
-        letters = string.ascii_uppercase[:len(problem.meta.get("choices") or string.ascii_uppercase)]
-        return len(problem.answer.strip()) == 1 and problem.answer.strip().upper() in letters
+        return _fault_of_letter(problem)
     text = canonical(problem.answer)
-    if not text or kind == "text":
-        return bool(text)
-    return number(value_named(text)) is not None or is_words(text) or parses(problem.answer, seconds)
+    if not text:
+        return "it is empty"
+    plain = kind == "text" or number(named(text)[1]) is not None or is_words(text) or IN_BASE.fullmatch(text)
+    return None if plain else fault(problem.answer, seconds)
+
+
+def _fault_of_letter(problem: Problem) -> str | None:
+    letters = string.ascii_uppercase[:len(problem.meta.get("choices") or string.ascii_uppercase)]
+    answer = problem.answer.strip().upper()
+    return None if len(answer) == 1 and answer in letters else f"it is no letter from A to {letters[-1]}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from relayllm.errors import DataError
 from relayllm.grading import choice, mathematics, wording
+from relayllm.grading.equivalence import TIME_LIMIT as TIME_LIMIT
 from relayllm.problems.catalogue import grading_of
 from relayllm.problems.problem import Problem
 
@@ -37,8 +38,9 @@ KINDS: dict[str, tuple[Finder, Judge]] = {
 def grade(text: str, problem: Problem, seconds: float = 5.0) -> Grade:
     """Grade a completion by the rules of the problem's benchmark.
 
-    Equal text and plain numbers are decided in microseconds; only what is left goes to math-verify, which runs in a
-    process of its own and is killed after `seconds`. A completion that cannot be graded is wrong, never an exception.
+    Equal text and plain numbers are decided in microseconds; only what is left goes to SymPy, which runs in a process
+    of its own and is killed after `seconds` of processor time. A completion that cannot be graded is wrong, never an
+    exception.
 
     Raises:
         DataError: the problem asks for a kind of grading that does not exist.

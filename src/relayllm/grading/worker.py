@@ -1,6 +1,9 @@
-"""The process that compares answers with math-verify: reads JSON lines, writes `[same, reason]` lines.
+"""The process that compares answers with SymPy: reads JSON lines, writes `[same, reason]` lines.
 
-The alarm has its default action on purpose: it ends the process, whatever C code it is in.
+What was read of a gold answer stays read: eight roll-outs of a problem parse it once.
+
+The alarms have their default action on purpose: they end the process, whatever C code it is in. The limit is one of
+processor time, so that the same answer gets the same grade beside other work.
 """
 
 from __future__ import annotations
@@ -8,75 +11,54 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import resource
 import signal
 import sys
 from typing import Any
 
-TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:\^\s*\{?\s*\\circ\s*\}?|°)")
-
+PATIENCE = 20
+"""Seconds on the wall for one of processor time: a busy machine does not change a grade."""
 MEMORY = 4 * 2**30
 """Bytes of address space; an answer that needs more is wrong."""
 
 
-def same(gold: str, answer: str, tolerance: float) -> bool:
-    """Whether math-verify finds two answers equivalent, or both are numbers within a relative tolerance."""
-    from math_verify import parse, verify
+def _verdict(question: dict[str, Any]) -> tuple[bool, str]:
+    from relayllm.grading.comparison import fault_of, same
+    from relayllm.grading.structure import read
 
-    wanted, found = (parse(f"\\boxed{{{_in_radians(text)}}}", parsing_timeout=None) for text in (gold, answer))
-    if verify(wanted, found, timeout_seconds=None, allow_set_relation_comp=True):
-        return True
-    return tolerance > 0 and _close(wanted, found, tolerance)
-
-
-def parses(answer: str) -> bool:
-    """Whether math-verify finds an expression; a text is what it falls back to."""
-    from math_verify import parse
-
-    return any(not isinstance(part, str) for part in parse(f"\\boxed{{{answer}}}", parsing_timeout=None))
-
-
-def _in_radians(text: str) -> str:
-    """Degrees inside trigonometric functions: math-verify reads sin 60 degrees as sin 60."""
-    return DEGREES.sub(r"\\left(\\frac{\1\\pi}{180}\\right)", text) if TRIGONOMETRIC.search(text) else text
-
-
-def _close(wanted: list[Any], found: list[Any], tolerance: float) -> bool:
-    try:
-        right, left = complex(wanted[0].evalf()), complex(found[0].evalf())
-    except (AttributeError, IndexError, TypeError, ValueError):
-        return False
-    return abs(left - right) <= tolerance * abs(right)
-
-
-def _answer(question: dict[str, Any]) -> bool:
     if "answer" not in question:
-        return parses(question["gold"])
-    return same(question["gold"], question["answer"], question["tolerance"])
+        fault = fault_of(read(question["gold"]))
+        return fault is None, fault or "readable"
+    found = same(question["gold"], question["answer"], question["tolerance"])
+    return found, "equivalent" if found else "different"
+
+
+def _limit(seconds: float) -> None:
+    """Set both clocks; nought stops them."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE * seconds)
 
 
 def main() -> None:
     """Serve until the other end closes."""
-    import math_verify  # noqa: F401  one second, before the clock of a question runs
+    from relayllm.grading import values  # noqa: F401  SymPy and the parser: a second, before a question's clock runs
 
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for alarm in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(alarm, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     sys.stdout = sys.stderr  # nothing that a library prints becomes an answer
     print("ready", file=answers)
     for line in sys.stdin:
         question = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, question["seconds"])
+        _limit(question["seconds"])
         try:
-            verdict = _answer(question)
-            answer = [verdict, "equivalent" if verdict else "different"]
+            answer = _verdict(question)
         except Exception:  # whatever sympy makes of a strange answer, the answer is wrong
-            answer = [False, "grader failed"]
-        signal.setitimer(signal.ITIMER_REAL, 0)
+            answer = False, "grader failed"
+        _limit(0)
         print(json.dumps(answer), file=answers)
 
 

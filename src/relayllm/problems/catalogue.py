@@ -87,6 +87,11 @@ BENCHMARKS: dict[str, Benchmark] = _by_name(
          "not declared", split="train", samples=32),
     _hub("aime-2025", "math-ai/aime25", "563bb8404243c5f09de6ec262f2db674fe5bce9b", schemas.aime,
          "Apache-2.0", samples=32),
+    _hub("svamp", "ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", schemas.svamp, "MIT"),
+    _hub("mawps", "MU-NLPC/Calc-mawps", "38c10053efeafd20ab6ff4e08c3ec17de26c19b7", schemas.mawps, "MIT",
+         config="default"),
+    _hub("asdiv", "EleutherAI/asdiv", "8f95807222d87b4c688c3c22a6ba2801e1fa03e2", schemas.asdiv, "CC-BY-NC-4.0",
+         split="validation"),
     _hub("bbeh", "google-deepmind/bbeh", BBEH_COMMIT, schemas.bbeh, "Apache-2.0", grading="text",
          urls={task: f"https://raw.githubusercontent.com/google-deepmind/bbeh/{BBEH_COMMIT}"
                      f"/bbeh/benchmark_tasks/bbeh_{task}/task.json" for task in BBEH_TASKS}),
@@ -101,6 +106,12 @@ TRAINING_SETS: dict[str, Benchmark] = _by_name(
     _tiny("tiny-world"),
     _hub("dapo-17k", "open-r1/DAPO-Math-17k-Processed", "31dd309567e3da778038cc87d868b6097a3ccf68", schemas.dapo,
          "not declared (DAPO-Math-17k: Apache-2.0)", config="all", split="train"),
+    _hub("gsm8k-train", "openai/gsm8k", "740312add88f781978c0658806c59bc2815b9866", schemas.gsm8k, "MIT",
+         config="main", split="train"),
+    _hub("svamp-train", "ChilleD/SVAMP", "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef", schemas.svamp, "MIT",
+         split="train"),
+    _hub("mawps-train", "MU-NLPC/Calc-mawps", "38c10053efeafd20ab6ff4e08c3ec17de26c19b7", schemas.mawps, "MIT",
+         config="default", split="train"),
 )
 """Name -> training set. DAPO-17k is the deduplicated copy of BytedTsinghua-SIA/DAPO-Math-17k, 17,398 problems."""
 
@@ -109,6 +120,11 @@ def row(name: str) -> Benchmark:
     """The row of a benchmark or training set; a set of the user's own files gets the row of a mathematics set."""
     known = BENCHMARKS.get(name) or TRAINING_SETS.get(name)
     return known or Benchmark(name=name, source="files", licence="not stated", instruction=BOXED)
+
+
+def own_name(name: str) -> str:
+    """A name for a set of the user's own that no row of the catalogue has: a row's grading is the row's alone."""
+    return f"own-{name}" if name in BENCHMARKS or name in TRAINING_SETS else name
 
 
 def grading_of(problem: Problem) -> str:

@@ -49,15 +49,19 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
 def _rows(path: Path) -> Iterator[Problem]:
     if not path.is_file():
         raise DataError(f"no problems at {path}: run `relay ingest`, or `dvc pull` to fetch what data.dvc pins")
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            problem = Problem(**json.loads(line))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise DataError(f"{path}:{number}: not a problem ({error}); each line is a JSON object with "
-                            "id, question and answer") from error
-        wrong = [name for name in ("id", "question", "answer") if not isinstance(getattr(problem, name), str)]
-        if wrong:
-            raise DataError(f"{path}:{number}: {', '.join(wrong)} must be text; write it in quotes")
-        yield problem
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _problem(path, number, line)
+
+
+def _problem(path: Path, number: int, line: str) -> Problem:
+    try:
+        problem = Problem(**json.loads(line))
+    except (json.JSONDecodeError, TypeError) as error:
+        raise DataError(f"{path}:{number}: not a problem ({error}); each line is a JSON object with "
+                        "id, question and answer") from error
+    wrong = [name for name in ("id", "question", "answer") if not isinstance(getattr(problem, name), str)]
+    if wrong:
+        raise DataError(f"{path}:{number}: {', '.join(wrong)} must be text; write it in quotes")
+    return problem

@@ -32,6 +32,8 @@ class StepInput:
     """Ids that may not be output."""
     score: int = 0
     """How many of the last `token_ids` to score; fewer than there are, since the token before tells."""
+    probe: tuple[float, ...] = ()
+    """A linear readout of the hidden state, the bias last: its value is told in place of the entropy."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class StepOutput:
     tokens: list[int]
     logprobs: list[float]
     entropies: list[float] = field(default_factory=list)
-    """Nats; empty unless asked for."""
+    """Nats, or what the probe reads; empty unless asked for."""
     seconds: float = 0.0
     tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
     """The likeliest tokens with their log-probabilities; empty unless some input asks for them."""

@@ -30,6 +30,12 @@ class EventEmitter:
     def __init__(self, listener: Listener, detokenizer: Detokenizer) -> None:
         self._listener, self._detokenizer, self._emitted = listener, detokenizer, 0
 
+    def skip(self, row: Row) -> None:
+        """Pass over what a continuation begins with: it was told before."""
+        for token, author in zip(row.ids, row.authors, strict=True):
+            self._detokenizer.push(token, author)
+        self._emitted = len(row.ids)
+
     def emit(self, row: Row) -> None:
         """Tell the tokens that were written since the last time."""
         while self._emitted < row.certain:

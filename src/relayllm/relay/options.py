@@ -35,6 +35,11 @@ class Options:
     """What chat templates that know a thinking mode are told; None leaves it to the template."""
     score_teacher: bool = False
     """Whether the trace holds the student's log-probabilities of the teacher's tokens, too."""
+    call_stop_ids: frozenset[int] = frozenset()
+    """Tokens of the teacher's vocabulary that end its call before n: where it writes one by one, in this process."""
+    probe: tuple[float, ...] = ()
+    """A linear readout of the student's hidden state, a weight per number and then the bias: policies are told its
+    value in place of the entropy. For a student in this process."""
     policy: CallPolicy | None = field(default=None, compare=False)
     """Who decides when to call; None leaves it to the student."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import Protocol
 
 from relayllm.relay.randomness import key_of, uniform
@@ -17,6 +18,10 @@ class RowState(Protocol):
     """The row's key for random numbers."""
     index: int
     """Of its prompt in the batch."""
+    ids: list[int]
+    """The completion so far, in the student's vocabulary."""
+    started: int
+    """Completion tokens that were there at the start, where the row continues an answer."""
     calls: list[Call]
     """Calls so far."""
 
@@ -120,6 +125,34 @@ class EntropyThreshold(StudentPolicy):
 
 
 @dataclass(frozen=True)
+class ProbeThreshold(EntropyThreshold):
+    """Calls for n tokens where a readout of the student's hidden state (`Options.probe`) says that help pays."""
+
+    threshold: float = 0.5
+    """A probability."""
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """When the readout, a log-odds in the place of the entropy, passes the threshold."""
+        return self.n if 1.0 / (1.0 + exp(-max(-500.0, entropy))) > self.threshold else 0
+
+
+@dataclass(frozen=True)
+class StepEntropy(EntropyThreshold):
+    """Asks for a whole step where the student is unsure of the step's first token (GlimpRouter).
+
+    Where the teacher's step ends is `Options.call_stop_ids`; n is the most it may write.
+    """
+
+    step_ends: frozenset[int] = frozenset()
+    """The student's tokens that end a step."""
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """At the first token of a step only."""
+        begins = not row.ids or row.ids[-1] in self.step_ends
+        return self.n if begins and entropy > self.threshold else 0
+
+
+@dataclass(frozen=True)
 class Scripted(StudentPolicy):
     """Calls written down in advance, for tests and benchmarks: row -> [(position, n), ...] in order.
 
@@ -136,6 +169,18 @@ class Scripted(StudentPolicy):
         if done < len(calls) and row.position >= calls[done][0]:
             return calls[done][1]
         return 0
+
+
+@dataclass(frozen=True)
+class CallAtOnce(StudentPolicy):
+    """One call for n tokens at the very start, of an answer or of its continuation; the student makes no other."""
+
+    n: int = 3
+    student_calls: bool = False
+
+    def decide(self, row: RowState, entropy: float) -> int:
+        """At the first place only."""
+        return self.n if row.position == row.started else 0
 
 
 STUDENT = StudentPolicy()

@@ -14,7 +14,7 @@ from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
 from relayllm.relay.protocols import Message
-from relayllm.relay.trace import Author, Call, Ledger, StopReason
+from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
 
 
 class Pen(Enum):
@@ -46,6 +46,7 @@ class Row:
         "sample",
         "scored",
         "seed",
+        "started",
         "stop",
         "student_cached",
         "student_pending",
@@ -69,7 +70,7 @@ class Row:
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
                  commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 messages: tuple[Message, ...] | None = None) -> None:
+                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX) -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
@@ -79,28 +80,32 @@ class Row:
         self.pen = Pen.STUDENT
         self.stop: StopReason | None = None
         self.degraded = False
-        self.ids: list[int] = []
-        self.authors: list[Author] = []
-        self.logprobs: list[float | None] = []
-        self.tops: list[tuple[tuple[int, float], ...]] = []
+        self.started = len(prefix.token_ids)
+        """Completion tokens that were there at the start."""
+        self.ids = list(prefix.token_ids)
+        self.authors = list(prefix.authors)
+        self.logprobs: list[float | None] = [None] * self.started
+        self.tops: list[tuple[tuple[int, float], ...]] = [()] * self.started if options.top_logprobs else []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
-        self.scored = 0
+        self.scored = self.started
         """How many tokens have the log-probability that they keep."""
-        self.calls: list[Call] = []
+        self.calls = list(prefix.calls)
         self.writer: CommandWriter = commands.writer()
         """Where the student stands in the grammar of commands."""
-        self.student_pending = list(prompt_ids)
+        self.student_pending = [*prompt_ids, *prefix.token_ids]
         """What the student has not read, in its vocabulary."""
-        self.unread = len(prompt_ids)
+        self.unread = len(self.student_pending)
         """How many of those somebody else wrote."""
         self.teacher_pending = list(self.teacher_prompt)
         """What the teacher has not read, in its vocabulary."""
-        self.unsent: list[int] = []
-        """The student's tokens that are not yet in the teacher's view."""
+        self.unsent = [token for token, author in zip(prefix.token_ids, prefix.authors, strict=True)
+                       if author is not Author.COMMAND]
+        """Tokens of the completion that are not yet in the teacher's view."""
         self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
         self.teacher_left = 0
-        self.student_tokens = self.command_tokens = self.teacher_tokens = 0
+        self.student_tokens, self.command_tokens, self.teacher_tokens = (
+            prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
         self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0

@@ -13,7 +13,7 @@ from relayllm.relay.options import Options
 from relayllm.relay.protocols import Message, Tokenizer
 from relayllm.relay.randomness import key_of, uniform
 from relayllm.relay.row import Pen, Row
-from relayllm.relay.trace import StopReason
+from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,15 @@ class GenerationRequest:
     """The prompt in the teacher's vocabulary, where that is another one."""
     messages: tuple[Message, ...] | None = None
     """The conversation that the prompt was made from, for a teacher's server with a chat template of its own."""
+    prefix: Prefix = NO_PREFIX
+    """The beginning of the answer, where this is a continuation."""
 
     def new_row(self, commands: CommandTokens, *, with_teacher: bool) -> Row:
         """The row that writes it."""
         view = self.teacher_prompt_ids if self.teacher_prompt_ids is not None else self.prompt_ids
         return Row(self.prompt_ids, view if with_teacher else None, self.options, commands, seed=self.seed,
                    key=key_of(self.seed, self.row, self.sample), index=self.row, sample=self.sample,
-                   messages=self.messages)
+                   messages=self.messages, prefix=self.prefix)
 
 
 @dataclass(slots=True)
@@ -49,13 +51,17 @@ class RunningRow:
     emitter: EventEmitter | None = None
     stops: StopSearch | None = None
     call_started: float = 0.0
+    teacher_met: bool = False
+    """Whether the teacher has read the prompt."""
 
     @classmethod
     def start(cls, handle: int, row: Row, cache: int, tokenizer: Tokenizer, listener: Listener | None) -> RunningRow:
         """With a text of its own for whoever listens, and another for stop strings."""
         stop = row.options.stop
-        return cls(handle, row, cache,
-                   None if listener is None else EventEmitter(listener, Detokenizer(tokenizer, row.commands, stop)),
+        emitter = listener and EventEmitter(listener, Detokenizer(tokenizer, row.commands, stop))
+        if emitter is not None:
+            emitter.skip(row)
+        return cls(handle, row, cache, emitter,
                    StopSearch(tokenizer, row.commands, stop) if stop else None)
 
     def step_input(self) -> StepInput:
@@ -64,7 +70,8 @@ class RunningRow:
         score = row.to_score  # before the pending tokens are taken
         draw = uniform(row.key, row.position) if options.temperature else 0.0
         return StepInput(self.cache, row.take_pending(), mask.allowed, mask.inside, options.temperature, options.top_p,
-                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never, score)
+                         options.call_bias, draw, options.top_logprobs, mask.only, mask.never, score,
+                         options.probe)
 
     def call_seconds(self) -> float:
         """Wall time since the running call began."""

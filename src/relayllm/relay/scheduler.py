@@ -145,8 +145,9 @@ class Session:
         assert self._teacher is not None
         row = one.row
         row.teacher_prefilled += self._vocabulary.to_teacher(row)
-        if len(row.calls) == 1:
+        if not one.teacher_met:
             row.teacher_prefilled += len(row.teacher_prompt)
+            one.teacher_met = True
         one.call_started = time.perf_counter()
         self._teacher.begin(row)
 
@@ -162,7 +163,8 @@ class Session:
         row = one.row
         row.call_tokens += delivery.tokens
         row.teacher_left -= len(delivery.tokens)
-        over = delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+        over = (delivery.finished or delivery.over or delivery.error is not None or row.teacher_left <= 0
+                or not row.options.call_stop_ids.isdisjoint(delivery.tokens[-1:]))
         if self._vocabulary.streams:
             row.teacher_wrote(self._in_student_ids(delivery.tokens, delivery.finished), finished=delivery.finished)
         elif over:

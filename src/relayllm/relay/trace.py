@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -45,6 +45,22 @@ class Call:
     """From hand-over to hand-back, wall clock."""
     failed: bool = False
     """The teacher gave an error instead of (all of) its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The first tokens of an answer, in the student's vocabulary: where a continuation begins.
+
+    What a row spends is counted with them: their tokens are in its budget and its ledger, and so are their calls.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    authors: tuple[Author, ...] = ()
+    calls: tuple[Call, ...] = ()
+
+
+NO_PREFIX = Prefix()
+"""An answer from its first token on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +147,21 @@ class Trace:
     def call_ratio(self) -> float:
         """Delivered teacher tokens / completion tokens: the project's one definition."""
         return self.ledger.teacher_tokens / len(self.token_ids) if self.token_ids else 0.0
+
+    def prefix(self, position: int) -> Prefix:
+        """What stands before a position; a call that it cuts has delivered what stands before it.
+
+        Raises:
+            ValueError: the position is inside a command.
+        """
+        authors, begun = self.authors[:position], [call for call in self.calls if call.position < position]
+        if authors[-1:] == self.authors[position:position + 1] == (Author.COMMAND,) and position not in {
+                call.position for call in self.calls}:
+            raise ValueError(f"position {position} is inside a command: cut before it or behind it")
+        if begun:
+            before = authors[begun[-1].position:].count(Author.TEACHER)
+            begun[-1] = replace(begun[-1], delivered=min(begun[-1].delivered, before))
+        return Prefix(self.token_ids[:position], authors, tuple(begun))
 
     @property
     def truncated(self) -> bool:

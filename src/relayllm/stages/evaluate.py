@@ -7,66 +7,80 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayllm.config import EvaluateConfig, load_params
-from relayllm.errors import ConfigError
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 
 if TYPE_CHECKING:
+    from relayllm.evaluation.answer_cache import AnswerCache
+    from relayllm.evaluation.answering import Evaluation
     from relayllm.evaluation.judging import Judge
+    from relayllm.evaluation.methods import Method
+    from relayllm.evaluation.models import Models
     from relayllm.evaluation.records import Record
+
+Table = list[dict[str, object]]
 
 
 def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, others: Path,
         records: Path, metrics: Path) -> None:
-    """Answer the benchmarks with every method and grade the answers."""
-    import pandas
+    """Answer the benchmarks with every method and grade the answers.
 
-    from relayllm.evaluation.analysis.bias_curve import write_bias_curve
-    from relayllm.evaluation.answering import Models, answer, cost_of, random_query
-    from relayllm.evaluation.calibration import Calibration
-    from relayllm.evaluation.counterfactual import counterfactuals
-    from relayllm.evaluation.judging import Judge
+    Every answer and every verdict is kept as soon as it is there (`evaluation.answer_cache`): a stage that was
+    stopped goes on where it was.
+    """
+    from relayllm.evaluation.answer_cache import answer_cache
+    from relayllm.evaluation.answering import Evaluation
     from relayllm.evaluation.methods import method
-    from relayllm.evaluation.records import write_records
+    from relayllm.evaluation.models import Models
 
-    runs = sorted(path.parent.name for path in grpo.glob("*/model"))
-    benchmarks = read_benchmarks(data)
-    calibration = Calibration(read_problems(data / "train.jsonl")[:config.calibration_problems], config)
-    judge = Judge(config.judge, current_settings().judge_url) if config.judge else None
-    if judge:
-        judge.verify()
-    models = Models(base, warmup, teacher, others, grpo)
-    teachers = sorted(path.parent.name for path in others.glob("*/config.json"))
-    chosen = [method(name, runs, config.relay, teachers) for name in config.methods]
-    chosen.sort(key=lambda one: (one.policy is not None or one.simulated, one.simulated))  # rivals after the relay
-    done: dict[str, list[Record]] = {}
-    for one in chosen:
-        cost = cost_of(done[config.relay]) if config.relay in done else None
-        if one.simulated:
-            missing = [name for name in ("base", "teacher", config.relay) if name not in done]
-            if missing:
-                raise ConfigError(f"{one.name} is drawn from other methods' records: add {', '.join(missing)} to "
-                                  "evaluate.methods")
-            done[one.name] = random_query(done["base"], done["teacher"], cost, config.seed)  # type: ignore[arg-type]
-        else:
-            done[one.name] = answer(one, models, benchmarks, config, cost=cost, calibration=calibration)
-    verdicts = _verdicts(judge, done)
-    with atomic_write(records) as part:
-        for name in config.methods:
-            write_records(part / f"{name}.parquet", done[name], verdicts.get(name))
-        if calibration.bias_curve:
-            write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in chosen
-                                                  if one.call_ratio_factor is not None}, calibration.bias_curve)
-        if config.call_value_problems and config.relay in done:
-            table = counterfactuals(models.decoder(method(config.relay, runs, config.relay)), benchmarks, config,
-                                    cost_of(done[config.relay]))
-            (part / "call_value").mkdir()
-            pandas.DataFrame(table).to_parquet(part / "call_value" / f"{config.relay}.parquet", index=False)
-    found = {name: {"setting": one.value, "train_call_ratio": one.call_ratio, "train_target": one.target}
-             for name, one in calibration.found.items()}
-    report_metrics(metrics, {name: {**_summary(done[name]), **found.get(name, {})} for name in config.methods})
+    benchmarks, training = read_benchmarks(data), read_problems(data / "train.jsonl")
+    with answer_cache(current_settings().runs) as answers:
+        judge = _judge(config, answers)
+        runs = sorted(path.parent.name for path in grpo.glob("*/model"))
+        teachers = sorted(path.parent.name for path in others.glob("*/config.json"))
+        methods = [method(name, runs, config.relay, teachers) for name in config.methods]
+        models = Models(base, warmup, teacher, others, grpo, answers)
+        evaluation = Evaluation(config, models, benchmarks, training)
+        evaluation.answer_all(methods)
+        continued = _continued(config, models, benchmarks, evaluation, runs)
+        verdicts = _verdicts(judge, evaluation.done)
+    _write(records, config, evaluation, methods, verdicts, continued)
+    report_metrics(metrics, {name: {**_summary(evaluation.done[name]), **_setting(evaluation, name)}
+                             for name in config.methods})
+
+
+def read_benchmarks(data: Path) -> dict[str, list[Problem]]:
+    """The benchmarks of a data folder, in the order of the params."""
+    params = current_settings().params
+    order = load_params(params).ingest.benchmarks if params.is_file() else []
+    files = {path.stem: path for path in (data / "benchmarks").glob("*.jsonl")}
+    return {name: read_problems(files[name]) for name in [*order, *sorted(set(files) - set(order))] if name in files}
+
+
+def _judge(config: EvaluateConfig, answers: AnswerCache) -> Judge | None:
+    """The judge, asked something before any answer is decoded."""
+    from relayllm.evaluation.judging import Judge
+
+    if config.judge is None:
+        return None
+    judge = Judge(config.judge, current_settings().judge_url, answers=answers)
+    judge.verify()
+    return judge
+
+
+def _continued(config: EvaluateConfig, models: Models, benchmarks: Mapping[str, Sequence[Problem]],
+               evaluation: Evaluation, runs: Sequence[str]) -> Table | None:
+    """Calls tried with and without help, where that is asked for."""
+    from relayllm.evaluation.cost import cost_of
+    from relayllm.evaluation.counterfactual import counterfactuals
+    from relayllm.evaluation.methods import method
+
+    if not config.call_value_problems or config.relay not in evaluation.done:
+        return None
+    return counterfactuals(models.writer(method(config.relay, runs, config.relay)), benchmarks, config,
+                           cost_of(evaluation.done[config.relay]))
 
 
 def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict[str, list[bool | None]]:
@@ -77,12 +91,32 @@ def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict
     return {name: [next(said) for _ in rows] for name, rows in done.items()}
 
 
-def read_benchmarks(data: Path) -> dict[str, list[Problem]]:
-    """The benchmarks of a data folder, in the order of the params."""
-    params = current_settings().params
-    order = load_params(params).ingest.benchmarks if params.is_file() else []
-    files = {path.stem: path for path in (data / "benchmarks").glob("*.jsonl")}
-    return {name: read_problems(files[name]) for name in [*order, *sorted(set(files) - set(order))] if name in files}
+def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, methods: Sequence[Method],
+           verdicts: Mapping[str, list[bool | None]], continued: Table | None) -> None:
+    """The folder of records, whole or not at all."""
+    import pandas
+
+    from relayllm.evaluation.analysis.bias_curve import write_bias_curve
+    from relayllm.evaluation.analysis.settings_found import write_settings
+    from relayllm.evaluation.records import write_records
+
+    calibration = evaluation.calibration
+    with atomic_write(records) as part:
+        for name in config.methods:
+            write_records(part / f"{name}.parquet", evaluation.done[name], verdicts.get(name))
+        if calibration.bias_curve:
+            write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in methods
+                                                  if one.call_ratio_factor is not None}, calibration.bias_curve)
+        write_settings(part, calibration.found)
+        if continued is not None:
+            (part / "call_value").mkdir()
+            pandas.DataFrame(continued).to_parquet(part / "call_value" / f"{config.relay}.parquet", index=False)
+
+
+def _setting(evaluation: Evaluation, name: str) -> dict[str, float]:
+    found = evaluation.calibration.found.get(name)
+    return {} if found is None else {"setting": found.value, "train_call_ratio": found.call_ratio,
+                                     "train_target": found.target}
 
 
 def _summary(rows: Sequence[Record]) -> dict[str, float]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.config import Decoding, FilterConfig
 from relayllm.grading import grade
-from relayllm.problems.problem import read_problems, write_problems
+from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
+
+if TYPE_CHECKING:
+    from relayllm.relay.trace import Trace
 
 
 def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics: Path) -> None:
@@ -21,7 +25,7 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
     Raises:
         TeacherError: the teacher is elsewhere, and does not answer.
     """
-    from relayllm.validation import check_filter
+    from relayllm.validation.checks import check_filter
 
     problems = read_problems(data / "train.jsonl")
     random.Random(config.seed).shuffle(problems)
@@ -30,8 +34,7 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
         write_problems(kept, chosen)
         report_metrics(metrics, {"problems": len(chosen), "kept": len(chosen)})
         return
-    traces = _writer(teacher).generate([messages(problem) for problem in chosen], n=config.samples, seed=config.seed,
-                                       progress=printer("filter"), **alone(config.decoding))
+    traces = _answers(config, teacher, chosen)
     rates = []
     for index, problem in enumerate(chosen):
         mine = traces[index * config.samples:(index + 1) * config.samples]
@@ -44,14 +47,20 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
                              "truncated_share": sum(trace.truncated for trace in traces) / len(traces)})
 
 
-def _writer(teacher: Path) -> Any:
-    """The teacher in this process, or the server that stands in for it; then its folder lends the tokenizer only."""
+def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -> list[Trace]:
+    """The teacher's answers, from this process or from the server that stands in for it; none is asked for twice."""
     from relayllm import RelayDecoder
-    from relayllm.engines.loading import load_tokenizer
-    from relayllm.engines.teacher_only import RemoteGenerator
+    from relayllm.evaluation.answer_cache import answer_cache, model_digest
+    from relayllm.evaluation.cached_writer import CachedWriter
+    from relayllm.evaluation.models import remote_generator, remote_identity
 
-    url = current_settings().teacher_url
-    return RemoteGenerator(url, load_tokenizer(teacher)) if url else RelayDecoder.from_pretrained(teacher)
+    settings = current_settings()
+    url = settings.teacher_url
+    with answer_cache(settings.runs) as answers:
+        writer = (CachedWriter(lambda: remote_generator(url, teacher), remote_identity(url, teacher), answers) if url
+                  else CachedWriter(lambda: RelayDecoder.from_pretrained(teacher), [model_digest(teacher)], answers))
+        return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
+                               progress=printer("filter"), **alone(config.decoding))
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:

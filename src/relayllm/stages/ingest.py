@@ -11,17 +11,20 @@ from typing import Any
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.files import atomic_write, write_json
-from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS
+from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS, own_name
 from relayllm.problems.problem import write_problems
 from relayllm.problems.sources.files import Files
 from relayllm.problems.sources.huggingface import HuggingFace
-from relayllm.problems.sources.source import ProblemSet, Request, Source
+from relayllm.problems.sources.records import ENDINGS, is_path, set_name
+from relayllm.problems.sources.source import ProblemSet, Source, SourceQuery
 from relayllm.problems.sources.tiny_world import TinyWorld
 
+MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "grading", "tolerance")
+"""Fields of a problem that `ingest.columns` may map."""
+
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
-FILE_ENDINGS = (".jsonl", ".csv", ".parquet")
 NEAR_DUPLICATE = 0.8
-"""Jaccard share from which a public training problem counts as a benchmark's; stricter than `validate` needs."""
+"""Score from which a public training problem counts as a benchmark's."""
 
 
 def run(config: IngestConfig, *, data: Path) -> None:
@@ -32,8 +35,9 @@ def run(config: IngestConfig, *, data: Path) -> None:
 def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> None:
     """Read every set first, then replace the folder as a whole: the same params give the same bytes."""
     kinds = [source_of(name) for name in config.benchmarks]
-    training = _read(sources, config.source, _request(config, _training_name(config), training=True))
-    benchmarks = [_read(sources, kind, _request(config, name, training=False))
+    _check_names(config, kinds)
+    training = _read(sources, config.source, _query(config, _training_name(config), training=True))
+    benchmarks = [_read(sources, kind, _query(config, name, training=False))
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
     training, dropped = without_overlap(config, training, benchmarks)
     _check(training, benchmarks)
@@ -59,8 +63,9 @@ def without_overlap(config: IngestConfig, training: ProblemSet,
 
     known = {problem.id: question_text(problem) for each in benchmarks for problem in each.problems}
     repeats = overlaps([question_text(problem) for problem in training.problems], known, NEAR_DUPLICATE)
-    kept = tuple(problem for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is None)
-    dropped = [problem.id for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is not None]
+    copies = [match is not None and match.kind == "copy" for match in repeats]
+    kept = tuple(problem for problem, copy in zip(training.problems, copies, strict=True) if not copy)
+    dropped = [problem.id for problem, copy in zip(training.problems, copies, strict=True) if copy]
     print(f"{training.name}: {len(dropped)} problems dropped, they are in a benchmark")
     return replace(training, problems=kept), dropped
 
@@ -73,10 +78,10 @@ def source_of(name: str) -> str:
     """
     if name in BENCHMARKS:
         return BENCHMARKS[name].source
-    if name.endswith(FILE_ENDINGS):
+    if is_path(name):
         return "files"
     raise ConfigError(f"params.yaml, ingest.benchmarks names {name!r}; there are {', '.join(BENCHMARKS)}, and files "
-                      f"ending in {', '.join(FILE_ENDINGS)}")
+                      f"ending in {', '.join(ENDINGS)}")
 
 
 def _training_name(config: IngestConfig) -> str:
@@ -89,14 +94,30 @@ def _training_name(config: IngestConfig) -> str:
     return config.train
 
 
-def _request(config: IngestConfig, name: str, *, training: bool) -> Request:
+def _query(config: IngestConfig, name: str, *, training: bool) -> SourceQuery:
     limit = config.train_problems if training else config.benchmark_problems
-    return Request(name, limit, config.seed, training)
+    return SourceQuery(name, limit, config.seed, training, config.copies.get(name, ""),
+                       config.columns.get(own_name(set_name(name)), {}))
 
 
-def _read(sources: Mapping[str, Source], kind: str, request: Request) -> ProblemSet:
-    print(f"reading {request.name} ({kind}) ...", flush=True)
-    return sources[kind].read(request)
+def _read(sources: Mapping[str, Source], kind: str, query: SourceQuery) -> ProblemSet:
+    print(f"reading {query.name} ({kind}) ...", flush=True)
+    return sources[kind].read(query)
+
+
+def _check_names(config: IngestConfig, kinds: list[str]) -> None:
+    """`ingest.copies` and `ingest.columns` are about sets that this run reads."""
+    sets = [(_training_name(config), config.source), *zip(config.benchmarks, kinds, strict=True)]
+    public = [name for name, kind in sets if kind == "huggingface"]
+    own = [own_name(set_name(name)) for name, kind in sets if kind == "files"]
+    for key, given, known in (("copies", config.copies, public), ("columns", config.columns, own)):
+        wrong = sorted(set(given) - set(known))
+        if wrong:
+            raise ConfigError(f"params.yaml, ingest.{key} names {', '.join(wrong)}, which this run does not read; it "
+                              f"reads {', '.join(known) or 'no such set'}")
+    fields = sorted({field for columns in config.columns.values() for field in columns} - set(MAPPABLE))
+    if fields:
+        raise ConfigError(f"params.yaml, ingest.columns maps {', '.join(fields)}; a problem has {', '.join(MAPPABLE)}")
 
 
 def _check(training: ProblemSet, benchmarks: list[ProblemSet]) -> None:
@@ -106,11 +127,11 @@ def _check(training: ProblemSet, benchmarks: list[ProblemSet]) -> None:
     if twice:
         raise ConfigError(f"params.yaml, ingest.benchmarks names {', '.join(twice)} twice: rename a file or remove one")
     home: dict[str, str] = {}
-    for each in (training, *benchmarks):
-        for problem in each.problems:
-            if home.setdefault(problem.id, each.name) != each.name:
-                raise DataError(f"problem id {problem.id!r} is in {home[problem.id]} and in {each.name}: ids must be "
-                                "unique across all files, give one of them another")
+    for place, problems in (("ingest.train", training.problems), *((each.name, each.problems) for each in benchmarks)):
+        for problem in problems:
+            if home.setdefault(problem.id, place) != place:
+                raise DataError(f"problem id {problem.id!r} is in {home[problem.id]} ({training.name}) and in {place}: "
+                                "ids begin with the set's name, so give one of the files another name")
 
 
 def _write(folder: Path, name: str, content: ProblemSet) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from relayllm.tracking.run import current
 if TYPE_CHECKING:
     import pandas as pd
 
+    from relayllm.relay.prices import Prices
+
 
 def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
     """Say what came out, in JSON, Markdown and HTML.
@@ -28,7 +30,8 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
         DataError: records are missing or not what they must be.
     """
     from relayllm.evaluation.analysis.bias_curve import read_bias_curve
-    from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary, write_summary
+    from relayllm.evaluation.analysis.settings_found import read_settings
+    from relayllm.evaluation.analysis.summary import Found, Limits, Provenance, build_summary, write_summary
     from relayllm.evaluation.records import read_records
 
     settings = current_settings()
@@ -37,9 +40,10 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
                         _seconds(settings.runs / "seconds"), file_hash(settings.params),
                         spent.enable_thinking)
+    found = Found(read_bias_curve(records), read_settings(records), _judge(params))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
-                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay,
-                            bias_curve=read_bias_curve(records))
+                            bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, found=found,
+                            prices=_prices(params))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
@@ -79,6 +83,17 @@ def _call_value(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[
     if found:
         write_json(report / "call_value.json", found)
     return found
+
+
+def _prices(params: Params) -> Prices:
+    """The report's prices; nothing costs anything where there are none."""
+    from relayllm.relay.prices import Prices
+
+    return Prices.of(params.report.prices.model_dump(), "report.prices") if params.report.prices else Prices()
+
+
+def _judge(params: Params) -> str | None:
+    return params.evaluate.judge.model if params.evaluate.judge else None
 
 
 def _seconds(folder: Path) -> dict[str, float]:

@@ -16,26 +16,26 @@ from relayllm.problems.problem import Problem, read_problems
 
 def run(config: ValidateConfig, *, data: Path, report: Path) -> None:
     """Check problems and benchmarks; write what was found as pages, and stop when something must not be."""
-    from relayllm.validation import check_problems
+    from relayllm.validation.checks import check_problems
 
     manifest = read_manifest(data)
     training = _read(data, manifest["train"])
     benchmarks = {entry["name"]: _read(data, entry) for entry in manifest["benchmarks"]}
     expected = {"train": manifest["train"]["rows"],
                 **{entry["name"]: entry["rows"] for entry in manifest["benchmarks"]}}
-    outcomes, failure = [], None
+    results, failure = [], None
     with atomic_write(report) as folder:
         folder.mkdir()
         try:
-            outcomes = check_problems(config, training, benchmarks, expected, folder)
+            results = check_problems(config, training, benchmarks, expected, folder)
         except DataError as error:
             failure = error  # the pages are wanted most when something is wrong
     if failure is not None:
         raise DataError(f"{data}: {failure}\nPages: {report}/index.html") from failure
-    noted = [outcome for outcome in outcomes if not outcome.passed]
-    for outcome in noted:
-        print(f"note: {outcome}")
-    print(f"{len(outcomes) - len(noted)} of {len(outcomes)} expectations hold, pages in {report}/index.html")
+    noted = [result for result in results if not result.passed]
+    for result in noted:
+        print(f"note: {result}")
+    print(f"{len(results) - len(noted)} of {len(results)} expectations hold, pages in {report}/index.html")
 
 
 def read_manifest(data: Path) -> dict[str, Any]:

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relayllm.config import WarmupSetConfig
 from relayllm.files import atomic_write
-from relayllm.problems.problem import read_problems
+from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
+from relayllm.settings import current_settings
 from relayllm.stages.filter import alone
 from relayllm.tracking.run import report_metrics
+
+if TYPE_CHECKING:
+    from relayllm.relay.trace import Trace
 
 
 def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: Path, metrics: Path) -> None:
     """Let the untouched student write answers and put commands into them."""
     import pandas
 
-    from relayllm import RelayDecoder
     from relayllm.engines.commands import add_to_tokenizer
+    from relayllm.engines.loading import load_tokenizer
     from relayllm.training.warmup_data import WarmupRow, insert_commands
-    from relayllm.validation import check_warmup_set
+    from relayllm.validation.checks import check_warmup_set
 
     chosen = read_problems(problems)
     rng = random.Random(config.seed)
     rng.shuffle(chosen)
     chosen = chosen[:config.problems]
-    decoder = RelayDecoder.from_pretrained(student)
-    traces = decoder.generate([messages(problem) for problem in chosen], n=config.samples, seed=config.seed,
-                              progress=printer("warmup_set"), **alone(config.decoding))
-    commands = add_to_tokenizer(decoder.tokenizer)
+    commands = add_to_tokenizer(load_tokenizer(student))
     rows = []
-    for index, trace in enumerate(traces):
+    for index, trace in enumerate(_answers(config, student, chosen)):
         written, numbers = insert_commands(trace.token_ids, commands, rng, max_commands=config.max_commands,
                                            digits=config.digits)
         rows.append(WarmupRow(chosen[index // config.samples].id, trace.prompt_ids, tuple(written), tuple(numbers)))
@@ -44,3 +47,15 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
     numbers = [n for row in rows for n in row.commands]
     report_metrics(metrics, {"rows": len(rows), "commands": len(numbers), "mean_n": sum(numbers) / max(1, len(numbers)),
                              "mean_tokens": sum(len(row.completion_ids) for row in rows) / len(rows)})
+
+
+def _answers(config: WarmupSetConfig, student: Path, problems: Sequence[Problem]) -> list[Trace]:
+    """The student's answers; none is decoded twice."""
+    from relayllm import RelayDecoder
+    from relayllm.evaluation.answer_cache import answer_cache, model_digest
+    from relayllm.evaluation.cached_writer import CachedWriter
+
+    with answer_cache(current_settings().runs) as answers:
+        writer = CachedWriter(lambda: RelayDecoder.from_pretrained(student), [model_digest(student)], answers)
+        return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
+                               progress=printer("warmup_set"), **alone(config.decoding))

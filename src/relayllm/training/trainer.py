@@ -9,10 +9,8 @@ from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 from trl import GRPOTrainer
 
+from relayllm.engines.model_shapes import LOGITS_AT_ONCE
 from relayllm.training.grammar_mask import Grammar
-
-LOGITS_AT_ONCE = 1 << 26
-"""Logits that exist at one time; more are computed in chunks and again in the backward pass."""
 
 
 class RelayTrainer(GRPOTrainer):
@@ -63,7 +61,8 @@ class RelayTrainer(GRPOTrainer):
 
     def _score(self, weight: torch.Tensor, bias: torch.Tensor | None, hidden: torch.Tensor, tokens: torch.Tensor,
                bits: torch.Tensor, entropy: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = linear(hidden, weight, bias).float() / self.temperature  # (rows, tokens, V)
+        # accelerate turns what a bfloat16 model returns into float32
+        logits = linear(hidden.to(weight.dtype), weight, bias).float() / self.temperature  # (rows, tokens, V)
         logp = self.grammar.mask(logits, bits).log_softmax(dim=-1)
         chosen = logp.gather(-1, tokens[..., None])[..., 0]
         # teacher tokens and padding may be outside of the grammar; they are masked out of the loss, but inf * 0 is nan

@@ -17,6 +17,7 @@ from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
 from relayllm.training.lora import adapter_config, give_bias, write_merged
 from relayllm.training.marking import CheckpointMarker
+from relayllm.training.memory import check_warmup, this_device
 
 IGNORED = -100
 
@@ -29,11 +30,13 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     closes it when everything is written.
 
     Raises:
-        ConfigError: the batch does not divide among processes and micro-batches.
+        ConfigError: the batch does not divide among processes and micro-batches, or the run would not fit into memory.
         TrainingError: the loss is not a number.
     """
     from trl import SFTTrainer
 
+    check_warmup(student, config.lora, config.zero_stage, config.processes, config.dtype,
+                 this_device(config.processes))
     tokenizer = load_tokenizer(student)
     network = load_model(student, dtype=config.dtype, device="cpu").train()
     commands = add_command_tokens(network, tokenizer)

@@ -2,7 +2,3 @@
 
 Great Expectations takes three seconds to import and is imported when a check runs, not before.
 """
-
-from relayllm.validation.checks import check_filter, check_problems, check_warmup_set
-
-__all__ = ["check_filter", "check_problems", "check_warmup_set"]

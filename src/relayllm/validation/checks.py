@@ -12,17 +12,17 @@ from relayllm.errors import DataError
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.relay.command import CommandTokens, parse
-from relayllm.validation.overlap import overlaps
-from relayllm.validation.tables import question_text, table
+from relayllm.validation.repeats import add_overlap, add_same_questions
+from relayllm.validation.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from relayllm.validation.runner import Outcome
+    from relayllm.validation.results import ExpectationResult
 
 
 def check_problems(config: ValidateConfig, training: Sequence[Problem], benchmarks: Mapping[str, Sequence[Problem]],
-                   expected_rows: Mapping[str, int], docs: Path | None = None) -> list[Outcome]:
+                   expected_rows: Mapping[str, int], docs: Path | None = None) -> list[ExpectationResult]:
     """Check training problems and benchmarks, and write the Data Docs when a folder is given.
 
     `expected_rows` has the manifest's row count of "train" and of every benchmark.
@@ -35,16 +35,16 @@ def check_problems(config: ValidateConfig, training: Sequence[Problem], benchmar
 
     train, held_out = table([("train", training)]), table(list(benchmarks.items()))
     held_out["public"] = [row(name).source == "huggingface" for name in held_out["set"]]
-    questions = {problem.id: question_text(problem) for problems in benchmarks.values() for problem in problems}
-    train["repeats"] = overlaps([question_text(problem) for problem in training], questions,
-                                config.near_duplicate_similarity)
+    templates = add_overlap(train, training, benchmarks, config.near_duplicate_similarity)
+    add_same_questions(train, [training])
+    add_same_questions(held_out, list(benchmarks.values()))
     names = list(benchmarks)
-    outcomes = run([
+    results = run([
         Check("training", train, suites.training(config, expected_rows["train"])),
         Check("benchmarks", held_out, suites.benchmarks(config, sum(expected_rows[name] for name in names), names)),
-    ], docs)
-    _stop_on_failure(outcomes, "correct the file, or change ingest and validate in params.yaml, and run `relay ingest`")
-    return outcomes
+    ], docs, [templates])
+    _stop_on_failure(results, "correct the file, or change ingest and validate in params.yaml, and run `relay ingest`")
+    return results
 
 
 def check_warmup_set(rows: pd.DataFrame | Sequence[Mapping[str, Any]], tokens: CommandTokens) -> None:
@@ -98,8 +98,8 @@ def _commands(ids: Sequence[int], tokens: CommandTokens) -> tuple[int, str | Non
     return 0, "completion_ids are no token ids"
 
 
-def _stop_on_failure(outcomes: Sequence[Outcome], remedy: str) -> None:
-    failed = [outcome for outcome in outcomes if not outcome.passed and outcome.critical]
+def _stop_on_failure(results: Sequence[ExpectationResult], remedy: str) -> None:
+    failed = [result for result in results if not result.passed and result.critical]
     if failed:
-        lines = "\n".join(f"  {outcome}" for outcome in failed)
+        lines = "\n".join(f"  {result}" for result in failed)
         raise DataError(f"{len(failed)} expectation{'s' * (len(failed) > 1)} failed:\n{lines}\nTo go on, {remedy}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from relayllm.validation.runner import Outcome
+    from relayllm.validation.results import ExpectationResult
 
 SITE = "site"
 STYLE = """<style>
@@ -45,20 +45,20 @@ def add_site(context: Any, folder: Path) -> None:
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}})
 
 
-def build(context: Any, folder: Path, outcomes: Sequence[Outcome]) -> None:
+def build(context: Any, folder: Path, results: Sequence[ExpectationResult]) -> None:
     """Write the pages, make them stand on their own, and put an index before them."""
     context.build_data_docs(site_names=[SITE])
     shutil.rmtree(folder / "static", ignore_errors=True)
     for page in sorted(folder.rglob("*.html")):
         page.write_text(alone(page.read_text(encoding="utf-8")), encoding="utf-8")
-    (folder / "index.html").write_text(index(folder, outcomes), encoding="utf-8")
+    (folder / "index.html").write_text(index(folder, results), encoding="utf-8")
 
 
-def index(folder: Path, outcomes: Sequence[Outcome]) -> str:
+def index(folder: Path, results: Sequence[ExpectationResult]) -> str:
     """The first page: every expectation with its verdict. Great Expectations' own is empty without its scripts."""
     rows = "\n".join(
         f'<tr><td>{_mark(each)}</td><td>{escape(each.check)}</td><td>{escape(each.expectation)}</td>'
-        f'<td>{escape(each.found)}</td></tr>' for each in outcomes)
+        f'<td>{escape(each.found)}</td></tr>' for each in results)
     pages = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*/*.html"))
     links = " ".join(f'<li><a href="{page}">{page}</a></li>' for page in pages)
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Data Docs</title>'
@@ -68,10 +68,10 @@ def index(folder: Path, outcomes: Sequence[Outcome]) -> str:
             "</body></html>\n")
 
 
-def _mark(outcome: Outcome) -> str:
-    if outcome.passed:
+def _mark(result: ExpectationResult) -> str:
+    if result.passed:
         return '<i class="fa-check text-success"></i>'
-    return '<i class="fa-times text-danger"></i>' if outcome.critical else "note"
+    return '<i class="fa-times text-danger"></i>' if result.critical else "note"
 
 
 def alone(page: str) -> str:

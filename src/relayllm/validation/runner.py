@@ -6,7 +6,7 @@ import datetime
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pandas as pd
 from great_expectations.core.run_identifier import RunIdentifier
 
 from relayllm.validation import docs as data_docs
+from relayllm.validation.results import ExpectationResult
 
-SHOWN = 5
 RUN = RunIdentifier("validate", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC))
 """The same for every run, so that the Data Docs of the same data are the same bytes."""
 
@@ -30,32 +30,9 @@ class Check:
     expectations: list[Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one expectation."""
-
-    check: str
-    passed: bool
-    critical: bool
-    expectation: str
-    column: str
-    observed: str
-    offending: tuple[str, ...] = field(default=())
-
-    @property
-    def found(self) -> str:
-        """The offending rows, the first of them by name; or what was seen instead."""
-        rows = ", ".join(self.offending[:SHOWN])
-        more = f" and {len(self.offending) - SHOWN} more" if len(self.offending) > SHOWN else ""
-        return f"{rows}{more}" if rows else self.observed
-
-    def __str__(self) -> str:
-        """One line: which table, which expectation, which rows."""
-        return f"{self.check}: {self.expectation}: {self.found}"
-
-
-def run(checks: Sequence[Check], docs: Path | None = None) -> list[Outcome]:
-    """Run every check; write the Data Docs to a folder when one is given."""
+def run(checks: Sequence[Check], docs: Path | None = None, counted: Sequence[ExpectationResult] = ()
+        ) -> list[ExpectationResult]:
+    """Run every check; write the Data Docs, with what was counted elsewhere, to a folder when one is given."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -64,23 +41,24 @@ def run(checks: Sequence[Check], docs: Path | None = None) -> list[Outcome]:
         if docs is not None:
             data_docs.add_site(context, docs)
         source = context.data_sources.add_pandas("data")
-        outcomes = [outcome for check in checks for outcome in _run_one(context, source, check)]
+        results = [each for check in checks for each in _run_one(context, source, check)]
+        results.extend(counted)
         if docs is not None:
-            data_docs.build(context, docs, outcomes)
-    return outcomes
+            data_docs.build(context, docs, results)
+    return results
 
 
-def _run_one(context: Any, source: Any, check: Check) -> list[Outcome]:
+def _run_one(context: Any, source: Any, check: Check) -> list[ExpectationResult]:
     batch = source.add_dataframe_asset(check.name).add_batch_definition_whole_dataframe("all")
     suite = context.suites.add(gx.ExpectationSuite(check.name, expectations=check.expectations))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=check.name, data=batch, suite=suite))
     result = definition.run(
         batch_parameters={"dataframe": check.frame}, run_id=RUN,
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]})
-    return [_outcome(check, each) for each in result.results]
+    return [_result(check, each) for each in result.results]
 
 
-def _outcome(check: Check, result: Any) -> Outcome:
+def _result(check: Check, result: Any) -> ExpectationResult:
     config = result.expectation_config
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("batch_id", "condition_parser")}
     told = ", ".join(f"{name} {value}" for name, value in kwargs.items() if name != "column" and value is not None)
@@ -89,7 +67,7 @@ def _outcome(check: Check, result: Any) -> Outcome:
     notes = f" ({config.notes})" if isinstance(config.notes, str) else ""
     caught = {} if result.success else result.exception_info or {}
     observed = result.result.get("observed_value", caught.get("exception_message", "every row"))
-    return Outcome(
+    return ExpectationResult(
         check=check.name, passed=bool(result.success), critical=str(_severity(config)) == "critical",
         expectation=" ".join(filter(None, [column, name, told])) + notes, column=column, observed=str(observed),
         offending=() if result.success else _offending(result.result, column))

@@ -17,21 +17,26 @@ def training(config: ValidateConfig, rows: int) -> Expectations:
     """What must hold for training problems."""
     return [
         *_problems(config, rows),
-        _parses(severity="critical"),
+        _gradable(severity="critical"),
         _true("solution_agrees", "a worked answer that ends in a box ends in the gold answer"),
-        gxe.ExpectColumnValuesToBeNull(column="repeats", notes="no question of a benchmark: the same text after "
-                                       "normalisation, or the same numbers in nearly the same words"),
+        _none("contradicts", "no question twice with different answers"),
+        _none("again", "no question twice", severity="warning"),
+        _none("repeats", "no question of a benchmark: the same numbers in nearly the same words, other names or an "
+              "instruction around it notwithstanding"),
+        _none("variant_of", "no question of a benchmark with other numbers", severity="warning"),
     ]
 
 
 def benchmarks(config: ValidateConfig, rows: int, names: Sequence[str]) -> Expectations:
-    """What must hold for the benchmarks together; a public one whose answer math-verify cannot parse is only noted."""
+    """What must hold for the benchmarks together; what is wrong with a public one is only noted: nobody can edit it."""
     return [
         *_problems(config, rows),
         gxe.ExpectColumnDistinctValuesToEqualSet(column="set", value_set=list(names),
                                                  notes="every benchmark of the manifest has problems"),
-        _parses(severity="critical", row_condition='public==False', condition_parser="pandas"),
-        _parses(severity="warning", row_condition='public==True', condition_parser="pandas"),
+        *(expect for severity, public in (("critical", False), ("warning", True)) for expect in (
+            _gradable(severity=severity, row_condition=f"public=={public}", condition_parser="pandas"),
+            _none("contradicts", "no question twice with different answers", severity=severity,
+                  row_condition=f"public=={public}", condition_parser="pandas"))),
     ]
 
 
@@ -71,8 +76,12 @@ def _problems(config: ValidateConfig, rows: int) -> Expectations:
     ]
 
 
-def _parses(**more: Any) -> Any:
-    return _true("answer_parses", "the gold answer can be graded against", **more)
+def _gradable(**more: Any) -> Any:
+    return _none("gold_fault", "the gold answer can be graded against, all of it", **more)
+
+
+def _none(column: str, notes: str, **more: Any) -> Any:
+    return gxe.ExpectColumnValuesToBeNull(column=column, notes=notes, **more)
 
 
 def _true(column: str, notes: str, **more: Any) -> Any:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from relayllm.grading import grade
 from relayllm.grading.boxes import find_answer
-from relayllm.grading.gold import readable
+from relayllm.grading.gold import fault_of_gold
 from relayllm.problems.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("set", "id", "question", "answer", "question_chars", "answer_chars", "answer_parses", "solution_agrees")
+COLUMNS = ("set", "id", "question", "answer", "question_chars", "answer_chars", "gold_fault", "solution_agrees")
 
 
 def question_text(problem: Problem) -> str:
@@ -31,7 +31,7 @@ def table(sets: Sequence[tuple[str, Sequence[Problem]]]) -> pd.DataFrame:
 def _row(name: str, problem: Problem) -> dict[str, Any]:
     return {"set": name, "id": problem.id, "question": problem.question, "answer": problem.answer,
             "question_chars": len(problem.question), "answer_chars": len(problem.answer),
-            "answer_parses": readable(problem), "solution_agrees": _solution_agrees(problem)}
+            "gold_fault": fault_of_gold(problem), "solution_agrees": _solution_agrees(problem)}
 
 
 def _solution_agrees(problem: Problem) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from relayllm.cli import main
-from relayllm.commands.model_shapes import QWEN3, activation_bytes, shape_of, zero_bytes
-from relayllm.commands.plan import GPUS, Speeds, decode_speed, decoding_memory, plan_work, training_memory
+from relayllm.commands.plan import GPUS, Speeds, decode_speed, plan_work, shapes
 from relayllm.config import HubModel, load_params
+from relayllm.engines.model_shapes import PUBLISHED, activation_bytes, folder_shape, shape_of, zero_bytes
 from relayllm.errors import ConfigError
+from relayllm.training.memory import decoding_memory, training_memory
 
 ROOT = Path(__file__).parents[3]
 H100 = GPUS["h100"]
@@ -23,19 +25,20 @@ def params(name="qwen3-1.7b"):
 
 
 @pytest.mark.parametrize(("name", "parameters"), [
-    ("0.6B", 596_049_920), ("1.7B", 1_720_574_976), ("4B", 4_022_468_096), ("8B", 8_190_735_360),
-    ("14B", 14_768_307_200)])
+    ("Qwen3-0.6B", 596_049_920), ("Qwen3-1.7B", 1_720_574_976), ("Qwen3-4B", 4_022_468_096),
+    ("Qwen3-8B", 8_190_735_360), ("Qwen3-14B", 14_768_307_200), ("Qwen2.5-0.5B-Instruct", 494_032_768),
+    ("Qwen2.5-1.5B-Instruct", 1_543_714_304)])
 def test_shape_has_the_published_number_of_parameters(name, parameters):
-    assert QWEN3[f"Qwen/Qwen3-{name}"].parameters == parameters
+    assert PUBLISHED[f"Qwen/{name}"].parameters == parameters
 
 
 def test_shape_of_an_unknown_model_is_an_error_that_says_where_to_add_it():
     with pytest.raises(ConfigError, match=r"no shape of some/model.*model_shapes"):
-        shape_of(HubModel(id="some/model", revision="main"))
+        shape_of(HubModel(kind="hub", id="some/model", revision="main"))
 
 
 def test_cache_of_qwen3_8b_takes_144_kib_a_token():
-    assert QWEN3["Qwen/Qwen3-8B"].cache_bytes("bfloat16") == 144 * 1024
+    assert PUBLISHED["Qwen/Qwen3-8B"].cache_bytes("bfloat16") == 144 * 1024
 
 
 @pytest.mark.parametrize(("stage", "per_parameter"), [(0, 16), (1, 4 + 12 / 8), (2, 2 + 14 / 8), (3, 16 / 8)])
@@ -49,18 +52,19 @@ def test_zero_on_one_process_shares_nothing(stage):
 
 
 def test_activations_grow_with_rows_and_tokens():
-    shape = QWEN3["Qwen/Qwen3-0.6B"]
+    shape = PUBLISHED["Qwen/Qwen3-0.6B"]
     assert activation_bytes(shape, 2, 100, "bfloat16") == 2 * activation_bytes(shape, 1, 100, "bfloat16")
     assert activation_bytes(shape, 1, 1, "bfloat16") > 8 * shape.vocabulary
 
 
 def test_memory_of_training_falls_from_stage_to_stage():
-    totals = [sum(training_memory(params(), stage).values()) for stage in range(4)]
+    student, _ = shapes(params())
+    totals = [sum(training_memory(student, params().grpo, stage).values()) for stage in range(4)]
     assert totals == sorted(totals, reverse=True)
 
 
 def test_memory_of_the_relay_counts_a_full_row_in_both_models():
-    held = decoding_memory(params())
+    held = decoding_memory(*shapes(params()), params().grpo.decoding, "bfloat16")
     assert held["teacher's cache, a row"] == pytest.approx((150 + 8192) * 144 * 1024 / 2**30)
 
 
@@ -81,12 +85,16 @@ def test_work_hours_follow_from_a_measured_speed():
 
 
 def test_decode_speed_stays_below_what_the_bandwidth_allows():
-    shape = QWEN3["Qwen/Qwen3-8B"]
+    shape = PUBLISHED["Qwen/Qwen3-8B"]
     assert decode_speed(shape, H100, 1, 1000) < H100.bandwidth / (2 * shape.parameters)
     assert decode_speed(shape, H100, 64, 1000) > 10 * decode_speed(shape, H100, 1, 1000)
 
 
-@pytest.mark.parametrize("profile", [path.stem for path in sorted((ROOT / "params").glob("*.yaml"))])
+PROFILES = [path.stem for path in sorted((ROOT / "params").glob("*.yaml"))
+            if load_params(path).base_models.student.kind != "local"]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
 def test_plan_of_every_profile_prints_all_parts(profile, monkeypatch, capsys):
     monkeypatch.setenv("RELAY_ROOT", str(ROOT))
     assert main(["plan", "--profile", profile]) == 0
@@ -113,3 +121,35 @@ def test_plan_unknown_profile_is_an_error(monkeypatch, capsys):
 def test_plan_loads_no_torch():
     code = "import relayllm.commands.plan, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src").returncode == 0
+
+
+@pytest.mark.parametrize(("profile", "gpu"), [("qwen3-0.6b", "a100"), ("qwen2.5-0.5b", "a10"), ("qwen2.5-0.5b", "l4")])
+def test_plan_shows_that_the_pair_fits_one_gpu_with_lora(profile, gpu, monkeypatch, capsys):
+    monkeypatch.setenv("RELAY_ROOT", str(ROOT))
+    assert main(["plan", "--profile", profile, "--gpu", gpu]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "GiB, " in line]
+    assert f", fits one {gpu}" in lines[-1]
+
+
+def test_plan_reads_the_shape_of_a_local_model_from_its_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    (tmp_path / "params.yaml").write_text((ROOT / "params/real-cpu.yaml").read_text())
+    assert main(["plan"]) == 1
+    assert "models/student/config.json" in capsys.readouterr().err
+    for role in ("student", "teacher"):
+        (tmp_path / "models" / role).mkdir(parents=True)
+        (tmp_path / "models" / role / "config.json").write_text(json.dumps(QWEN25))
+    assert main(["plan"]) == 0
+    assert "models/student is on this machine" in capsys.readouterr().out
+    assert folder_shape(tmp_path / "models/student").parameters == 494_032_768
+
+
+QWEN25 = {"model_type": "qwen2", "hidden_size": 896, "num_hidden_layers": 24, "num_attention_heads": 14,
+          "num_key_value_heads": 2, "intermediate_size": 4864, "vocab_size": 151_936, "tie_word_embeddings": True,
+          "max_position_embeddings": 32_768}
+
+
+def test_folder_that_describes_no_decoder_is_an_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(ConfigError, match="describes no decoder"):
+        folder_shape(tmp_path)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relayllm.commands.study import PART, environment, seeded, steps
-from relayllm.evaluation.report.study_report import MARK, write_results
+from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
+from relayllm.evaluation.records import read_records, write_records
+from relayllm.evaluation.report.study_report import MARK, missing_seeds, write_results
 from relayllm.settings import current_settings
+from tests.unit.evaluation.make_records import PLAN, make_records
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -91,3 +95,32 @@ def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Pa
     assert "| no-bonus | -10.0 [-25, 30] |  |" in text
     assert "- seed 0, no-bonus: no-bonus shouts" in text
     assert "| gap recovered | 90.0 [85, 95] | 80.0 [75, 85] |" in text
+    assert "Over " not in text  # without records nothing is drawn again
+
+
+def test_write_results_over_seeds_is_less_sure_than_over_problems(tmp_path: Path):
+    for seed, relay in enumerate((0.9, 0.5, 0.95)):
+        folder = tmp_path / f"study/seed-{seed}"
+        for name in ("base", "teacher"):
+            write_records(folder / f"evaluate/{name}.parquet", make_records(name, problems=40, seed=seed))
+        plan = replace(PLAN["relay-difficulty"], hard=relay)
+        write_records(folder / "evaluate/relay-difficulty.parquet",
+                      make_records("relay-difficulty", problems=40, seed=seed, plan=plan))
+        (folder / "report").mkdir()
+        (folder / "report/summary.json").write_text(json.dumps(build_summary(
+            read_records(folder / "evaluate"), Provenance("study", seed, "", "", {}), Limits(4, 9), bootstrap=200,
+            relay="relay-difficulty")))
+    write_results(tmp_path / "study", tmp_path / "results.md", [0, 1, 2, 3, 7])
+    text = (tmp_path / "results.md").read_text()
+    assert "Over 3 seeds" in text
+    assert "seeds 3, 7." in text
+    assert (tmp_path / "images/study-pareto.png").is_file()
+    [row] = [line for line in text.splitlines() if line.startswith("| relay-difficulty | ") and "[" in line]
+    low, high = (float(part) for part in row.split("[")[1].split("]")[0].split(","))
+    assert high - low > 10  # one seed's problems alone give about 4
+
+
+def test_missing_seeds_are_those_without_a_report(tmp_path: Path):
+    (tmp_path / "seed-1/report").mkdir(parents=True)
+    (tmp_path / "seed-1/report/summary.json").write_text("{}")
+    assert missing_seeds(tmp_path, [0, 1, 12]) == [0, 12]

@@ -107,5 +107,7 @@ def _record(method: str, benchmark: str, index: int, sample: int, plan: Plan, rn
         method, benchmark, f"{benchmark}-{index:05d}", sample, correct, tokens, tokens - helped - commands, commands,
         helped, 80 * calls, calls, helped / tokens, [plan.n] * calls, [int(tokens * rng.uniform(0.3, 0.6))] * calls,
         "finished", False, "".join(text for author, text in segments if author != "command"), product,
+        "equal number" if correct else "different",
         f"Anna has 12 boxes with 13 <pens> & {index} loose ones. How many?", product if correct else "7",
-        write_segments(segments))
+        write_segments(segments), student_prefilled=50 + helped * (calls > 0), teacher_cached=30 * calls,
+        student_seconds=0.5, teacher_seconds=0.25 * calls)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
 from relayllm.config import load_params
-from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, bisect
-from relayllm.evaluation.methods import Cost
+from relayllm.evaluation.calibration import CLOSE, HALVINGS, WIDEST, Calibration, Setting, bisect
+from relayllm.evaluation.cost import Cost
+from relayllm.evaluation.routers.entropy import EntropyRouter
+from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.problems.problem import Problem
 from tests.support.small_models import pair
 
@@ -86,8 +88,16 @@ def test_call_bias_of_a_student_that_never_calls_is_left_alone(decoder):
     assert calibration.call_bias("call-ratio-2x", 2.0, decoder) == 0.0
 
 
+def test_setting_says_whether_its_target_was_seen():
+    assert Setting(0.1, 0.2, 0.2, (0.0, 0.5)).warning("entropy") == ""
+    warning = Setting(0.0, 0.1, 0.3, (0.0, 0.1)).warning("glimp")
+    assert warning.startswith("glimp was asked for a call ratio of 0.3000")
+    assert "0.0000 to 0.1000" in warning
+
+
 def test_threshold_is_an_entropy_that_never_spends_more_than_the_relay(decoder):
     calibration = Calibration(PENS, CONFIG)
-    threshold = calibration.threshold("entropy", decoder, Cost(0.2, 3))
+    tokenizers = TokenizerPair(decoder.tokenizer, decoder.tokenizer, True)
+    threshold = calibration.threshold("entropy", EntropyRouter(), decoder, tokenizers, Cost(0.2, 3))["policy"].threshold
     assert 0 < threshold < math.log(len(decoder.tokenizer))
     assert 0 < calibration.found["entropy"].call_ratio <= 0.2

@@ -15,6 +15,7 @@ from relayllm.config import JudgeConfig
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import JudgeError
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
+from relayllm.evaluation.answer_cache import AnswerCache
 from relayllm.evaluation.judging import KEY_VARIABLE, LONGEST, Judge, verdict
 from relayllm.evaluation.records import read_records, write_records
 from relayllm.evaluation.report.markdown import markdown
@@ -174,6 +175,20 @@ def test_judge_out_of_reach_is_named():
 def test_judge_that_cannot_be_asked_says_what_to_change(config, url, says):
     with pytest.raises(JudgeError, match=says):
         Judge(config, url, PATIENCE)
+
+
+def test_verdict_is_asked_for_once_whatever_happens_in_between(tmp_path):
+    rows = [replace(row, text=f"It is {place}.") for place, row in enumerate(make_records("base", problems=2))]
+    answers, alone = AnswerCache(tmp_path / "answers.sqlite"), replace(PATIENCE, connections=1, attempts=1)
+    with arbiter(lambda prompt: "Verdict: CORRECT") as server:
+        server.faults += [200] * 5 + [400 + 1]
+        with pytest.raises(JudgeError, match="401"):
+            Judge(CONFIG, server.url, alone, answers).verdicts(rows)
+        asked = len(server.bodies)
+        assert Judge(CONFIG, server.url, alone, answers).verdicts(rows) == [True] * len(rows)
+        assert len(server.bodies) - asked == len(rows) - 5
+        Judge(CONFIG, server.url, alone, answers).verdicts(rows)
+        assert len(server.bodies) - asked == len(rows) - 5
 
 
 def test_verdicts_travel_as_a_column_of_their_own_into_both_reports(tmp_path):

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from relayllm.errors import ConfigError
-from relayllm.evaluation.methods import Cost, method, position_probability
-from relayllm.relay.policy import EntropyThreshold, FixedLength, RandomPosition
+from relayllm.evaluation.cost import Cost
+from relayllm.evaluation.methods import is_trained, method, position_probability
+from relayllm.evaluation.routers.cascade import CascadeRouter
+from relayllm.evaluation.routers.entropy import EntropyRouter
+from relayllm.evaluation.routers.glimp import GlimpRouter
+from relayllm.evaluation.routers.query_router import LearnedQueryRouter
+from relayllm.evaluation.routers.random_query import RandomQueryRouter
+from relayllm.relay.policy import FixedLength, RandomPosition
 
 RUNS = ["relay-difficulty", "relay-simple", "grpo"]
 COST = Cost(call_ratio=0.05, mean_n=3)
@@ -49,12 +55,30 @@ def test_other_teacher_that_is_not_there_raises_with_those_there_are(name):
 
 
 def test_fixed_length_serves_the_same_n():
-    assert named("fixed-500").policy(COST, 0.0) == FixedLength(n=500)
+    assert named("fixed-500").policy(COST) == FixedLength(n=500)
 
 
-def test_rivals_are_given_the_relays_cost():
-    assert named("entropy").policy(COST, 1.25) == EntropyThreshold(threshold=1.25, n=3)
-    rule = named("random-position").policy(COST, 0.0)
+@pytest.mark.parametrize(("name", "router"), [("entropy", EntropyRouter), ("glimp", GlimpRouter)])
+def test_token_routers_run_over_the_untrained_student(name, router):
+    assert isinstance(named(name).token_router, router)
+    assert named(name).follows_the_relay
+
+
+@pytest.mark.parametrize(("name", "router"), [("random-query", RandomQueryRouter), ("cascade", CascadeRouter),
+                                              ("query-router", LearnedQueryRouter)])
+def test_query_routers_are_drawn_from_records(name, router):
+    assert isinstance(named(name).query_router, router)
+
+
+@pytest.mark.parametrize(("name", "budget"), [("entropy", 1.0), ("entropy-2x", 2.0), ("cascade-0.5x", 0.5),
+                                              ("query-router-2x", 2.0), ("random-position-3x", 3.0)])
+def test_rivals_spend_a_multiple_of_the_relays_calls(name, budget):
+    assert (named(name).name, named(name).budget) == (name, budget)
+    assert not is_trained(name)
+
+
+def test_random_position_is_given_the_relays_n():
+    rule = named("random-position").policy(COST)
     assert isinstance(rule, RandomPosition)
     assert rule.n == 3
 
@@ -71,7 +95,8 @@ def test_position_probability_of_nothing_but_teacher_is_a_probability():
     assert position_probability(Cost(0.0, 1)) == 0.0
 
 
-@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "call-ratio-2", "dial+2", "dial-x", "Base", "relay"])
+@pytest.mark.parametrize("name", ["fixed-", "fixed-x", "call-ratio-2", "entropy-2", "glimp-x", "cascade-", "Base",
+                                  "relay"])
 def test_unknown_method_raises_with_what_there_is(name):
     with pytest.raises(ConfigError, match=r"teacher-free.*relay-simple"):
         named(name)

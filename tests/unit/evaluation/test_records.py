@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
+from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.records import SCHEMA, each_call, read_records, read_segments, record_of, write_records
-from relayllm.grading import Grade
+from relayllm.evaluation.report.wording import REWARD_HACKING, reward_hacking_rows
+from relayllm.grading import TIME_LIMIT, Grade
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trace
 from tests.unit.evaluation.make_records import make_records
@@ -70,3 +74,13 @@ def test_read_of_the_same_answer_twice_is_refused(tmp_path):
         write_records(tmp_path / f"{name}.parquet", make_records("base", problems=2))
     with pytest.raises(DataError, match="twice"):
         read_records(tmp_path)
+
+
+def test_time_limits_are_counted_apart_from_wrong_answers(tmp_path):
+    rows = make_records("base", problems=4)
+    late = [replace(row, correct=False, reason=TIME_LIMIT) for row in rows[:3]]
+    write_records(tmp_path / "base.parquet", [*late, *rows[3:]])
+    found = reward_hacking(read_records(tmp_path), max_calls=1, max_call_tokens=9)["base"]
+    assert found["time_limits"] == 3
+    assert dict(zip(REWARD_HACKING, reward_hacking_rows({"reward_hacking": {"base": found}})[0],
+                    strict=True))["time limits"] == "3"

@@ -3,8 +3,9 @@ r"""Grading against hand-made case tables: what a person marking the paper would
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -43,10 +44,8 @@ def test_grade_gold_as_completion_is_right() -> None:
 
 def test_grade_hostile_answer_ends_within_its_time_and_the_next_is_graded() -> None:
     problem = Problem("1", "?", r"\frac{x}{2}")
-    started = time.monotonic()
     result = grade(r"\boxed{9^{9^{9^9}}}", problem, seconds=0.5)
     assert (result.correct, result.reason) == (False, "time limit")
-    assert time.monotonic() - started < 3
     assert grade(r"\boxed{\frac{2x}{4}}", problem).correct
 
 
@@ -58,13 +57,21 @@ def test_grade_works_outside_the_main_thread() -> None:
     assert found[0].correct
 
 
-def test_grade_thousands_of_tiny_answers_take_under_a_tenth_of_a_millisecond_each() -> None:
-    problem = Problem("1", "?", "182", "pens")
-    text = "There are some words before the answer comes. " * 10 + r"So the answer is \boxed{181}."
-    started = time.process_time()
-    for _ in range(2000):
-        grade(text, problem)
-    assert (time.process_time() - started) / 2000 < 1e-4
+def test_grade_plain_numbers_need_neither_sympy_nor_a_worker() -> None:
+    script = """
+import os, sys
+from relayllm.grading import grade
+from relayllm.problems.problem import Problem
+for said in ("181", "182", "182.0", "1/3", "x=182", "182 pens", "$182$", "50%"):
+    grade(f"It is \\\\boxed{{{said}}}.", Problem("1", "?", "182", "pens"))
+assert "sympy" not in sys.modules
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "no child\n", done.stderr
 
 
 def test_grade_unknown_kind_says_which_there_are() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from fractions import Fraction
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayllm.grading.boxes import find_answer
-from relayllm.grading.gold import readable
+from relayllm.grading.gold import fault_of_gold
 from relayllm.grading.normal import canonical, number
 from relayllm.problems.problem import Problem
 
@@ -40,12 +39,13 @@ def test_number_reads_plain_numbers_only(text: str, value: Fraction | int | None
 
 @pytest.mark.parametrize("text", ["\\boxed{" * 5000, "\\boxed{" * 5000 + "}" * 5000, "\\boxed{1}" * 5000,
                                   "{" * 20000 + "\\boxed{1}", "$" * 20000,
-                                  "\\text{" * 5000, "1," * 20000, "5 " + "a " * 20000])
-def test_reading_long_nonsense_is_quick(text: str) -> None:
-    started = time.process_time()
+                                  "\\text{" * 5000, "1," * 20000, "5 " + "a " * 20000,
+                                  "5" + r" \text{a}   " * 500 + "x", "\\boxed{1}" + " $" * 5000 + "\\boxed{2}",
+                                  "The answer is " * 5000, "#### " + "**" * 5000, "####" * 5000])
+@pytest.mark.timeout(60)
+def test_reading_long_nonsense_ends(text: str) -> None:
     answer = find_answer(text)
     canonical(answer if answer is not None else text)
-    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(("problem", "good"), [
@@ -54,4 +54,4 @@ def test_reading_long_nonsense_is_quick(text: str) -> None:
     (Problem("1", "?", "C", "mmlu-pro", meta={"choices": ["a", "b"]}), False), (Problem("1", "?", "(A)", "bbeh"), True),
 ])
 def test_readable_gold_answers(problem: Problem, good: bool) -> None:
-    assert readable(problem) is good
+    assert (fault_of_gold(problem) is None) is good

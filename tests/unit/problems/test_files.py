@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from relayllm.errors import DataError
 from relayllm.problems.prompting import prompt_text
 from relayllm.problems.sources.files import Files
-from relayllm.problems.sources.source import ProblemSet, Request
+from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 ROWS = [{"question": "What is 1+1?", "answer": "2"}, {"question": "Say 3,\n4", "answer": "3"}]
 
 
 def read(path: Path) -> ProblemSet:
-    return Files().read(Request(str(path), 100, 0, False))
+    return Files().read(SourceQuery(str(path), 100, 0, False))
 
 
 def written(folder: Path, name: str, text: str) -> Path:
@@ -39,7 +42,7 @@ def test_files_same_rows_in_three_formats(tmp_path: Path) -> None:
 def test_files_other_columns_go_to_meta(tmp_path: Path) -> None:
     path = written(tmp_path, "mine.jsonl", json.dumps({**ROWS[0], "level": 3, "id": "a", "solution": "easy"}))
     problem = read(path).problems[0]
-    assert (problem.id, problem.solution, problem.meta) == ("a", "easy", {"level": 3})
+    assert (problem.id, problem.solution, problem.meta) == ("mine-a", "easy", {"level": 3})
 
 
 def test_files_choices_are_asked_and_graded_as_such(tmp_path: Path) -> None:
@@ -52,25 +55,89 @@ def test_files_choices_are_asked_and_graded_as_such(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "text", "said"), [
     ("a.jsonl", '{"question": "?", "answer": "1"}\n{"question": "?"\n', r"a\.jsonl:2: not JSON"),
-    ("a.jsonl", '\n\n{"question": "?", "anwser": "1"}\n', r"a\.jsonl:3: answer is None"),
+    ("a.jsonl", '\n\n{"question": "?", "anwser": "1"}\n', r"a\.jsonl:3: no answer; its columns are question, anwser"),
     ("a.jsonl", '{"question": " ", "answer": "1"}\n', r"a\.jsonl:1: question is ' '"),
     ("a.jsonl", '["?", "1"]\n', r"a\.jsonl:1: a list"),
     ("a.jsonl", '{"question": "?", "answer": ["1"]}\n', r"a\.jsonl:1: answer is \['1'\]"),
     ("a.jsonl", '{"id": 1, "question": "?", "answer": 1}\n{"id": 1, "question": "!", "answer": 1}\n',
-     r"a\.jsonl:2: id '1' is also on line 1"),
+     r"a\.jsonl:2: id 'a-1' is also on line 1"),
     ("a.jsonl", '{"question": "?", "answer": "A", "choices": ["one"]}\n', r"a\.jsonl:1: choices"),
     ("a.jsonl", '{"question": "?", "answer": "1", "grading": "essay"}\n', r"a\.jsonl:1: grading is 'essay'"),
     ("a.jsonl", "", "no problems in it"),
-    ("a.csv", "query,answer\n?,1\n", r"a\.csv:1: the header names query, answer"),
+    ("a.csv", "query,answer\n?,1\n", r"a\.csv:2: no question; .* query, answer.*\{a: \{question: query\}\}"),
     ("a.csv", "question,answer\n?,1\nWho, me?,2\n", r"a\.csv:3: 3 cells, the header has 2"),
     ("a.csv", "question,answer\n?,1\n!\n", r"a\.csv:3: 1 cells, the header has 2"),
     ("a.csv", "question,answer\n?,\n", r"a\.csv:2: answer is ''"),
     ("a.parquet", "no parquet", r"a\.parquet: not a Parquet file"),
-    ("a.txt", "?", r"read from \.jsonl, \.csv, \.parquet files"),
+    ("a.txt", "?", r"read from \.jsonl, \.json, \.csv, \.parquet.* not from \.txt"),
+    ("a.jsonl", '{"question": "?", "answer": NaN}\n', r"a\.jsonl:1: answer is nan"),
+    ("a.jsonl", '{"question": "?", "answer": "NaN"}\n', r"a\.jsonl:1: answer is 'NaN'"),
+    ("a.jsonl", '{"question": "?", "answer": null}\n', r"a\.jsonl:1: answer is None"),
+    ("a.jsonl", '{"question": "?", "answer": Infinity}\n', r"a\.jsonl:1: answer is inf"),
+    ("a.csv", "question,answer\n?,nan\n", r"a\.csv:2: answer is 'nan'"),
+    ("a.jsonl", '{"question": "?", "answer": "Six.\\n#### "}\n', r"a\.jsonl:1: its answer has nothing behind `####`"),
+    ("a.jsonl", '{"question": "?", "answer": "1", "solution": ["a"]}\n', r"a\.jsonl:1: solution is \['a'\], a list"),
+    ("a.jsonl", '{"question": "?", "answer": "1", "tolerance": "high"}\n', r"a\.jsonl:1: tolerance is 'high'"),
+    ("a.jsonl", '{"problem": "?", "prompt": "1", "messages": []}\n',
+     r"a\.jsonl:1: no question; its columns are problem, prompt, messages.*question: problem, answer: COLUMN"),
+    ("a.jsonl.gz", "no gzip", r"a\.jsonl\.gz: not a whole \.gz file"),
+    ("a.jsonl.zst", "no zstandard", r"a\.jsonl\.zst: not a whole \.zst file"),
+    ("a.json", '{"question": "?"}', r"a\.json: not a list of JSON objects"),
 ])
 def test_files_malformed_is_named_by_file_and_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read(written(tmp_path, name, text))
+
+
+@pytest.mark.parametrize(("column", "cells", "said"), [
+    ("answer", [1.0, float("nan")], r"mine\.parquet:2: answer is None"),
+    ("answer", ["1", None], r"mine\.parquet:2: answer is None"),
+    ("answer", [Decimal("1.5"), Decimal("2.5")], r"mine\.parquet:1: answer is Decimal\('1\.5'\), a Decimal"),
+    ("answer", [b"1", b"2"], r"mine\.parquet:1: answer is b'1', a bytes"),
+    ("seen", [pd.Timestamp(0), pd.Timestamp(1)], r"mine\.parquet:1: column seen is .*, a Timestamp"),
+    ("photo", [b"1", b"2"], r"mine\.parquet:1: column photo is b'1', a bytes"),
+])
+def test_files_parquet_cell_of_another_type_names_column_and_type(tmp_path: Path, column: str, cells: list,
+                                                                  said: str) -> None:
+    pd.DataFrame({"question": ["?", "!"], "answer": ["1", "2"], column: cells}).to_parquet(tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match=said):
+        read(tmp_path / "mine.parquet")
+
+
+def test_files_parquet_nan_that_is_a_value_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"question": ["?"], "answer": [float("nan")]}), tmp_path / "mine.parquet")
+    with pytest.raises(DataError, match=r"mine\.parquet:1: answer is nan"):
+        read(tmp_path / "mine.parquet")
+
+
+def test_files_nan_in_an_optional_column_is_no_value(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.jsonl", '{"question": "?", "answer": 7.0, "id": NaN, "solution": NaN, "level": NaN}')
+    [problem] = read(path).problems
+    assert (problem.id, problem.answer, problem.solution, problem.meta) == ("mine-00001", "7", "", {})
+
+
+@pytest.mark.parametrize(("meta", "read_as"), [("hard", {"meta": "hard"}), ({"level": 3}, {"level": 3}), (None, {})])
+def test_files_column_meta_of_any_kind_is_read(tmp_path: Path, meta: object, read_as: dict) -> None:
+    path = written(tmp_path, "mine.jsonl", json.dumps({**ROWS[0], "meta": meta}))
+    assert read(path).problems[0].meta == read_as
+
+
+@pytest.mark.parametrize(("answer", "solution", "gold"), [
+    ("2*9 = <<2*9=18>>18\n#### 18", "2*9 = <<2*9=18>>18", "18"),
+    ("Many.\n#### 1,800", "Many.", "1800"),
+    (r"So it is $\boxed{\frac{1}{2}}$.", r"So it is $\boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
+    (r"So \boxed{3}, cut off \boxed{4", r"So \boxed{3}, cut off \boxed{4", "3"),
+    ("18", "", "18"),
+])
+def test_files_worked_answer_is_split(tmp_path: Path, answer: str, solution: str, gold: str) -> None:
+    path = written(tmp_path, "train.jsonl", json.dumps({"question": "?", "answer": answer}))
+    [problem] = read(path).problems
+    assert (problem.solution, problem.answer) == (solution, gold)
+
+
+def test_files_text_answer_is_not_split(tmp_path: Path) -> None:
+    path = written(tmp_path, "notes.jsonl", json.dumps({"question": "?", "answer": "#### Title", "grading": "text"}))
+    assert read(path).problems[0].answer == "#### Title"
 
 
 def test_files_missing_says_where_it_looked(tmp_path: Path) -> None:
@@ -81,5 +148,5 @@ def test_files_missing_says_where_it_looked(tmp_path: Path) -> None:
 def test_files_not_utf8_says_so(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes('{"question": "é", "answer": "1"}'.encode("latin-1"))
-    with pytest.raises(DataError, match="UTF-8"):
+    with pytest.raises(DataError, match=r"a\.jsonl:1: byte 15 is not UTF-8"):
         read(path)

@@ -10,32 +10,34 @@ import pytest
 
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError
+from relayllm.grading import grade
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.sources.files import Files
-from relayllm.problems.sources.source import ProblemSet, Request
+from relayllm.problems.sources.huggingface import HuggingFace
+from relayllm.problems.sources.source import ProblemSet, SourceQuery
 from relayllm.stages.ingest import ingest, run
 
 
 class Made:
     """A source that makes what is asked for."""
 
-    def read(self, request: Request) -> ProblemSet:
-        name = request.name
-        problems = tuple(Problem(f"{name}-{n}", f"{name} {n}?\u2028{request.seed}", str(n), name)
-                         for n in range(request.limit))
-        return ProblemSet(name, problems, "made", f"seed {request.seed}", "Apache-2.0")
+    def read(self, query: SourceQuery) -> ProblemSet:
+        name = query.name
+        problems = tuple(Problem(f"{name}-{n}", f"{name} {n}?\u2028{query.seed}", str(n), name)
+                         for n in range(query.limit))
+        return ProblemSet(name, problems, "made", f"seed {query.seed}", "Apache-2.0")
 
 
 class Broken:
     """A source that is out of reach."""
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         raise DataError("out of reach")
 
 
 def config(**changes: object) -> IngestConfig:
     values = {"source": "tiny-world", "train": "tiny-world", "train_problems": 5, "benchmarks": ["pens", "boxes"],
-              "benchmark_problems": 3, "seed": 0}
+              "benchmark_problems": 3, "copies": {}, "columns": {}, "seed": 0}
     return IngestConfig.model_validate({**values, **changes})
 
 
@@ -90,11 +92,11 @@ def test_ingest_own_files_for_training_and_as_a_benchmark(tmp_path: Path) -> Non
 
 def test_ingest_public_training_problem_of_a_benchmark_is_dropped_and_named(tmp_path: Path) -> None:
     class Public:
-        def read(self, request: Request) -> ProblemSet:
-            word = "mine" if request.training else "shared"
-            problems = tuple(Problem(f"{request.name}-{n}", f"What is {n} in words, {word if n else 'shared'}?", "1")
+        def read(self, query: SourceQuery) -> ProblemSet:
+            word = "mine" if query.training else "shared"
+            problems = tuple(Problem(f"{query.name}-{n}", f"What is {n} in words, {word if n else 'shared'}?", "1")
                              for n in range(3))
-            return ProblemSet(request.name, problems, "public", "0", "MIT")
+            return ProblemSet(query.name, problems, "public", "0", "MIT")
 
     ingest(config(source="huggingface", train="dapo-17k", benchmarks=["gsm8k"]), tmp_path / "data",
            {"huggingface": Public()})
@@ -103,18 +105,70 @@ def test_ingest_public_training_problem_of_a_benchmark_is_dropped_and_named(tmp_
     assert [problem.id for problem in read_problems(tmp_path / "data" / "train.jsonl")] == ["dapo-17k-1", "dapo-17k-2"]
 
 
-def test_ingest_ids_in_two_sets_collide(tmp_path: Path) -> None:
+def test_ingest_same_ids_in_two_files_are_told_apart_by_the_sets_names(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        (tmp_path / f"{name}.jsonl").write_text('{"id": "x", "question": "?", "answer": "1"}\n')
-    with pytest.raises(DataError, match=r"'x' is in one and in two"):
-        ingest(config(source="files", train=str(tmp_path / "one.jsonl"), benchmarks=[str(tmp_path / "two.jsonl")]),
-               tmp_path / "data", {"files": Files()})
+        (tmp_path / f"{name}.jsonl").write_text('{"id": 0, "question": "?", "answer": "1"}\n')
+    data = tmp_path / "data"
+    ingest(config(source="files", train=str(tmp_path / "one.jsonl"), benchmarks=[str(tmp_path / "two.jsonl")]),
+           data, {"files": Files()})
+    assert [read_problems(data / file)[0].id for file in ("train.jsonl", "benchmarks/two.jsonl")] == ["one-0", "two-0"]
+
+
+def test_ingest_two_files_of_one_name_collide(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sums.jsonl").write_text('{"question": "?", "answer": "1"}\n')
+    with pytest.raises(DataError, match=r"'sums-00001' is in ingest\.train \(sums\) and in sums"):
+        ingest(config(source="files", train=str(tmp_path / "a" / "sums.jsonl"),
+                      benchmarks=[str(tmp_path / "b" / "sums.jsonl")]), tmp_path / "data", {"files": Files()})
+
+
+def test_ingest_file_named_like_a_catalogue_set_is_a_set_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "minerva.jsonl"
+    path.write_text('{"question": "How far?", "answer": "10000", "family": "minerva"}\n')
+    data = tmp_path / "data"
+    ingest(config(benchmarks=[str(path)]), data, {"tiny-world": Made(), "files": Files()})
+    [problem] = read_problems(data / "benchmarks" / "own-minerva.jsonl")
+    assert (problem.id, problem.family) == ("own-minerva-00001", "own-minerva")
+    assert grade("\\boxed{10000}", problem).correct
+    assert not grade("\\boxed{10001}", problem).correct
+
+
+def test_ingest_copy_is_read_as_the_catalogues_set(tmp_path: Path) -> None:
+    copy = tmp_path / "gsm8k-test.jsonl"
+    copy.write_text('{"question": "What is 9 times 2?", "answer": "It is 9 * 2 = 18.\\n#### 18"}\n')
+    data = tmp_path / "data"
+    ingest(config(benchmarks=["gsm8k"], copies={"gsm8k": str(copy)}), data,
+           {"tiny-world": Made(), "huggingface": HuggingFace()})
+    [problem] = read_problems(data / "benchmarks" / "gsm8k.jsonl")
+    assert (problem.id, problem.family, problem.answer) == ("gsm8k-00000", "gsm8k", "18")
+    manifest = json.loads((data / "manifest.json").read_text())
+    assert manifest["benchmarks"][0]["revision"].startswith("sha256 ")
+
+
+@pytest.mark.parametrize(("columns", "row"), [
+    ({"question": "prompt", "answer": "target"}, {"prompt": "What is 1+1?", "target": 2}),
+    ({"question": ["body", "ask"], "answer": "truth.0"}, {"body": "What", "ask": "is 1+1?", "truth": [2]}),
+    ({"question": "messages.0.content", "answer": "reward.truth"},
+     {"messages": [{"role": "user", "content": "What is 1+1?"}], "reward": {"truth": "2"}}),
+])
+def test_ingest_columns_map_a_file(tmp_path: Path, columns: dict, row: dict) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    data = tmp_path / "data"
+    ingest(config(source="files", train=str(path), columns={"mine": columns}), data,
+           {"tiny-world": Made(), "files": Files()})
+    [problem] = read_problems(data / "train.jsonl")
+    assert (problem.question, problem.answer, problem.meta) == ("What is 1+1?", "2", {})
 
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"benchmarks": ["pens", "pencils"]}, "'pencils'; there are pens, boxes"),
     ({"benchmarks": ["pens", "pens"]}, "pens twice"),
     ({"source": "huggingface", "train": "dapo"}, "'dapo'; source huggingface has dapo-17k"),
+    ({"copies": {"gsm8k": "x.jsonl"}}, "ingest.copies names gsm8k, which this run does not read; it reads no such set"),
+    ({"benchmarks": ["mine.csv"], "columns": {"yours": {}}}, "names yours, .*; it reads mine"),
+    ({"benchmarks": ["mine.csv"], "columns": {"mine": {"hint": "a"}}}, "maps hint; a problem has id, question"),
 ])
 def test_ingest_unknown_names_say_which_there_are(tmp_path: Path, changes: dict, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

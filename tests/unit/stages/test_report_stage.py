@@ -118,7 +118,6 @@ def test_without_histories_learning_is_left_out(tmp_path, monkeypatch):
     project = make_project(tmp_path, monkeypatch)
     (project / HISTORY).unlink()
     folder = report(project)
-    assert not (folder / "plots/learning.png").exists()
     assert 'id="learning"' not in (folder / "report.html").read_text()
 
 

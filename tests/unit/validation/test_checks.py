@@ -6,7 +6,7 @@ import pytest
 
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
-from relayllm.validation import check_filter, check_warmup_set
+from relayllm.validation.checks import check_filter, check_warmup_set
 
 TOKENS = CommandTokens(call=10, end=11, digits=tuple(range(10)))
 

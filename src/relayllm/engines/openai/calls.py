@@ -141,11 +141,12 @@ class TextCodec:
         return []
 
     def rest(self) -> list[int]:
-        """The whole answer's tokens, n at most. A character that n cut in two is left out: its bytes are no text."""
-        ids = self._encode(self._text.rstrip("\ufffd"))
-        if len(ids) > self._request.n:
-            self.finished = False
-        return ids[:self._request.n]
+        """The whole answer's tokens; a character that n cut in two is left out, as its bytes are no text.
+
+        The server wrote n of its own at most, which may be more of the student's: cut to n of those, the text would end
+        within a word.
+        """
+        return self._encode(self._text.rstrip("\ufffd"))
 
 
 class MessagesCodec:
@@ -190,7 +191,7 @@ class MessagesCodec:
         return self._text.read(replace(piece, text=text))
 
     def rest(self) -> list[int]:
-        """The whole answer's tokens, n at most."""
+        """The whole answer's tokens: n of the teacher's, which may be more of the student's."""
         return self._text.rest()
 
 

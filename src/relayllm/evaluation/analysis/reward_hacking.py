@@ -14,6 +14,7 @@ import pandas as pd
 
 from relayllm.evaluation.analysis.comparisons import STUDENT, number
 from relayllm.evaluation.records import read_segments
+from relayllm.grading import TIME_LIMIT
 
 FREE = "teacher-free"
 """The trained student with calls banned: what it could do alone now."""
@@ -86,7 +87,8 @@ def _measures(rows: pd.DataFrame, base_length: float, max_calls: int, max_call_t
         "answers_at_call_limit": number((rows["calls"] >= max_calls).mean() if max_calls else 0.0),
         "chained": number(chained / count), "empty": number(empty / count),
         "truncated": number((rows["stop_reason"] == "token_budget").mean()),
-        "degraded": number(rows["degraded"].mean()), "teacher_prefilled": number(rows["teacher_prefilled"].mean()),
+        "degraded": number(rows["degraded"].mean()), "time_limits": int((rows["reason"] == TIME_LIMIT).sum()),
+        "teacher_prefilled": number(rows["teacher_prefilled"].mean()),
     }
 
 

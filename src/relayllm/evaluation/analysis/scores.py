@@ -12,7 +12,9 @@ from relayllm.evaluation.analysis.statistics import Answers, Estimate, bootstrap
 from relayllm.evaluation.records import JUDGED
 
 COLUMNS = ("correct", "call_ratio", "completion_tokens", "teacher_tokens", "calls")
-ORDER = ("base", "warmup", "grpo", "random-query", "random-position", "entropy", "relay-simple", "relay-difficulty",
+OPTIONAL = (JUDGED, "cost")
+ORDER = ("base", "warmup", "grpo", "random-query", "random-position", "entropy", "glimp", "cascade", "query-router",
+         "relay-simple", "relay-difficulty",
          "teacher-free", "teacher")
 """How methods follow each other in tables; those not named stand before the teacher."""
 
@@ -32,6 +34,8 @@ class Score:
     """Answers per problem."""
     judged: Estimate | None = None
     """Accuracy by the judge when the records have its verdicts; an unclear one counts as the rule has it."""
+    cost: Estimate | None = None
+    """What an answer costs, where the records were priced."""
 
 
 Scores = Mapping[str, Mapping[str, Score]]
@@ -40,15 +44,17 @@ Scores = Mapping[str, Mapping[str, Score]]
 
 def with_teacher_as_author(frame: pd.DataFrame) -> pd.DataFrame:
     """Count every token as the teacher's where it answers alone: there the trace calls it student."""
-    alone = frame["method"] == "teacher"
-    teacher_tokens = frame["teacher_tokens"].where(~alone, frame["completion_tokens"])
-    return frame.assign(teacher_tokens=teacher_tokens, call_ratio=frame["call_ratio"].where(~alone, 1.0))
+    helped = frame["method"] != "teacher"
+    moved = {"teacher_tokens": frame["completion_tokens"], "call_ratio": 1.0, "student_tokens": 0,
+             "teacher_prefilled": frame["student_prefilled"], "student_prefilled": 0,
+             "teacher_seconds": frame["student_seconds"], "student_seconds": 0.0}
+    return frame.assign(**{name: frame[name].where(helped, value) for name, value in moved.items()})
 
 
 def score(frame: pd.DataFrame, *, draws: int, seed: int) -> Scores:
     """Score every method on every benchmark, with the same problems drawn for all."""
     frame = with_teacher_as_author(frame)
-    columns = [*COLUMNS, *([JUDGED] if JUDGED in frame else [])]
+    columns = [*COLUMNS, *[name for name in OPTIONAL if name in frame]]
     if JUDGED in frame:
         frame = frame.assign(judged=frame[JUDGED].where(frame[JUDGED].notna(), frame["correct"]).astype(bool))
     found: dict[str, dict[str, Score]] = {name: {} for name in in_order(frame["method"].unique())}
@@ -57,21 +63,23 @@ def score(frame: pd.DataFrame, *, draws: int, seed: int) -> Scores:
         estimates = bootstrap(answers, draws=draws, seed=seed, benchmark=str(benchmark))
         for name in in_order(answers):
             problems, samples, _ = answers[name].values.shape
-            accuracy, call_ratio, tokens, teacher_tokens, calls, *judged = estimates[name]
-            found[name][str(benchmark)] = Score(accuracy, call_ratio, tokens, teacher_tokens, calls, problems, samples,
-                                                judged[0] if judged else None)
+            column = dict(zip(columns, estimates[name], strict=True))
+            column["accuracy"] = column.pop("correct")
+            found[name][str(benchmark)] = Score(problems=problems, samples=samples, **column)
     return found
 
 
 def average(scores: Sequence[Score]) -> Score:
     """The mean over benchmarks, each counting alike."""
-    judged = [one.judged for one in scores if one.judged is not None]
+    judged, costs = ([value for value in column if value is not None]
+                     for column in ([one.judged for one in scores], [one.cost for one in scores]))
     return Score(
         accuracy=mean([one.accuracy for one in scores]), call_ratio=mean([one.call_ratio for one in scores]),
         completion_tokens=mean([one.completion_tokens for one in scores]),
         teacher_tokens=mean([one.teacher_tokens for one in scores]), calls=mean([one.calls for one in scores]),
         problems=sum(one.problems for one in scores), samples=max(one.samples for one in scores),
         judged=mean(judged) if len(judged) == len(scores) else None,
+        cost=mean(costs) if len(costs) == len(scores) else None,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import pandas as pd
 
 from relayllm.evaluation.analysis.bias_curve import curve
 from relayllm.evaluation.analysis.comparisons import agreement, compare, gap, table
+from relayllm.evaluation.analysis.money import money, with_costs
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.scores import score
 from relayllm.evaluation.methods import is_trained
 from relayllm.evaluation.records import JUDGED
 from relayllm.files import atomic_write
+from relayllm.relay.prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,27 @@ class Limits:
     max_call_tokens: int
 
 
-def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
-                  relay: str, bias_curve: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Score, compare and check all methods of the records.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known beside the records."""
 
-    `relay` names the method whose gap and comparisons are reported, `bias_curve` is what `read_bias_curve` gives. The
-    same records
-    and seed give the same summary.
+    bias_curve: Mapping[str, Any] | None = None
+    """As `read_bias_curve` gives it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """As `read_settings` gives it: what calibration found for each method."""
+    judge_model: str | None = None
+
+
+NOTHING_FOUND, FREE = Found(), Prices()
+
+
+def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
+                  relay: str, found: Found = NOTHING_FOUND, prices: Prices = FREE) -> dict[str, Any]:
+    """Score, compare and check all methods of the records, and price them.
+
+    `relay` names the method whose gap and comparisons are reported. The same records and seed give the same summary.
     """
+    frame = with_costs(frame, prices)
     scores = score(frame, draws=bootstrap, seed=origin.seed)
     checks = reward_hacking(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
     methods = table(scores)
@@ -61,8 +76,11 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),
-        "bias_curve": curve(methods, bias_curve),
+        "money": money(frame, scores, prices, relay),
+        "bias_curve": curve(methods, found.bias_curve),
+        "settings": dict(found.settings),
         "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},
+        "judge_model": found.judge_model if JUDGED in frame else None,
         "reward_hacking": {name: checks[name] for name in scores},
         "bootstrap": bootstrap,
         "seconds": {name: round(float(value), 1) for name, value in sorted(origin.seconds.items())},

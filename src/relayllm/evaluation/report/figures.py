@@ -11,7 +11,7 @@ import pandas as pd
 from relayllm.evaluation.records import each_call
 from relayllm.evaluation.report import plots, plots_calls
 
-WITHOUT = {"learning": "no policy was trained", "call_places": "the relay made no call",
+WITHOUT = {"money": "nothing has a price", "learning": "no policy was trained", "call_places": "the relay made no call",
            "call_lengths": "no method made a call"}
 """What a picture says that has nothing to show. dvc.yaml names every picture, so each is written."""
 
@@ -22,6 +22,8 @@ def draw(folder: Path, summary: Mapping[str, Any], frame: pd.DataFrame,
     histories = {name: rows for name, rows in histories.items() if rows}
     with plots.style():
         figures = {"pareto": plots.pareto(summary), "benchmarks": plots.benchmarks(summary)}
+        if summary["money"] and "teacher" in summary["money"]["methods"]:
+            figures["money"] = plots.money(summary)
         if histories:
             figures["learning"] = plots_calls.learning(histories, relay)
         figures |= _of_calls(frame, list(summary["methods"]), relay)

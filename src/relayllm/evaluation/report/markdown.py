@@ -8,6 +8,14 @@ from typing import Any
 from relayllm.evaluation.analysis.reproduction import Verdict, claims, sheet
 from relayllm.evaluation.analysis.summary import all_alarms
 from relayllm.evaluation.report.examples import Example
+from relayllm.evaluation.report.money_table import (
+    SETTINGS,
+    money_head,
+    money_rows,
+    money_words,
+    setting_rows,
+    setting_warnings,
+)
 from relayllm.evaluation.report.render import Material, call_value_row, lines_of_comparison
 from relayllm.evaluation.report.step_times import STEP_TIMES, step_time_rows
 from relayllm.evaluation.report.wording import (
@@ -19,11 +27,13 @@ from relayllm.evaluation.report.wording import (
     between,
     bias_rows,
     headline,
+    judge_name,
     judge_rows,
     percent,
     percent_with,
     points,
     reward_hacking_rows,
+    thinking,
     tiles,
 )
 from relayllm.tracking.provenance import short_commit
@@ -32,7 +42,8 @@ from relayllm.tracking.provenance import short_commit
 def markdown(summary: Mapping[str, Any], material: Material) -> str:
     """Render the report; teacher tokens are bold, calls are code."""
     parts = [f"# {headline(summary)}", _origin(summary), _tiles(summary), _alarms(summary),
-             "## Methods and benchmarks", _scores(summary), *_judge(summary), *_bias_curve(summary),
+             "## Methods and benchmarks", _scores(summary), *_money(summary), *_judge(summary), *_bias_curve(summary),
+             *_settings(summary),
              *_comparisons(summary),
              *_call_value(material),
              "## Known ways to cheat", table(REWARD_HACKING, reward_hacking_rows(summary)),
@@ -53,7 +64,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _origin(summary: Mapping[str, Any]) -> str:
     commit = short_commit(summary["git_commit"]) or "none"
     return (f"Profile `{summary['profile']}`, seed {summary['seed']}, commit `{commit}`, "
-            f"data `{summary['data_md5'][:12] or 'not pinned'}`. 95 % intervals in brackets.")
+            f"data `{summary['data_md5'][:12] or 'not pinned'}`{thinking(summary)}. 95 % intervals in brackets.")
 
 
 def _tiles(summary: Mapping[str, Any]) -> str:
@@ -67,8 +78,9 @@ def _alarms(summary: Mapping[str, Any]) -> str:
 def _scores(summary: Mapping[str, Any]) -> str:
     names = list(next(iter(summary["methods"].values()))["benchmarks"])
     rows = [[name, *[_score(cells["benchmarks"].get(one)) for one in names], f"**{_score(cells['average'])}**",
-             percent(cells["average"]["call_ratio"], 2)] for name, cells in summary["methods"].items()]
-    return table(["method", *names, "average", "call %"], rows)
+             percent(cells["average"]["call_ratio"], 2), percent(summary["reward_hacking"][name]["truncated"])]
+            for name, cells in summary["methods"].items()]
+    return table(["method", *names, "average", "call %", "cut off %"], rows)
 
 
 def _score(cell: Mapping[str, Any] | None) -> str:
@@ -77,7 +89,18 @@ def _score(cell: Mapping[str, Any] | None) -> str:
 
 def _judge(summary: Mapping[str, Any]) -> list[str]:
     rows = judge_rows(summary)
-    return ["## Rule and judge", table(JUDGE, rows)] if rows else []
+    return [f"## Rule and judge{judge_name(summary)}", table(JUDGE, rows)] if rows else []
+
+
+def _money(summary: Mapping[str, Any]) -> list[str]:
+    rows = money_rows(summary)
+    return ["## In money", table(money_head(summary), rows), money_words(summary)] if rows else []
+
+
+def _settings(summary: Mapping[str, Any]) -> list[str]:
+    rows, warnings = setting_rows(summary), setting_warnings(summary)
+    said = "\n".join(f"> {line}" for line in warnings)
+    return ["## Settings, found on training problems", table(SETTINGS, rows), said] if rows else []
 
 
 def _bias_curve(summary: Mapping[str, Any]) -> list[str]:

@@ -87,6 +87,29 @@ def pareto(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def money(summary: Mapping[str, Any]) -> Figure:
+    """Accuracy against price, from the student alone to the teacher alone."""
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    axes = figure.subplots()
+    paid = summary["money"]
+    teacher = paid["methods"]["teacher"]["cost"]
+    cells = {name: {**summary["methods"][name]["average"], "call_ratio": one["cost"] / teacher}
+             for name, one in paid["methods"].items()}
+    _square_root_axis(axes)
+    axes.set_xlim(-0.0001, 1.3 * max(1.0, *(cell["call_ratio"] for cell in cells.values())))
+    if "base" in cells:
+        _random_line(axes, cells["base"]["accuracy"], cells["teacher"]["accuracy"], cells["base"]["call_ratio"])
+    for name, cell in cells.items():
+        _point(axes, name, cell)
+    _labels(axes, cells)
+    axes.set_xlabel(f"price of an answer: share of the teacher alone, {teacher:.4g} {paid['prices']['currency']} for "
+                    f"{paid['answers']:,} (square-root scale)")
+    axes.set_ylabel("accuracy, mean over benchmarks")
+    axes.yaxis.set_major_formatter(FuncFormatter(percent))
+    axes.set_title("Accuracy against price, with 95 % intervals")
+    return figure
+
+
 def benchmarks(summary: Mapping[str, Any]) -> Figure:
     """Accuracy of every method, a panel per benchmark."""
     methods = summary["methods"]
@@ -114,12 +137,13 @@ def _square_root_axis(axes: Axes) -> None:
     axes.margins(y=0.12)
 
 
-def _random_line(axes: Axes, student: float, teacher: float) -> None:
+def _random_line(axes: Axes, student: float, teacher: float, start: float = 0.0) -> None:
+    """From the student at `start` to the teacher at 1."""
     shares = np.linspace(0, 1, 200) ** 2
-    axes.plot(shares, student + shares * (teacher - student), color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)),
-              zorder=1)
-    axes.annotate("random-query router", (0.42, student + 0.42 * (teacher - student)), xytext=(6, -12),
-                  textcoords="offset points", color=MUTED, fontsize=8)
+    axes.plot(start + shares * (1 - start), student + shares * (teacher - student), color=MUTED, linewidth=1.2,
+              linestyle=(0, (4, 3)), zorder=1)
+    axes.annotate("random-query router", (start + 0.42 * (1 - start), student + 0.42 * (teacher - student)),
+                  xytext=(6, -12), textcoords="offset points", color=MUTED, fontsize=8)
 
 
 def _curve(axes: Axes, points: Sequence[Cells]) -> None:

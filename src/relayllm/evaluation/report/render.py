@@ -15,6 +15,14 @@ from relayllm.evaluation.analysis.reproduction import BENCHMARKS, GENERAL, Claim
 from relayllm.evaluation.analysis.summary import all_alarms
 from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import Example
+from relayllm.evaluation.report.money_table import (
+    SETTINGS,
+    money_head,
+    money_rows,
+    money_words,
+    setting_rows,
+    setting_warnings,
+)
 from relayllm.evaluation.report.step_times import STEP_TIMES, Step, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
@@ -25,18 +33,20 @@ from relayllm.evaluation.report.wording import (
     between,
     bias_rows,
     headline,
+    judge_name,
     judge_rows,
     percent,
     percent_with,
     plain,
     points,
     reward_hacking_rows,
+    thinking,
     tiles,
 )
 from relayllm.tracking.provenance import short_commit
 
 HERE = Path(__file__).parent
-PLOTS = ("pareto", "benchmarks", "learning", "call_places", "call_lengths")
+PLOTS = ("pareto", "money", "benchmarks", "learning", "call_places", "call_lengths")
 TONES = {"better": "good", "worse": "bad", Verdict.REPRODUCED: "good", Verdict.NOT_REPRODUCED: "bad"}
 VARIABLES = {plots.INK: "--ink", plots.MUTED: "--muted", plots.LINE: "--line", plots.PAPER: "--paper",
              plots.RELAY: "--relay", plots.TEACHER: "--teacher", plots.STUDENT: "--student"}
@@ -76,7 +86,10 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "plots": {name: drawn.get(name) for name in PLOTS},
         "benchmarks": list(next(iter(summary["methods"].values()))["benchmarks"]),
         "rows": [_row(name, cells, summary, relay) for name, cells in summary["methods"].items()],
-        "judge": {"head": JUDGE, "rows": judge_rows(summary)},
+        "judge": {"head": JUDGE, "rows": judge_rows(summary), "name": judge_name(summary)},
+        "thinking": thinking(summary),
+        "money": {"head": money_head(summary), "rows": money_rows(summary), "say": money_words(summary)},
+        "settings": {"head": SETTINGS, "rows": setting_rows(summary), "warnings": setting_warnings(summary)},
         "bias_curve": {"head": BIAS, "rows": bias_rows(summary)},
         "forest": _forest(summary["comparisons"]),
         "examples": [_example(example) for example in material.examples],
@@ -101,7 +114,8 @@ def inline_svg(name: str, svg: str) -> str:
 
 def _contents(summary: Mapping[str, Any], material: Material) -> list[tuple[str, str]]:
     shown = {"cost": ("cost", True), "table": ("table", True), "differences": ("differences", summary["comparisons"]),
-             "judge": ("judge", summary["judge"]),
+             "money": ("money", summary["money"]), "judge": ("judge", summary["judge"]),
+             "settings": ("settings", summary["settings"]),
              "benchmarks": ("benchmarks", True), "learning": ("learning", "learning" in material.svgs),
              "calls": ("calls", "call_places" in material.svgs), "examples": ("answers", material.examples),
              "call_value": ("worth of a call", material.call_value), "reward_hacking": ("ways to cheat", True),
@@ -115,6 +129,7 @@ def _row(name: str, cells: Mapping[str, Any], summary: Mapping[str, Any], relay:
     names = next(iter(summary["methods"].values()))["benchmarks"]
     return {"name": name, "focus": name == relay, "cells": [_cell(cells["benchmarks"].get(one)) for one in names],
             "average": _cell(average), "call_percent": percent(average["call_ratio"], 2),
+            "truncated": percent(summary["reward_hacking"][name]["truncated"]),
             "tokens": f"{average['completion_tokens']:.0f}", "calls": f"{average['calls_per_answer']:.2f}"}
 
 

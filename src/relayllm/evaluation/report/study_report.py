@@ -8,31 +8,73 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from relayllm.evaluation.analysis.over_seeds import gap, leads, means
+from relayllm.evaluation.analysis.scores import score
+from relayllm.evaluation.analysis.statistics import Estimate
 from relayllm.evaluation.analysis.summary import all_alarms
+from relayllm.evaluation.records import read_records
+from relayllm.evaluation.report.money_table import setting_warnings
+from relayllm.evaluation.report.study_plots import draw_curves, draw_pareto
 from relayllm.files import atomic_write
 
-CURVES = (("held_out_accuracy", "accuracy, held out, greedy"), ("held_out_call_ratio", "call ratio, held out"),
-          ("callers", "share of roll-outs that call"), ("student_solvable", "roll-outs of student-solvable problems"),
-          ("teacher_dependent", "of teacher-dependent ones"), ("teacher_unsolvable", "of teacher-unsolvable ones"))
+DRAWS = 2000
 MARK = "<!-- below: written by `relay study`; above: written by people -->"
 
 
-def write_results(folder: Path, results: Path) -> None:
-    """Write the part below the mark of the results file, and the picture beside it; what people wrote above stays."""
-    seeds = [path for path in sorted(folder.glob("seed-*")) if (path / "report/summary.json").is_file()]
+def write_results(folder: Path, results: Path, expected: Sequence[int] = ()) -> None:
+    """Write the part below the mark of the results file, and the pictures beside it; what people wrote above stays.
+
+    `expected` are the seeds that the study was asked for: those without a report are named.
+    """
     above = results.read_text(encoding="utf-8").split(MARK)[0] if results.is_file() else "# Results\n\n"
-    picture = results.parent / "images" / "study-curves.png"
+    images = results.parent / "images"
     text = [above.rstrip(), "", MARK, ""]
-    if seeds:
-        summaries = {path.name.replace("-", " "): json.loads((path / "report/summary.json").read_text(encoding="utf-8"))
-                     for path in seeds}
-        text += [*_table(list(summaries.values())), "", *_leads(summaries), *_alarms(summaries)]
-    histories = _histories(folder)
-    if histories:
-        _draw(histories, picture)
-        text += ["", f"![learning curves](images/{picture.name})", ""]
+    summaries = {path.name.replace("-", " "): json.loads((path / "report/summary.json").read_text(encoding="utf-8"))
+                 for path in _seeds(folder)}
+    if summaries:
+        text += [*_table(list(summaries.values())), "", *_leads(summaries), "", *_over_seeds(folder), "",
+                 *_unreached(summaries), *_alarms(summaries)]
+        draw_pareto(list(summaries.values()), images / "study-pareto.png")
+        text += ["", "![accuracy against cost](images/study-pareto.png)"]
+    if missing := missing_seeds(folder, expected):
+        text += ["", f"Without a report, and so in no figure: seeds {', '.join(map(str, missing))}."]
+    if histories := _histories(folder):
+        draw_curves(histories, images / "study-curves.png")
+        text += ["", "![learning curves](images/study-curves.png)", ""]
     with atomic_write(results) as part:
         part.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+
+
+def missing_seeds(folder: Path, expected: Sequence[int]) -> list[int]:
+    """The seeds of a study that have no report."""
+    return [seed for seed in expected if not (folder / f"seed-{seed}" / "report/summary.json").is_file()]
+
+
+def _seeds(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("seed-*") if (path / "report/summary.json").is_file()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
+
+
+def _over_seeds(folder: Path) -> list[str]:
+    """The relay beside each method over all seeds, where the records are there."""
+    seeds = [path for path in _seeds(folder) if (path / "evaluate").is_dir()]
+    if not seeds:
+        return []
+    relay = json.loads((seeds[0] / "report/summary.json").read_text(encoding="utf-8"))["gap_recovered"]["method"]
+    scores = [score(read_records(path / "evaluate"), draws=DRAWS, seed=0) for path in seeds]
+    spent, ahead, whole = means(scores), leads(scores, relay), gap(scores, relay)
+    lines = [f"Over {len(seeds)} seeds, with 95 % intervals of a hierarchical bootstrap over seeds and problems: "
+             "accuracy and call ratio in percent, and the points by which the relay is ahead.", "",
+             "| method | accuracy | call ratio | relay ahead by |", "|---" * 4 + "|"]
+    lines += [f"| {name} | {_share(accuracy)} | {_share(ratio, 2)} | {_share(ahead.get(name), sign='+')} |"
+              for name, (accuracy, ratio) in spent.items()]
+    return [*lines, "", f"Gap recovered over seeds: {_share(whole)} %."] if whole else lines
+
+
+def _unreached(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Methods that are not at the cost that they were asked for, seed by seed."""
+    said = [f"- {seed}: {line}" for seed, one in summaries.items() for line in setting_warnings(one)]
+    return ["Not at equal cost:", "", *said, ""] if said else []
 
 
 def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -80,6 +122,13 @@ def _points(value: float, ci: Sequence[float], sign: str = "+") -> str:
     return f"{100 * value:{sign}.1f} [{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]"
 
 
+def _share(estimate: Estimate | None, digits: int = 1, sign: str = "") -> str:
+    if estimate is None:
+        return ""
+    low, high = estimate.ci or (estimate.value, estimate.value)
+    return f"{100 * estimate.value:{sign}.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+
+
 def _spread(values: Sequence[float], digits: int = 1) -> str:
     text = f"{mean(values):.{digits}f}"
     return f"{text} ± {stdev(values):.{digits}f}" if len(values) > 1 else text
@@ -90,29 +139,3 @@ def _histories(folder: Path) -> dict[str, list[list[dict[str, float]]]]:
     for path in sorted(folder.glob("seed-*/grpo/*/history.json")):
         found.setdefault(path.parent.name, []).append(json.loads(path.read_text(encoding="utf-8")))
     return found
-
-
-def _draw(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], picture: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 3, figsize=(13, 6.5), sharex=True, layout="constrained")
-    for (key, title), axis in zip(CURVES, axes.flat, strict=True):
-        for index, (name, runs) in enumerate(histories.items()):
-            for number, run in enumerate(runs):
-                points = [(row["step"], row[key]) for row in run if key in row]
-                axis.plot(*zip(*points, strict=True), color=f"C{index}", alpha=0.9 if number == 0 else 0.5,
-                          label=name if number == 0 else None)
-        axis.set_title(title, fontsize=10)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.set_ylim(bottom=0)
-    for axis in axes[1]:
-        axis.set_xlabel("batch of roll-outs")
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(histories),
-                  frameon=False)
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(picture) as part:
-        figure.savefig(part, format="png", dpi=110)
-    pyplot.close(figure)

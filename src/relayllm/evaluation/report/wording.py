@@ -86,6 +86,17 @@ def judge_rows(summary: Mapping[str, Any]) -> list[list[str]]:
              *map(str, summary["judge"][name].values())] for name, cell in cells.items()]
 
 
+def judge_name(summary: Mapping[str, Any]) -> str:
+    """Who judged, behind a head."""
+    return f": {summary['judge_model']}" if summary["judge_model"] else ""
+
+
+def thinking(summary: Mapping[str, Any]) -> str:
+    """Whether the chat template asked for thinking, behind a list; empty where nobody said."""
+    mode = summary["enable_thinking"]
+    return "" if mode is None else f", thinking {'on' if mode else 'off'}"
+
+
 BIAS = ("method", "bias", "call %", "accuracy")
 
 
@@ -102,7 +113,8 @@ def _ends(methods: Mapping[str, Any]) -> str:
 
 
 REWARD_HACKING = ("method", "tokens", "× base", "calls", "callers", "mean n", "usual n", "n at limit",
-          "all calls used", "chained", "empty", "solved alone", "of its own", "truncated", "teacher failed")
+                  "all calls used", "chained", "empty", "solved alone", "of its own", "truncated", "teacher failed",
+                  "time limits")
 
 
 def reward_hacking_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -120,4 +132,4 @@ def _reward_hacking_row(name: str, checks: Mapping[str, Any]) -> list[str]:
             f"{checks['calls_per_answer']:.2f}", f"{percent(checks['callers'], 0)} %",
             NONE if checks["mean_n"] is None else f"{checks['mean_n']:.1f}",
             NONE if common is None else f"{common} ({percent(checks['most_common_n_share'], 0)} %)",
-            *[f"{percent(share, 0)} %" if share is not None else NONE for share in shares]]
+            *[f"{percent(share, 0)} %" if share is not None else NONE for share in shares], str(checks["time_limits"])]

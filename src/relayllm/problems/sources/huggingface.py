@@ -9,14 +9,14 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.problems.catalogue import Benchmark, row
-from relayllm.problems.problem import Problem
-from relayllm.problems.sources.source import ProblemSet, Request, sample
+from relayllm.problems.sources.conversion import convert
+from relayllm.problems.sources.copies import read_copy
+from relayllm.problems.sources.source import ProblemSet, SourceQuery, sample
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 PATIENCE = 3.0
@@ -31,28 +31,37 @@ class HuggingFace:
     def __init__(self, load: Load | None = None) -> None:
         self._load = load or load_rows
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         """Read a set at its pinned revision.
 
         Raises:
             ConfigError: the set is not in the catalogue, or its revision is no commit.
             DataError: out of reach and not in the cache; or a row is not in the schema the reader knows.
         """
-        benchmark = pinned(request.name)
-        problems = [_problem(benchmark, index, cells) for index, cells in enumerate(self._load(benchmark))]
-        return ProblemSet(request.name, sample(problems, request.limit, request.seed), benchmark.hub,
+        if query.copy:
+            return read_copy(catalogue_row(query.name), query)
+        benchmark = pinned(query.name)
+        problems = [convert(benchmark, index, cells, f"{benchmark.hub}, split {benchmark.split}, row {index}")
+                    for index, cells in enumerate(self._load(benchmark))]
+        return ProblemSet(query.name, sample(problems, query.limit, query.seed), benchmark.hub,
                           benchmark.revision, benchmark.licence)
 
 
 def pinned(name: str) -> Benchmark:
     """The catalogue's row of a hub data set, its revision checked to be a commit."""
-    benchmark = row(name)
-    if benchmark.source != "huggingface":
-        raise ConfigError(f"params.yaml, ingest names {name!r}, which is no hub data set of the catalogue: see "
-                          "src/relayllm/problems/catalogue.py")
+    benchmark = catalogue_row(name)
     if not COMMIT.fullmatch(benchmark.revision):
         raise ConfigError(f"{name}: revision {benchmark.revision!r} is no commit of {benchmark.hub}: open "
                           f"https://huggingface.co/datasets/{benchmark.hub}/commits/main and put the forty digits in "
+                          "src/relayllm/problems/catalogue.py")
+    return benchmark
+
+
+def catalogue_row(name: str) -> Benchmark:
+    """The catalogue's row of a hub data set, by name."""
+    benchmark = row(name)
+    if benchmark.source != "huggingface":
+        raise ConfigError(f"params.yaml, ingest names {name!r}, which is no hub data set of the catalogue: see "
                           "src/relayllm/problems/catalogue.py")
     return benchmark
 
@@ -115,16 +124,7 @@ def _remedy(benchmark: Benchmark, address: str, error: Exception) -> str:
     return (f"cannot load {benchmark.name} ({benchmark.hub} at {benchmark.revision[:12]}): {type(error).__name__}: "
             f"{str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}. It needs {host}, or a copy "
             "in this machine's cache: connect (HF_ENDPOINT names a mirror, HF_TOKEN an account), or run `relay ingest` "
-            "once where there is a network and copy data/ or ~/.cache/huggingface here, or use the tiny world: "
+            "once where there is a network and copy data/ or ~/.cache/huggingface here, or name a file of it here "
+            f"(`ingest.copies: {{{benchmark.name}: PATH}}`), or use the tiny world: "
             "`relay profile tiny`")
 
-
-def _problem(benchmark: Benchmark, index: int, cells: Mapping[str, Any]) -> Problem:
-    assert benchmark.read is not None
-    try:
-        problem = benchmark.read(cells, index)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{benchmark.hub}, split {benchmark.split}, row {index}: not in the schema that "
-                        f"{benchmark.name} has ({type(error).__name__}: {error}); columns: {', '.join(cells)}. Was the "
-                        "revision in src/relayllm/problems/catalogue.py changed?") from error
-    return replace(problem, id=f"{benchmark.name}-{problem.id}", family=benchmark.name)

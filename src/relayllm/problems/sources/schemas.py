@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from relayllm.problems.problem import Problem
+from relayllm.problems.sources.worked import MARK, last_box, split_worked
 
 Row = Mapping[str, Any]
+
+UNIT = re.compile(r"\s*\([^()]*\)\s*$")
+"""The unit behind an answer of ASDiv."""
 
 
 def gsm8k(row: Row, index: int) -> Problem:
     """openai/gsm8k: question, answer ("... #### 1,234")."""
-    solution, mark, answer = row["answer"].rpartition("####")
-    if not mark:
-        raise ValueError("its answer has no `####`")
-    return Problem(f"{index:05d}", row["question"], answer.strip().replace(",", ""), solution=solution.strip())
+    if MARK not in row["answer"]:
+        raise ValueError(f"its answer has no `{MARK}`")
+    solution, answer = split_worked(row["answer"])
+    return Problem(f"{index:05d}", row["question"], answer, solution=solution)
 
 
 def math_500(row: Row, index: int) -> Problem:
@@ -31,8 +36,11 @@ def math_500(row: Row, index: int) -> Problem:
 
 
 def minerva(row: Row, index: int) -> Problem:
-    """math-ai/minervamath: question, answer."""
-    return Problem(f"{index:05d}", row["question"], str(row["answer"]))
+    """math-ai/minervamath: question, answer; the authors' own file has problem and solution, the answer in its box."""
+    if "question" in row:
+        return Problem(f"{index:05d}", row["question"], str(row["answer"]))
+    return Problem(f"{index:05d}", row["problem"], last_box(row["solution"]) or "", solution=row["solution"],
+                   meta={"subject": row["type"]})
 
 
 def olympiadbench(row: Row, index: int) -> Problem:
@@ -70,6 +78,43 @@ def dapo(row: Row, index: int) -> Problem:
     """open-r1/DAPO-Math-17k-Processed: prompt (the bare question), solution (the answer), extra_info.index ..."""
     key = (row.get("extra_info") or {}).get("index") or f"{index:05d}"
     return Problem(str(key), row["prompt"], str(row["solution"]))
+
+
+def svamp(row: Row, index: int) -> Problem:
+    """ChilleD/SVAMP and the authors' SVAMP.json: ID, Body, Question, Answer (a number, "145.0"), Equation, Type."""
+    return Problem(str(row["ID"]), _story(row["Body"], row["Question"]), _number(row["Answer"]),
+                   meta={"equation": row["Equation"], "subject": row["Type"]})
+
+
+def mawps(row: Row, index: int) -> Problem:
+    """MU-NLPC/Calc-mawps: id, question, result, equation; other copies: input, target, type, idx."""
+    if "input" in row:
+        return Problem(f"{int(row.get('idx', index)):05d}", row["input"].strip(), _number(row["target"]),
+                       meta={"subject": row["type"]})
+    return Problem(str(row["id"]), row["question"].strip(), _number(row["result"]), meta={"equation": row["equation"]})
+
+
+def asdiv(row: Row, index: int) -> Problem:
+    """EleutherAI/asdiv: body, question, solution_type, answer ("9 (apples)"; "3 (cats); 4 (dogs)"), formula."""
+    answers = [UNIT.sub("", part).strip() for part in str(row["answer"]).split(";")]
+    return Problem(f"{index:05d}", _story(row["body"], row["question"]), ", ".join(filter(None, answers)),
+                   meta={"equation": row["formula"], "subject": row["solution_type"]})
+
+
+def _story(body: str, question: str) -> str:
+    """Body and question as one text, as their authors wrote them."""
+    return f"{body.strip()} {question.strip()}"
+
+
+def _number(answer: Any) -> str:
+    """A number as one writes it: 145 for 145.0 and "145.0"; a fraction or thousands stay text."""
+    try:
+        number = Decimal(str(answer).strip().replace(",", "").replace("_", ""))
+    except InvalidOperation:
+        return str(answer).strip()
+    if not number.is_finite():
+        raise ValueError(f"its answer is {answer}")
+    return f"{number.quantize(1) if number == number.to_integral_value() else number.normalize():f}"
 
 
 def _choices(options: Any) -> list[str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from relayllm.problems.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SourceQuery:
     """Which set to read, and how much of it."""
 
     name: str
@@ -19,6 +19,10 @@ class Request:
     limit: int
     seed: int
     training: bool
+    copy: str = ""
+    """A local copy of a set of the catalogue, in the set's own schema: a file, a glob or a folder."""
+    columns: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    """Field of a problem -> column of the user's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class ProblemSet:
 class Source(Protocol):
     """Where problem sets come from."""
 
-    def read(self, request: Request) -> ProblemSet:
-        """Read a set: same request, same problems.
+    def read(self, query: SourceQuery) -> ProblemSet:
+        """Read a set: same query, same problems.
 
         Raises:
             DataError: the set cannot be had, or a row is malformed; names the set and the row.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from relayllm.problems.catalogue import row
-from relayllm.problems.sources.source import ProblemSet, Request
+from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 
 class TinyWorld:
     """Problems that the generator makes on demand."""
 
-    def read(self, request: Request) -> ProblemSet:
+    def read(self, query: SourceQuery) -> ProblemSet:
         """Generate a training set or the held-out problems of one family."""
         from relayllm.problems.tiny_world import benchmark_problems, train_problems
 
-        if request.training:
-            problems = train_problems(request.limit, request.seed)
+        if query.training:
+            problems = train_problems(query.limit, query.seed)
         else:
-            problems = benchmark_problems(request.name, request.limit, request.seed)
-        return ProblemSet(request.name, tuple(problems), "relayllm.problems.tiny_world", f"seed {request.seed}",
-                          row(request.name).licence)
+            problems = benchmark_problems(query.name, query.limit, query.seed)
+        return ProblemSet(query.name, tuple(problems), "relayllm.problems.tiny_world", f"seed {query.seed}",
+                          row(query.name).licence)

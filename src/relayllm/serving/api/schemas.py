@@ -362,28 +362,29 @@ EXAMPLE_RELAY: dict[str, Any] = {
     "segments": [{"choice": 0, "author": "student", "start": 0, "end": 10, "tokens": 12, "token_start": 0},
                  {"choice": 0, "author": "command", "start": 10, "end": 10, "tokens": 3, "token_start": 12},
                  {"choice": 0, "author": "teacher", "start": 10, "end": 13, "tokens": 2, "token_start": 15},
-                 {"choice": 0, "author": "student", "start": 13, "end": 35, "tokens": 15, "token_start": 17}],
+                 {"choice": 0, "author": "student", "start": 13, "end": 34, "tokens": 15, "token_start": 17}],
     "degraded": False, "degraded_by": [], "stop_reasons": ["finished"], "seed": 7, "version": "3",
     "alias": "champion"}
 _HEAD: dict[str, Any] = {"created": 1750000000, "model": "relay-decoder", "system_fingerprint": "relayllm-3"}
-_TEXT = "18 x 23 = 414. The answer is 414."
+_QUESTION = "Eli has 14 boxes with 15 eggs in each box. Ana brings 4 more eggs. How many eggs are there in all?"
+_TEXT = "14 x 15 = 210, plus 4 is 214 eggs."
 _USAGE = {"prompt_tokens": 19, "completion_tokens": 32, "total_tokens": 51}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "chat.completion": {"id": "chatcmpl-1", "object": "chat.completion", **_HEAD, "usage": _USAGE,
                         "choices": [{"index": 0, "message": {"role": "assistant", "content": _TEXT, "refusal": None},
                                      "logprobs": None, "finish_reason": "stop"}], "relay": EXAMPLE_RELAY},
     "chat.completion.chunk": {"id": "chatcmpl-1", "object": "chat.completion.chunk", **_HEAD,
-                              "choices": [{"index": 0, "delta": {"content": "414"}, "logprobs": None,
+                              "choices": [{"index": 0, "delta": {"content": "210"}, "logprobs": None,
                                            "finish_reason": None}], "relay": {"author": "teacher", "tokens": 2}},
     "text_completion": {"id": "cmpl-1", "object": "text_completion", **_HEAD, "usage": _USAGE,
                         "choices": [{"index": 0, "text": _TEXT, "logprobs": None, "finish_reason": "stop"}],
                         "relay": EXAMPLE_RELAY},
     "text_completion.chunk": {"id": "cmpl-1", "object": "text_completion", **_HEAD,
-                              "choices": [{"index": 0, "text": "414", "logprobs": None, "finish_reason": None}],
+                              "choices": [{"index": 0, "text": "210", "logprobs": None, "finish_reason": None}],
                               "relay": {"author": "teacher", "tokens": 2}},
-    "chat request": {"model": "relay-decoder", "messages": [{"role": "user", "content": "What is 18 times 23?"}],
+    "chat request": {"model": "relay-decoder", "messages": [{"role": "user", "content": _QUESTION}],
                      "relay": {"max_calls": 2, "teacher_tokens": 20}},
-    "text request": {"model": "relay-decoder", "prompt": "18 times 23 is", "max_tokens": 32},
+    "text request": {"model": "relay-decoder", "prompt": _QUESTION, "max_tokens": 96},
 }
 """One of each kind, for the description."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from relayllm.errors import DataError
 from relayllm.evaluation.analysis.bias_curve import FILE, curve, read_bias_curve, write_bias_curve
-from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
+from relayllm.evaluation.analysis.summary import Found, Limits, Provenance, build_summary
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.plots import pareto
 from relayllm.evaluation.report.render import Material, html
@@ -30,7 +30,7 @@ def summary(found):
     frame = pd.concat([make_frame(("base", "relay-difficulty", "teacher"), problems=20),
                        pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in dialled])])
     return build_summary(frame, Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=50,
-                         relay="relay-difficulty", bias_curve=found)
+                         relay="relay-difficulty", found=Found(bias_curve=found))
 
 
 def test_what_was_found_is_read_as_it_was_written(found):

@@ -9,6 +9,7 @@ from relayllm.evaluation.report.examples import ALONE, HELPED, IN_VAIN, choose
 from relayllm.evaluation.report.figures import draw
 from relayllm.evaluation.report.markdown import markdown, table
 from relayllm.evaluation.report.render import PLOTS, Material, html
+from relayllm.relay.prices import Prices
 from tests.unit.evaluation.analysis.test_call_value import place
 from tests.unit.evaluation.analysis.test_call_value import table as continuations
 from tests.unit.evaluation.make_records import make_frame, make_history
@@ -18,7 +19,7 @@ ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 12.0})
 
 
 def summary_of(frame, relay="relay-difficulty"):
-    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay)
+    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay, prices=Prices(student=1, teacher=20))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def material(frame, svgs):
 
 def test_every_picture_is_there_as_png_and_svg(drawn):
     folder, svgs = drawn
-    assert list(svgs) == ["pareto", "benchmarks", "learning", "call_places", "call_lengths"]
+    assert list(svgs) == ["pareto", "benchmarks", "money", "learning", "call_places", "call_lengths"]
     assert {path.name for path in folder.iterdir()} == {f"{name}.{kind}" for name in svgs for kind in ("png", "svg")}
 
 
@@ -66,7 +67,7 @@ def test_page_needs_nothing_beside_it(page):
     outside = [address for address in re.findall(r'(?:src|href)="([^"#]+)"', page) if not address.startswith("data:")]
     assert outside == []
     assert "@import" not in page
-    assert page.count("<svg ") == 5
+    assert page.count("<svg ") == 6
 
 
 def test_page_says_what_was_measured(page, summary):

@@ -1,0 +1,120 @@
+"""The models of one evaluation: loaded when something must be decoded, known by their content before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
+from relayllm.evaluation.cached_writer import CachedWriter, Writer
+from relayllm.evaluation.methods import Method
+from relayllm.evaluation.routers.router import TokenizerPair
+from relayllm.progress import printer
+from relayllm.relay.trace import Prefix
+from relayllm.settings import current_settings
+
+
+@dataclass
+class Models:
+    """Folders of the models, and who answers for a method."""
+
+    base: Path
+    warmup: Path
+    teacher: Path
+    others: Path
+    """A folder per teacher that nobody was trained with."""
+    grpo: Path
+    answers: AnswerCache
+
+    def writer(self, method: Method) -> CachedWriter:
+        """Who answers for a method; nothing is loaded before an answer is missing."""
+        helper = self._helper_folder(method)
+        url = current_settings().teacher_url if method.teacher is None else None
+        if method.student == "teacher" and url:
+            return CachedWriter(lambda: remote_generator(url, self.teacher), remote_identity(url, self.teacher),
+                                self.answers)
+        made_by = [model_digest(self.folder(method.student))]
+        if helper is not None:
+            made_by += remote_identity(url, helper) if url else [model_digest(helper)]
+        return CachedWriter(lambda: self.decoder(method), made_by, self.answers)
+
+    def decoder(self, method: Method) -> Any:
+        """The student of a method, with the teacher when it has one."""
+        from relayllm.engines.decoder import RelayDecoder
+        from relayllm.engines.loading import load_model, load_tokenizer
+
+        folder, helper = self.folder(method.student), self._helper_folder(method)
+        teacher, tokenizer = None, None
+        if helper is not None:
+            tokenizer = load_tokenizer(helper)
+            teacher = self._teacher if method.teacher is None else load_model(helper)
+        return RelayDecoder.from_models(load_model(folder), load_tokenizer(folder), teacher, tokenizer,
+                                        name=method.student)
+
+    def pair(self, method: Method) -> TokenizerPair:
+        """The tokenizers of student and teacher."""
+        from relayllm.engines.loading import load_tokenizer
+
+        return TokenizerPair(load_tokenizer(self.folder(method.student)), load_tokenizer(self.teacher),
+                             current_settings().teacher_url is None)
+
+    def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None) -> np.ndarray:
+        """The untrained student's hidden states of prompts, or behind the beginnings of answers; kept as answers are.
+
+        Returns:
+            (prompts, 2 width): at the last token, and the mean.
+        """
+        from relayllm.engines.hidden_states import prompt_states
+        from relayllm.engines.loading import load_model, load_tokenizer
+        from relayllm.engines.prompts import encode_prompt
+
+        begun = [()] * len(prompts) if prefixes is None else [prefix.token_ids for prefix in prefixes]
+        keys = [key_of(states_of=model_digest(self.base), prompt=prompt, begun=ids, code=code_digest())
+                for prompt, ids in zip(prompts, begun, strict=True)]
+        found = self.answers.get(keys)
+        missing = [place for place, key in enumerate(keys) if key not in found]
+        if missing:
+            tokenizer, report = load_tokenizer(self.base), printer("states of questions", end=False)
+            model = load_model(self.base)
+            for count, place in enumerate(missing):
+                state = prompt_states(model, [[*encode_prompt(tokenizer, prompts[place]), *begun[place]]])[0]
+                found[keys[place]] = state.tobytes()
+                self.answers.put(keys[place], found[keys[place]])
+                report(count, len(missing))
+            self.answers.commit()
+        return np.stack([np.frombuffer(found[key], dtype=np.float32) for key in keys])
+
+    def folder(self, student: str) -> Path:
+        """Where the weights of a student are."""
+        folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
+        return folders.get(student, self.grpo / student / "model")
+
+    @cached_property
+    def _teacher(self) -> Any:
+        from relayllm.engines.loading import load_model
+
+        return current_settings().teacher_url or load_model(self.teacher)
+
+    def _helper_folder(self, method: Method) -> Path | None:
+        if not method.helped:
+            return None
+        return self.teacher if method.teacher is None else self.others / method.teacher
+
+
+def remote_generator(url: str, tokenizer_folder: Path) -> Writer:
+    """The server that stands in for the teacher where it answers alone."""
+    from relayllm.engines.loading import load_tokenizer
+    from relayllm.engines.teacher_only import RemoteGenerator
+
+    return RemoteGenerator(url, load_tokenizer(tokenizer_folder))
+
+
+def remote_identity(url: str, tokenizer_folder: Path) -> list[str]:
+    """A server is known by its address and the model it stands for: other weights behind both are not seen."""
+    return [url, model_digest(tokenizer_folder)]
+

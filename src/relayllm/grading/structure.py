@@ -1,0 +1,192 @@
+r"""Read the structure of an answer: lists, tuples, sets, intervals, unions, matrices, relations, and what is one value.
+
+The whole answer is read, or it is one value as it stands: nothing is left out because the rest could be read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+
+from relayllm.grading.normal import GROUPED, canonical, tidy
+
+SIGNS = re.compile(r"\\(?:le|ge|ne|in|approx|simeq|equiv|notin|lt|gt|sim|to|rightarrow)(?![A-Za-z])|(?<!\\)[=<>≈]")
+AND = re.compile(r",?\s*\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}\s*,?"
+                 r"|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*,?")
+FOR_ALL = re.compile(r"(?<=\S)\s*,?\s*\(?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?"
+                     r"(?:for\s+(?:all|any|every|each)\b|\\forall).*$", re.DOTALL)
+"""What an answer holds for, which is its question's."""
+MATRIX = re.compile(r"\\begin\{(?:[pb]?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{(?:[pb]?matrix|array)\}", re.DOTALL)
+CLOSING = {"(": ")", "[": "]", "{": "}"}
+BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
+PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z])|±"), re.compile(r"\\mp(?![A-Za-z])|∓")
+NAME = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\w|\{[^{}]*\}))?")
+
+
+class Kind(StrEnum):
+    """What an answer is made of."""
+
+    VALUE = "value"
+    LIST = "list"
+    SET = "set"
+    TUPLE = "tuple"
+    UNION = "union"
+    MATRIX = "matrix"
+    RELATION = "relation"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, or a part of one."""
+
+    kind: Kind
+    text: str
+    """In one spelling of LaTeX."""
+    parts: tuple[Answer, ...] = ()
+    marks: tuple[str, ...] = ()
+    """Of a tuple its two brackets; of a relation the sign between each two parts; of a matrix its columns."""
+
+
+@lru_cache(maxsize=4096)
+def read(answer: str) -> Answer:
+    """An answer by its structure; without commas, brackets and signs it is one value."""
+    text = FOR_ALL.sub("", AND.sub(", ", tidy(answer))).strip().rstrip(",;. ")
+    pieces = [sign for piece in listed(text) for sign in _both_signs(piece)]
+    if len(pieces) > 1:
+        return Answer(Kind.LIST, text, tuple(map(read, pieces)))
+    links, marks = _cut(text, SIGNS)
+    if len(links) > 1:
+        return Answer(Kind.RELATION, text, tuple(map(read, links)), tuple(marks))
+    pieces, _ = _cut(text, re.compile(r"\\cup(?![A-Za-z])"))
+    if len(pieces) > 1:
+        return Answer(Kind.UNION, text, tuple(map(read, pieces)))
+    return _grouped(text)
+
+
+def listed(text: str, always: bool = False) -> list[str]:
+    """The parts between the commas outside all brackets; a number's thousands stay together.
+
+    "1,000, 2,000" has two parts and "2,251,252" is a number; `always` makes three of it.
+    """
+    if GROUPED.fullmatch(text) and not always:
+        return [text]
+    loose, _ = _cut(text, re.compile(r"[,;]\s+"))
+    if len(loose) > 1 and all(GROUPED.fullmatch(piece) or "," not in piece for piece in loose):
+        return [piece for piece in loose if piece]
+    pieces, _ = _cut(text, re.compile(r"[,;]"))
+    return [piece for piece in pieces if piece]
+
+
+def interval_of(answer: Answer) -> Answer:
+    """`-2 \\le x < 7` as `[-2, 7)`, `x > 2` as an interval without an end; any other answer as it is."""
+    if answer.kind is not Kind.RELATION or not set(answer.marks) <= {"<", ">", "\\le", "\\ge"}:
+        return answer
+    parts, marks = list(answer.parts), list(answer.marks)
+    if NAME.fullmatch(parts[0].text):
+        parts, marks = parts[::-1], [_turned(mark) for mark in marks[::-1]]
+    if marks[0] in (">", "\\ge"):
+        parts, marks = parts[::-1], [_turned(mark) for mark in marks[::-1]]
+    place = next((index for index, part in enumerate(parts) if NAME.fullmatch(part.text)), None)
+    if place is None or len({mark in ("<", "\\le") for mark in marks}) > 1 or (len(parts), place) not in (
+            (2, 0), (2, 1), (3, 1)):
+        return answer
+    left = (parts[0], "(" if marks[0] == "<" else "[") if place == 1 else (read(r"-\infty"), "(")
+    right = (parts[-1], ")" if marks[-1] == "<" else "]") if place < len(parts) - 1 else (read(r"\infty"), ")")
+    return Answer(Kind.TUPLE, answer.text, (left[0], right[0]), (left[1], right[1]))
+
+
+def name_of(answer: Answer) -> str | None:
+    """The unknown that an inequality is about."""
+    names = [part.text for part in answer.parts if NAME.fullmatch(part.text)] if answer.kind is Kind.RELATION else []
+    return names[0] if len(names) == 1 else None
+
+
+def _turned(mark: str) -> str:
+    return {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}[mark]
+
+
+def _grouped(text: str) -> Answer:
+    """What stands in one pair of brackets, a matrix, or a value."""
+    if found := MATRIX.fullmatch(text):
+        rows = [row.split("&") for row in re.split(r"\\\\", found.group(1)) if row.strip()]
+        if len({len(row) for row in rows}) == 1:
+            cells = tuple(read(cell) for row in rows for cell in row)
+            return Answer(Kind.MATRIX, text, cells, (str(len(rows[0])),))
+    outer = _outer(text)
+    if outer is None:
+        return Answer(Kind.VALUE, text)
+    opening, inside, closing = outer
+    if opening == "\\{":
+        members = [sign for piece in listed(inside, True) for sign in _both_signs(piece)]
+        return Answer(Kind.SET, text, tuple(map(read, members)))
+    pieces = [piece for piece in (listed(inside, True) if opening != "{" else [inside]) if piece]
+    if len(pieces) > 1:
+        return Answer(Kind.TUPLE, text, tuple(map(read, pieces)), (opening, closing))
+    return read(inside) if pieces and CLOSING[opening] == closing else Answer(Kind.VALUE, text)
+
+
+def _outer(text: str) -> tuple[str, str, str] | None:
+    """Opening bracket, inside and closing bracket when one pair holds the whole text."""
+    found = list(_depths(text))
+    if not found or found[0][1] != 0 or found[-1][2] != len(text) or any(depth == 0 for *_, depth in found[:-1]):
+        return None
+    first, last = found[0], found[-1]
+    if last[3] != 0:
+        return None
+    plain = {"\\langle": "(", "\\rangle": ")"}
+    opening, closing = plain.get(first[0], first[0]), plain.get(last[0], last[0])
+    if opening not in CLOSING and opening != "\\{":
+        return None  # brackets that close before they open
+    if (opening == "\\{") != (closing == "\\}") or (opening == "{") != (closing == "}"):
+        return None
+    return opening, text[first[2]:last[1]].strip(), closing
+
+
+def _depths(text: str) -> list[tuple[str, int, int, int]]:
+    """Every bracket with its place and the depth behind it."""
+    depth, found = 0, []
+    for match in BRACKET.finditer(text):
+        mark = match.group()
+        if mark in ("\\{", "\\langle") or (len(mark) == 1 and mark in "([{"):
+            depth += 1
+        elif mark in ("\\}", "\\rangle") or (len(mark) == 1 and mark in ")]}"):
+            depth -= 1
+        elif mark == "\\begin":
+            depth += 1
+        elif mark == "\\end":
+            depth -= 1
+        else:
+            continue
+        found.append((mark, match.start(), match.end(), depth))
+    return found
+
+
+def _cut(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
+    """Cut a text at a separator outside all brackets; the separators come back, too."""
+    matches = list(separator.finditer(text))
+    if not matches:
+        return [text.strip()], []
+    depths = _depths(text)
+    cuts = []
+    for match in matches:
+        before = [depth for _, start, _, depth in depths if start < match.start()]
+        if not before or before[-1] == 0:
+            cuts.append(match)
+    edges = [0, *(place for cut in cuts for place in cut.span()), len(text)]
+    pieces = [text[start:end].strip() for start, end in list(pairwise(edges))[::2]]
+    return pieces, [cut.group().strip() for cut in cuts]
+
+
+def _both_signs(text: str) -> list[str]:
+    r"""`1 \pm x` -> `1 + x` and `1 - x`."""
+    if not PLUS_MINUS.search(text):
+        return [text]
+    return [PLUS_MINUS.sub(plus, MINUS_PLUS.sub(minus, text)) for plus, minus in ("+-", "-+")]
+
+
+def key(answer: Answer) -> str:
+    """What two parts that are written alike have in common."""
+    return canonical(answer.text)

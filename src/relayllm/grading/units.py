@@ -1,0 +1,83 @@
+r"""Tell what a number counts from what changes its value: `5 \text{ cm}` is 5, `18 over three` is not 18.
+
+Units are dropped, as math-verify and the harnesses of the paper's benchmarks do: a gold answer seldom names one. Only
+where both answers name a unit of the table below are they compared, by its size: 5 cm is 0.05 m and not 5 km.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+TEXT_UNIT = re.compile(r"(?<=[\d})%])\s*((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?"
+                       r"[\s/.*]*(?:\\cdot\s*)?)+)$")
+WORD_UNIT = re.compile(r"(?P<number>-?[\d.,/]*\d|-?\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|-?\d+ \d+/\d+)"
+                       r"\s+(?P<unit>(?:[A-Za-z]{2,}|[A-Za-z]+/[A-Za-z]+)(?:[ /][A-Za-z]+)*(?:\^\{?-?\d\}?)?\.?)")
+LETTER_UNIT = re.compile(r"(?P<number>-?(?:\d+\.)?\d+)(?P<unit>cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV)")
+SYMBOL_UNIT = re.compile(r"(-?(?:\d+\.)?\d+)\s+[mshgJNWVKLAC]")
+DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree(?![A-Za-z])")
+TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+NO_UNIT = frozenset(re.findall(r"\w+",
+    "pi sqrt and or mod thousand million billion trillion hundred dozen over out to not plus minus times divided "
+    "multiplied squared cubed than half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
+    "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sin cos tan log ln exp "
+    "if when where for choose modulo factorial"))
+"""Words that change a value, or make a claim of their own."""
+
+_LENGTH, _MASS, _TIME, _VOLUME = "length", "mass", "time", "volume"
+UNITS: dict[str, tuple[str, Fraction]] = {
+    spelling: (kind, Fraction(size)) for spellings, kind, size in (
+        ("nm nanometer nanometre", _LENGTH, "1e-9"), ("mm millimeter millimetre", _LENGTH, "0.001"),
+        ("cm centimeter centimetre", _LENGTH, "0.01"), ("m meter metre", _LENGTH, "1"),
+        ("km kilometer kilometre", _LENGTH, "1000"), ("in inch inche", _LENGTH, "0.0254"),
+        ("ft foot feet", _LENGTH, "0.3048"), ("yd yard", _LENGTH, "0.9144"), ("mi mile", _LENGTH, "1609.344"),
+        ("mg milligram", _MASS, "1e-6"), ("g gram", _MASS, "0.001"), ("kg kilogram", _MASS, "1"),
+        ("oz ounce", _MASS, "0.028349523125"), ("lb pound", _MASS, "0.45359237"), ("ton", _MASS, "907.18474"),
+        ("ms millisecond", _TIME, "0.001"), ("s sec second", _TIME, "1"), ("min minute", _TIME, "60"),
+        ("h hr hour", _TIME, "3600"), ("day", _TIME, "86400"), ("week", _TIME, "604800"),
+        ("ml milliliter millilitre", _VOLUME, "0.001"), ("l liter litre", _VOLUME, "1"),
+        ("gallon", _VOLUME, "3.785411784"),
+    ) for spelling in spellings.split()}
+"""Spelling in the singular -> dimension and size."""
+
+
+def without_units(text: str) -> str:
+    """A tidy answer without the degrees or the unit behind it."""
+    return _split(text)[0]
+
+
+def number_before_symbol(text: str) -> str | None:
+    """`5` of "5 m": a letter is a unit only for those who know that the gold answer has no letters."""
+    found = SYMBOL_UNIT.fullmatch(text)
+    return found.group(1) if found else None
+
+
+def ratio_of_units(gold: str, answer: str) -> Fraction | None:
+    """How many of the gold answer's unit one of the other's is; 1 unless both name a unit of the table.
+
+    None: they name units of different dimensions.
+    """
+    wanted, found = (UNITS.get(_singular(_split(text)[1])) for text in (gold, answer))
+    if wanted is None or found is None:
+        return Fraction(1)
+    return found[1] / wanted[1] if found[0] == wanted[0] else None
+
+
+def _split(text: str) -> tuple[str, str]:
+    text = text if TRIGONOMETRIC.search(text) else DEGREES.sub("", text).strip()
+    if found := TEXT_UNIT.search(text):
+        words = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-z]+", "", found.group(1)))
+        return (text, "") if _is_claim(words) else (text[:found.start()].rstrip(), " ".join(words))
+    found = WORD_UNIT.fullmatch(text) or LETTER_UNIT.fullmatch(text)
+    if found is None or _is_claim(re.findall(r"[A-Za-z]+", found["unit"])):
+        return text, ""
+    return found["number"], found["unit"]
+
+
+def _is_claim(words: list[str]) -> bool:
+    return any(word.casefold() in NO_UNIT for word in words)
+
+
+def _singular(unit: str) -> str:
+    plain = unit.strip(" .").casefold()
+    return plain if plain in UNITS else plain.removesuffix("s")

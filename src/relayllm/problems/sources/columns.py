@@ -1,0 +1,169 @@
+"""Columns of a user's file as fields of a problem: mapped by params.yaml, checked, named when they do not fit."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from relayllm.errors import DataError
+from relayllm.problems.catalogue import own_name
+from relayllm.problems.problem import Problem
+from relayllm.problems.sources.records import Record
+from relayllm.problems.sources.worked import MARK, split_worked
+
+Columns = Mapping[str, str | Sequence[str]]
+"""Field of a problem -> column, path into a nested column (`messages.0.content`), or several that are joined."""
+
+NEEDED = ("question", "answer")
+FIELDS = ("id", "question", "answer", "family", "solution", "meta")
+KINDS = ("math", "choice", "text")
+MISSING_TEXT = ("nan", "<na>", "nat")
+"""What pandas writes where a value is missing."""
+
+USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instruction"),
+         "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "output", "solution")}
+
+
+def problem_of(record: Record, name: str, key: str, columns: Columns) -> Problem:
+    """A row of a user's file as a problem of the set `name`; `key` is its id where the row has none.
+
+    Raises:
+        DataError: a column is missing, empty or of a type that is no text; names file, line, column and type.
+    """
+    cells = {column: cell for column, cell in mapped(record, name, columns).items() if not _missing(cell)}
+    question, answer = (_text(record, name, cells, field) for field in NEEDED)
+    meta = _meta(record, cells)
+    solution = _optional(record, cells, "solution")
+    if meta.get("grading", "math") == "math":
+        worked, answer = _split(record, answer)
+        solution = solution or worked
+    return Problem(id=f"{name}-{_optional(record, cells, 'id') or key}", question=question, answer=answer,
+                   family=own_name(_optional(record, cells, "family") or name), solution=solution, meta=meta)
+
+
+def mapped(record: Record, name: str, columns: Columns) -> dict[str, Any]:
+    """The cells of a row by field: what `columns` maps under its field's name, the rest under their own."""
+    sources = {field: [source] if isinstance(source, str) else list(source) for field, source in columns.items()}
+    used = {path if path in record.cells else path.partition(".")[0] for paths in sources.values() for path in paths}
+    cells = {column: cell for column, cell in record.cells.items() if column not in used and column not in sources}
+    for field, paths in sources.items():
+        found = [_at(record, name, field, path) for path in paths]
+        cells[field] = found[0] if len(found) == 1 else " ".join(str(cell).strip() for cell in found
+                                                                 if not _missing(cell))
+    return cells
+
+
+def _at(record: Record, name: str, field: str, path: str) -> Any:
+    """The cell at a path: a column of that name, else a walk into objects and lists."""
+    if path in record.cells:
+        return record.cells[path]
+    cell: Any = record.cells
+    for step in path.split("."):
+        try:
+            cell = cell[int(step)] if isinstance(cell, list) else cell[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise DataError(f"{record.place}: ingest.columns maps {field} of {name} to {path!r}, which this row does "
+                            f"not have; its columns are {_listed(record)}") from None
+    return cell
+
+
+def _text(record: Record, name: str, cells: Mapping[str, Any], field: str) -> str:
+    if field not in cells:
+        raise DataError(_absent(record, name, field) if field not in record.cells else
+                        f"{record.place}: {field} is {_shown(record.cells[field])}, it must be text that is not empty")
+    cell = cells[field]
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
+                        "the column" + (f", or map a part of it (`{field}: {field}.0`)" * isinstance(cell, list)))
+    text = _plain(cell)
+    if not text or text.casefold() in MISSING_TEXT or cell in (math.inf, -math.inf):
+        raise DataError(f"{record.place}: {field} is {_shown(cell)}, it must be text that is not empty")
+    return text
+
+
+def _absent(record: Record, name: str, field: str) -> str:
+    """No such column: which there are, and the lines of params.yaml that would map them."""
+    guess = {need: next((usual for usual in USUAL[need] if usual in record.cells), "COLUMN") for need in NEEDED
+             if need not in record.cells}
+    lines = ", ".join(f"{need}: {column}" for need, column in guess.items())
+    return (f"{record.place}: no {field}; its columns are {_listed(record)}. Map them in params.yaml: `ingest.columns: "
+            f"{{{name}: {{{lines}}}}}` (a nested column by its path, as messages.0.content)")
+
+
+def _optional(record: Record, cells: Mapping[str, Any], field: str) -> str:
+    """A field that a row may leave out, as text; empty where it does."""
+    if field not in cells:
+        return ""
+    cell = cells[field]
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
+                        "the column, rename it or leave it out")
+    return _plain(cell)
+
+
+def _meta(record: Record, cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything else the row says, under its own names; a column `meta` that is an object is spread."""
+    given = cells.get("meta", {})
+    inner = given if isinstance(given, dict) else {"meta": given}
+    meta = {**inner, **{column: cell for column, cell in cells.items() if column not in FIELDS}}
+    for column, cell in meta.items():
+        try:
+            json.dumps(cell, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{record.place}: column {column} is {_shown(cell)}, a {type(cell).__name__}, which JSON "
+                            f"cannot hold ({error}): make it text or leave it out") from error
+    if "choices" in meta:
+        meta["choices"] = _choices(record, meta["choices"])
+        meta.setdefault("grading", "choice")
+    if meta.get("grading", "math") not in KINDS:
+        raise DataError(f"{record.place}: grading is {meta['grading']!r}, it must be one of {', '.join(KINDS)}")
+    if "tolerance" in meta:
+        meta["tolerance"] = _tolerance(record, meta["tolerance"])
+    return meta
+
+
+def _choices(record: Record, choices: Any) -> list[str]:
+    try:
+        read = json.loads(choices) if isinstance(choices, str) else choices
+    except json.JSONDecodeError:
+        read = None
+    if not isinstance(read, list) or len(read) < 2:
+        raise DataError(f"{record.place}: choices is {choices!r:.80}, it must be a JSON list of at least two options")
+    return [str(option) for option in read]
+
+
+def _tolerance(record: Record, given: Any) -> float:
+    try:
+        tolerance = float(given)
+    except (TypeError, ValueError):
+        tolerance = math.nan
+    if not 0 <= tolerance < 1:
+        raise DataError(f"{record.place}: tolerance is {given!r:.80}, it must be a share of the gold number from 0 to "
+                        "1 (rename the column if it means something else)")
+    return tolerance
+
+
+def _split(record: Record, answer: str) -> tuple[str, str]:
+    try:
+        return split_worked(answer)
+    except ValueError as error:
+        raise DataError(f"{record.place}: {error}: GSM8K's own file ends each answer in `{MARK} 18`") from error
+
+
+def _missing(cell: Any) -> bool:
+    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _plain(cell: str | int | float) -> str:
+    """Text of a cell; a whole number that a table holds as 18.0 is 18."""
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+
+
+def _shown(cell: Any) -> str:
+    return f"{cell!r:.80}"
+
+
+def _listed(record: Record) -> str:
+    return ", ".join(map(str, record.cells)) or "none"

@@ -1,0 +1,125 @@
+"""Files read in pieces: what a limit leaves unread, compressed files, folders of shards."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from relayllm.errors import ConfigError, DataError
+from relayllm.problems.sources.files import Files
+from relayllm.problems.sources.records import digest, is_path, records, set_name, shards
+from relayllm.problems.sources.source import SourceQuery, sample
+
+ROWS = [{"question": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(40)]
+
+
+def lines(rows: list[dict]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def cells(path: Path, limit: int = 100, seed: int = 0) -> list[dict]:
+    return [dict(record.cells) for record in records(shards(str(path)), limit, seed)]
+
+
+@pytest.fixture(params=["mine.jsonl", "mine.jsonl.gz", "mine.jsonl.zst", "mine.json", "mine.csv", "mine.csv.gz",
+                        "mine.parquet", "bom.jsonl"])
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The same rows in one kind of file."""
+    path = tmp_path / request.param
+    table = pd.DataFrame(ROWS)
+    if path.name.endswith(".parquet"):
+        pq.write_table(pa.Table.from_pandas(table), path, row_group_size=7)
+    else:
+        plain = {".json": json.dumps(ROWS).encode(), ".csv": table.to_csv(index=False).encode()}
+        text = next((plain[kind] for kind in plain if kind in path.suffixes), lines(ROWS))
+        if path.name == "bom.jsonl":
+            text = b"\xef\xbb\xbf" + text
+        if path.suffix == ".zst":
+            with pa.CompressedOutputStream(str(path), "zstd") as file:
+                file.write(text)
+        else:
+            path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def test_records_every_kind_of_file_has_the_same_rows(written: Path) -> None:
+    assert cells(written) == ROWS
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_records_limit_draws_by_seed_in_the_files_order(written: Path, seed: int) -> None:
+    assert cells(written, 6, seed) == list(sample(ROWS, 6, seed))
+
+
+def test_records_rows_that_are_not_drawn_are_not_parsed(tmp_path: Path) -> None:
+    drawn = {record["answer"] for record in sample(ROWS, 5, 0)}
+    path = tmp_path / "mine.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" if row["answer"] in drawn else "{broken\n" for row in ROWS))
+    assert cells(path, 5) == list(sample(ROWS, 5, 0))
+    with pytest.raises(DataError, match="not JSON"):
+        cells(path)
+
+
+def test_records_row_groups_without_a_drawn_row_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), path, row_group_size=1, compression="none", use_dictionary=False)
+    drawn = {int(row["answer"]) // 2 for row in sample(ROWS, 5, 0)}
+    metadata, content = pq.ParquetFile(path).metadata, bytearray(path.read_bytes())
+    for group in set(range(40)) - drawn:
+        start = metadata.row_group(group).column(0).data_page_offset
+        content[start:start + metadata.row_group(group).column(0).total_compressed_size] = b"\xff" * (
+            metadata.row_group(group).column(0).total_compressed_size)
+    path.write_bytes(content)
+    assert cells(path, 5) == list(sample(ROWS, 5, 0))
+    with pytest.raises(DataError, match="not a Parquet file"):
+        cells(path)
+
+
+def test_records_parquet_column_that_is_nested_keeps_its_form(tmp_path: Path) -> None:
+    nested = [{"messages": [{"role": "user", "content": "?"}], "reward": {"truth": "2"}}]
+    pq.write_table(pa.Table.from_pylist(nested), tmp_path / "mine.parquet")
+    assert cells(tmp_path / "mine.parquet") == nested
+    columns = {"question": "messages.0.content", "answer": "reward.truth"}
+    found = Files().read(SourceQuery(str(tmp_path / "mine.parquet"), 9, 0, True, columns=columns))
+    assert [(problem.question, problem.answer) for problem in found.problems] == [("?", "2")]
+
+
+def test_records_folder_of_shards_is_one_set(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "part-0.jsonl").write_bytes(lines(ROWS[:25]))
+    (folder / "part-1.jsonl.gz").write_bytes(gzip.compress(lines(ROWS[25:])))
+    (folder / "README.md").write_text("about it")
+    assert cells(folder) == ROWS
+    assert cells(folder, 6) == list(sample(ROWS, 6, 0))
+    found = Files().read(SourceQuery(str(folder), 100, 0, True))
+    assert (found.name, found.problems[0].id, found.problems[-1].id) == ("mine", "mine-part-0-00001",
+                                                                         "mine-part-1-00015")
+    assert found.revision == f"sha256 {digest(shards(str(folder)))}"
+
+
+def test_records_folder_with_two_splits_is_refused(tmp_path: Path) -> None:
+    for name in ("train-0.parquet", "train-1.parquet", "test-0.parquet"):
+        pd.DataFrame(ROWS).to_parquet(tmp_path / name)
+    with pytest.raises(ConfigError, match=r"holds the splits test, train: name one, as .*/test\*\.parquet"):
+        shards(str(tmp_path))
+    assert len(cells(tmp_path / "train-*.parquet", 1000)) == 2 * len(ROWS)
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("a/mine.jsonl", "mine"), ("mine.v2.jsonl.gz", "mine.v2"), ("a/train-*.parquet", "train"), ("a/*.csv", "a"),
+    ("a/shards/", "shards"),
+])
+def test_set_name_is_the_path_without_folder_and_ending(name: str, expected: str) -> None:
+    assert set_name(name) == expected
+
+
+@pytest.mark.parametrize(("name", "path"), [("gsm8k", False), ("mine.csv", True), ("a/b", True), ("math-500", False)])
+def test_is_path_tells_files_from_rows_of_the_catalogue(name: str, path: bool) -> None:
+    assert is_path(name) == path

@@ -9,7 +9,7 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.loading import end_ids, load_model, load_tokenizer
-from relayllm.engines.local import LocalEngine
+from relayllm.engines.local import LocalEngine, scored_tokens
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.command import CommandTokens
@@ -59,20 +59,22 @@ class RelayDecoder:
 
         `cuda_graphs` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
         to the environment's RELAY_CUDA_GRAPHS. `text_commands` is for a student that was trained to write its
-        commands as plain text (see `relay.text_command`).
+        commands as plain text (see `relay.text_command`). The dtype `int8` rounds the weights of both models for a CPU
+        (see `engines.int8`).
 
         Raises:
             ModelError: a model is missing, damaged, or does not fit its role.
+            ConfigError: int8 on an accelerator.
         """
         tokenizer = load_tokenizer(student, student_revision)
-        model = load_model(student, dtype=dtype, device=device, revision=student_revision)
+        model = _loaded(student, dtype, device, student_revision)
         options: dict[str, Any] = {"name": str(student), "cuda_graphs": cuda_graphs, "text_commands": text_commands}
         if teacher is None:
             return cls.from_models(model, tokenizer, **options)
         if str(teacher).startswith(("http://", "https://")):
             return cls.from_models(model, tokenizer, str(teacher), **options)
         return cls.from_models(
-            model, tokenizer, load_model(teacher, dtype=dtype, device=device, revision=teacher_revision),
+            model, tokenizer, _loaded(teacher, dtype, device, teacher_revision),
             load_tokenizer(teacher, teacher_revision), teacher_name=str(teacher), **options)
 
     @classmethod
@@ -295,13 +297,23 @@ def _remote(url: str, tokenizer: Tokenizer, theirs: Tokenizer, news: threading.E
     return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
 
 
+def _loaded(source: str | Path, dtype: str | None, device: str | None, revision: str | None) -> CausalLM:
+    if dtype != "int8":
+        return load_model(source, dtype=dtype, device=device, revision=revision)  # type: ignore[no-any-return]
+    if device not in (None, "cpu"):
+        raise ConfigError(f"dtype int8 on {device}: int8 weights are for decoding on a CPU; give bfloat16, or cpu")
+    from relayllm.engines.int8 import with_int8_weights
+
+    return with_int8_weights(load_model(source, dtype="float32", device="cpu", revision=revision))  # type: ignore[no-any-return]
+
+
 def _padding(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:
     """Ids that only pad the model's table.
 
     Raises:
         ModelError: model and tokenizer do not fit.
     """
-    rows = model.get_output_embeddings().weight.shape[0]
+    rows = scored_tokens(model)
     if rows < len(tokenizer):
         raise ModelError(f"{name} scores {rows} tokens, its tokenizer knows {len(tokenizer)}: they do not belong "
                          "together; load both from the folder that a stage wrote")

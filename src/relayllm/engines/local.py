@@ -50,7 +50,7 @@ class LocalEngine:
         self._device = next(model.parameters()).device
         self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
-        rows_of_logits = self._head.weight.shape[0]
+        rows_of_logits = scored_tokens(model)
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
         self._cuda_graphs = CudaGraphs(self._logits, self.cache, self._device) if cuda_graphs else None
         self._slot: dict[int, int] = {}
@@ -247,6 +247,12 @@ class LocalEngine:
             yield
         finally:
             config._attn_implementation = before
+
+
+def scored_tokens(model: CausalLM) -> int:
+    """How many tokens a model's head scores; an int8 head (`engines.int8`) has no weight to look at."""
+    head = model.get_output_embeddings()
+    return int(head.weight.shape[0] if hasattr(head, "weight") else head.out_features)
 
 
 def _bounded(indices: list[int], inputs: Sequence[StepInput]) -> Iterator[list[int]]:

@@ -54,7 +54,14 @@ def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
 
 
 def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
-    from relayllm.engines.local_models import ADAPTER, adapter_base, check_digest, content_digest, copy_model, locate
+    from relayllm.engines.local_models import (
+        ADAPTER,
+        adapter_base,
+        check_digest,
+        content_digest,
+        copy_model,
+        locate,
+    )
 
     root = current_settings().root
     source = locate(model, root)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
-from relayllm.evaluation.cached_writer import CachedWriter, Writer
+from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter
 from relayllm.evaluation.methods import Method
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.progress import printer
@@ -111,7 +111,7 @@ def teacher_alone(folder: Path, answers: AnswerCache) -> CachedWriter:
     return CachedWriter(lambda: _alone(place, folder), _identity(place, folder), answers)
 
 
-def _alone(place: str | Path, folder: Path) -> Writer:
+def _alone(place: str | Path, folder: Path) -> CompletionWriter:
     from relayllm.engines.decoder import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
     from relayllm.engines.teacher_only import RemoteGenerator

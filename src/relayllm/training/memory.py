@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayllm.config import Decoding, GrpoConfig, LoraConfig
-from relayllm.engines.model_shapes import BYTES, Shape, activation_bytes, folder_shape, lora_bytes, zero_bytes
+from relayllm.engines.checkpoints.model_shapes import (
+    BYTES,
+    Shape,
+    activation_bytes,
+    folder_shape,
+    lora_bytes,
+    zero_bytes,
+)
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
 

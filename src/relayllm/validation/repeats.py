@@ -23,13 +23,29 @@ def add_same_questions(frame: pd.DataFrame, sets: Sequence[Sequence[Problem]]) -
     contradicts: list[str | None] = []
     again: list[str | None] = []
     for problems in sets:
-        first: dict[str, Problem] = {}
+        first = _first_asked(problems)
         for problem in problems:
-            other = first.setdefault(" ".join(question_text(problem).split()).casefold(), problem)
+            other = first[_asked(problem)]
             agrees = other is problem or _same_answer(other, problem)
             contradicts.append(None if agrees else f"answer {problem.answer:.40}, but {other.answer:.40} in {other.id}")
             again.append(other.id if agrees and other is not problem else None)
     frame["contradicts"], frame["again"] = _objects(contradicts), _objects(again)
+
+
+def contradicted(problems: Sequence[Problem]) -> set[str]:
+    """Ids of the problems whose question stands in the set with different answers: of each such question, all."""
+    first = _first_asked(problems)
+    wrong = {_asked(problem) for problem in problems if not _same_answer(first[_asked(problem)], problem)}
+    return {problem.id for problem in problems if _asked(problem) in wrong}
+
+
+def _first_asked(problems: Sequence[Problem]) -> dict[str, Problem]:
+    return {_asked(problem): problem for problem in reversed(problems)}
+
+
+def _asked(problem: Problem) -> str:
+    """The question as it is compared for equality: in lower case, white space as one space."""
+    return " ".join(question_text(problem).split()).casefold()
 
 
 def add_overlap(frame: pd.DataFrame, training: Sequence[Problem], benchmarks: Mapping[str, Sequence[Problem]],

@@ -115,7 +115,7 @@ class LocalEngine:
 
     def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
         """Each input that is read, with those that ask the same: new rows of one prompt are read once."""
-        leaders: dict[int | tuple[int, ...], int] = {}
+        leaders: dict[int | tuple[int | tuple[float, ...], ...], int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
             leader = leaders.setdefault(

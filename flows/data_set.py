@@ -11,6 +11,7 @@ from flows import dvc_stages
 from flows.processes import run
 from relayllm.config import load_params
 from relayllm.files import write_json
+from relayllm.problems.sources.records import content_key, own_paths
 from relayllm.settings import current_settings
 
 
@@ -35,9 +36,11 @@ def ingest_needed() -> bool:
 
 
 def _ingest_key() -> str:
-    """Changes with the section of params.yaml, with the code that makes problems, with the pin."""
+    """Changes with the section of params.yaml, the files it names, the code that makes problems, and the pin."""
     root = current_settings().root
-    parts = [load_params(current_settings().params).ingest.model_dump_json(), str((root / "data").is_dir())]
+    config = load_params(current_settings().params).ingest
+    parts = [config.model_dump_json(), str((root / "data").is_dir())]
+    parts += [content_key(root / path) for path in own_paths(config)]
     parts += [path.read_text() for path in sorted((root / "src/relayllm/problems").rglob("*.py"))]
     parts += [(root / "data.dvc").read_text() if (root / "data.dvc").is_file() else ""]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

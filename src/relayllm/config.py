@@ -66,9 +66,12 @@ class IngestConfig(Section):
 
 
 class ValidateConfig(Section):
+    """What problems may be like before anything is trained on them."""
+
     max_question_chars: Count
     max_answer_chars: Count
     near_duplicate_similarity: Share
+    """Share of word pairs in common from which a training question counts as one of a benchmark."""
 
 
 class TinyModel(Section):
@@ -149,7 +152,7 @@ class LoraConfig(Section):
     """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
 
     rank: Count
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: Count
     """The adapter counts alpha / rank times."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     target_modules: list[str] | Literal["all-linear"]

@@ -74,3 +74,14 @@ def test_python_example_uses_names_that_exist():
     assert {name for name in re.findall(r"\btrace\.(\w+)", code) if not hasattr(Trace, name)} == set()
     used = re.findall(r"\b(?:RelayDecoder|decoder)\.(\w+)", code)
     assert {name for name in used if not hasattr(RelayDecoder, name)} == set()
+
+
+def test_question_of_the_readme_is_one_that_the_tiny_world_asks():
+    """What a reader copies first must be answered: a held-out problem of the benchmark `boxes`, and its answer."""
+    from relayllm.problems.tiny_world import benchmark_problems
+
+    asked = set(re.findall(r"[A-Z][^\"\n]* How many [^\"\n]*\?", README))
+    golds = {problem.question: problem.answer for problem in benchmark_problems("boxes", 100, 0)}
+    assert asked
+    assert asked <= set(golds)
+    assert all(f": {golds[question]}\n" in README for question in asked)

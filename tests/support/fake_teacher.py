@@ -70,7 +70,7 @@ class FakeTeacher:
     """
 
     def __init__(self, tokenizer: Any, write: Write, *, model: str = "big", speaks: str = "ids", key: str | None = None,
-                 context: int = 4096) -> None:
+                 context: int = 4096, port: int = 0) -> None:
         self.tokenizer, self.write, self.model, self.speaks, self.key = tokenizer, write, model, speaks, key
         self.context = context
         self.faults: deque[Fault] = deque()
@@ -87,7 +87,7 @@ class FakeTeacher:
         self.abandoned = threading.Event()
         """A client went away in the middle of an answer."""
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _Server(("127.0.0.1", port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
@@ -144,6 +144,7 @@ class FakeTeacher:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is part of the game."""

@@ -129,7 +129,7 @@ class Running:
     loop: asyncio.AbstractEventLoop
 
     def chat(self, **body: Any) -> httpx.Response:
-        """StepInput one question."""
+        """Ask one question."""
         return self.client.post("/v1/chat/completions", json={
             "messages": [{"role": "user", "content": "How many pens?"}], **body})
 

@@ -41,7 +41,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     question = sys.stdin.read().strip() if arguments.question == "-" else arguments.question
     if not question.strip():
-        raise ConfigError("the question is empty: relay generate \"What is 18 times 23?\"")
+        raise ConfigError("the question is empty: relay generate \"How many ...?\"")
     loaded = load(find(arguments.model, current_settings(), Registry), arguments.teacher)
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}

@@ -64,14 +64,13 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
 
 
 def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
-    """(teacher, its tokenizer): the server's address when RELAY_TEACHER_URL names one, else the model in the folder.
-
-    A server's tokenizer is the folder's.
+    """(teacher, its tokenizer): a server's address, or the model in the folder; the tokenizer is always the folder's.
 
     Raises:
         ModelError: the folder is missing or unreadable.
     """
-    return current_settings().teacher_url or load_model(folder, dtype=dtype), load_tokenizer(folder)
+    place = current_settings().teacher_at(folder)
+    return place if isinstance(place, str) else load_model(place, dtype=dtype), load_tokenizer(folder)
 
 
 def best_device() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -50,7 +50,7 @@ class LocalEngine:
         self._device = next(model.parameters()).device
         self.cache = SlotCache(config, self._device, next(model.parameters()).dtype)
         self._masks = Masks(config.num_attention_heads // config.num_key_value_heads, self.cache.dtype, self._device)
-        rows_of_logits = self._head.weight.shape[0]
+        rows_of_logits = scored_tokens(model)
         self._sampler = Sampler(columns, [token for token in banned if token < rows_of_logits], self._device)
         self._cuda_graphs = CudaGraphs(self._logits, self.cache, self._device) if cuda_graphs else None
         self._slot: dict[int, int] = {}
@@ -115,11 +115,11 @@ class LocalEngine:
 
     def _shared_prompts(self, inputs: Sequence[StepInput]) -> dict[int, list[int]]:
         """Each input that is read, with those that ask the same: new rows of one prompt are read once."""
-        leaders: dict[int | tuple[int | tuple[float, ...], ...], int] = {}
+        leaders: dict[Hashable, int] = {}
         shared_prompts: dict[int, list[int]] = {}
         for index, item in enumerate(inputs):
             leader = leaders.setdefault(
-                index if self._length[item.row] else (item.score, item.probe, *item.token_ids), index)
+                index if self._length[item.row] else (item.score, item.probe, tuple(item.token_ids)), index)
             shared_prompts.setdefault(leader, []).append(index)
         return shared_prompts
 
@@ -247,6 +247,12 @@ class LocalEngine:
             yield
         finally:
             config._attn_implementation = before
+
+
+def scored_tokens(model: CausalLM) -> int:
+    """How many tokens a model's head scores; an int8 head (`engines.int8`) has no weight to look at."""
+    head = model.get_output_embeddings()
+    return int(head.weight.shape[0] if hasattr(head, "weight") else head.out_features)
 
 
 def _bounded(indices: list[int], inputs: Sequence[StepInput]) -> Iterator[list[int]]:

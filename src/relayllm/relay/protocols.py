@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from relayllm.relay.trace import Trace
-
 Message = Mapping[str, str]
 """One turn of a chat: `role` and `content`."""
 
@@ -61,17 +59,6 @@ class CausalLM(Protocol):
 
     def get_output_embeddings(self) -> Any:
         """Its head: (V, width)."""
-        ...
-
-
-class Generator(Protocol):
-    """Whatever writes whole completions: the relay decoder, a teacher alone behind a server."""
-
-    tokenizer: Tokenizer
-
-    def generate(self, prompts: Sequence[Any], *, n: int = 1, seed: int = 0, slots: int = 32,
-                 progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:
-        """Write n completions of every prompt; the n of the first prompt first."""
         ...
 
 

@@ -24,7 +24,7 @@ MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "gradin
 
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
 NEAR_DUPLICATE = 0.8
-"""Jaccard share from which a public training problem counts as a benchmark's; stricter than `validate` needs."""
+"""Score from which a public training problem counts as a benchmark's."""
 
 
 def run(config: IngestConfig, *, data: Path) -> None:
@@ -39,7 +39,7 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> N
     training = _read(sources, config.source, _query(config, _training_name(config), training=True))
     benchmarks = [_read(sources, kind, _query(config, name, training=False))
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
-    training, dropped = without_overlap(config, training, benchmarks)
+    training, dropped = usable(config, training, benchmarks)
     _check(training, benchmarks)
     with atomic_write(data) as folder:
         entries = [_write(folder, f"benchmarks/{each.name}.jsonl", each) for each in benchmarks]
@@ -50,23 +50,28 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> N
           f"{sum(len(each.problems) for each in benchmarks)} in {len(benchmarks)} benchmarks")
 
 
-def without_overlap(config: IngestConfig, training: ProblemSet,
-                    benchmarks: list[ProblemSet]) -> tuple[ProblemSet, list[str]]:
-    """Drop the problems of a public training set that also are in a benchmark, and name them for the manifest.
+def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemSet]) -> tuple[ProblemSet, list[str]]:
+    """Drop what makes problems of a public training set unusable, and name them for the manifest.
 
-    Nobody can edit a public set; in the user's own files an overlap is a failure that `validate` reports.
+    That is a question of a benchmark, and a question that the set answers in two ways. Nobody can edit a public set;
+    in the user's own files both are failures that `validate` reports.
     """
     if config.source != "huggingface":
         return training, []
     from relayllm.validation.overlap import overlaps
+    from relayllm.validation.repeats import contradicted
     from relayllm.validation.tables import question_text
 
     known = {problem.id: question_text(problem) for each in benchmarks for problem in each.problems}
-    repeats = overlaps([question_text(problem) for problem in training.problems], known, NEAR_DUPLICATE)
-    kept = tuple(problem for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is None)
-    dropped = [problem.id for problem, repeat in zip(training.problems, repeats, strict=True) if repeat is not None]
-    print(f"{training.name}: {len(dropped)} problems dropped, they are in a benchmark")
-    return replace(training, problems=kept), dropped
+    matches = overlaps([question_text(problem) for problem in training.problems], known, NEAR_DUPLICATE)
+    copies = {problem.id for problem, match in zip(training.problems, matches, strict=True)
+              if match is not None and match.kind == "copy"}
+    two_answers = contradicted(training.problems)
+    print(f"{training.name}: dropped {len(copies)} problems of a benchmark, {len(two_answers - copies)} whose question "
+          "has different answers")
+    dropped = copies | two_answers
+    kept = tuple(problem for problem in training.problems if problem.id not in dropped)
+    return replace(training, problems=kept), [problem.id for problem in training.problems if problem.id in dropped]
 
 
 def source_of(name: str) -> str:
@@ -100,7 +105,7 @@ def _query(config: IngestConfig, name: str, *, training: bool) -> SourceQuery:
 
 
 def _read(sources: Mapping[str, Source], kind: str, query: SourceQuery) -> ProblemSet:
-    print(f"reading {query.name} ({kind}) ...", flush=True)
+    print(f"reading {query.name} ({query.copy or kind}) ...", flush=True)
     return sources[kind].read(query)
 
 

@@ -20,6 +20,7 @@ from relayllm.problems.prompting import messages
 from relayllm.relay.command import CommandTokens
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
+from relayllm.training.context import check_context
 from relayllm.training.grammar_mask import Grammar
 from relayllm.training.launching import deepspeed_config, device_arguments, is_main_process
 from relayllm.training.lora import adapter_config, give_bias, ready_to_decode, write_merged
@@ -37,11 +38,13 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     closes it when everything is written.
 
     Raises:
-        ConfigError: the batch does not divide, or the run would not fit into memory.
+        ConfigError: the batch does not divide, the run does not fit into memory, or a prompt leaves its answer no room.
         ModelError: the student knows no commands.
         TrainingError: there are too few problems.
     """
-    check_grpo(config, student, teacher if run.max_calls else None, this_device(config.processes))
+    helper = teacher if run.max_calls else None
+    check_grpo(config, student, helper, this_device(config.processes))
+    check_context(problems, student, helper, config.decoding.max_new_tokens, "grpo")
     kept, learned = held_out_and_trained(config, problems)
     tokenizer = load_tokenizer(student)
     commands = command_tokens(tokenizer)

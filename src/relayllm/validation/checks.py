@@ -12,8 +12,8 @@ from relayllm.errors import DataError
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.relay.command import CommandTokens, parse
-from relayllm.validation.overlap import overlaps
-from relayllm.validation.tables import question_text, table
+from relayllm.validation.repeats import add_overlap, add_same_questions
+from relayllm.validation.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,14 +35,14 @@ def check_problems(config: ValidateConfig, training: Sequence[Problem], benchmar
 
     train, held_out = table([("train", training)]), table(list(benchmarks.items()))
     held_out["public"] = [row(name).source == "huggingface" for name in held_out["set"]]
-    questions = {problem.id: question_text(problem) for problems in benchmarks.values() for problem in problems}
-    train["repeats"] = overlaps([question_text(problem) for problem in training], questions,
-                                config.near_duplicate_similarity)
+    templates = add_overlap(train, training, benchmarks, config.near_duplicate_similarity)
+    add_same_questions(train, [training])
+    add_same_questions(held_out, list(benchmarks.values()))
     names = list(benchmarks)
     results = run([
         Check("training", train, suites.training(config, expected_rows["train"])),
         Check("benchmarks", held_out, suites.benchmarks(config, sum(expected_rows[name] for name in names), names)),
-    ], docs)
+    ], docs, [templates])
     _stop_on_failure(results, "correct the file, or change ingest and validate in params.yaml, and run `relay ingest`")
     return results
 

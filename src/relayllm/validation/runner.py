@@ -30,8 +30,9 @@ class Check:
     expectations: list[Any]
 
 
-def run(checks: Sequence[Check], docs: Path | None = None) -> list[ExpectationResult]:
-    """Run every check; write the Data Docs to a folder when one is given."""
+def run(checks: Sequence[Check], docs: Path | None = None, counted: Sequence[ExpectationResult] = ()
+        ) -> list[ExpectationResult]:
+    """Run every check; write the Data Docs, with what was counted elsewhere, to a folder when one is given."""
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,6 +42,7 @@ def run(checks: Sequence[Check], docs: Path | None = None) -> list[ExpectationRe
             data_docs.add_site(context, docs)
         source = context.data_sources.add_pandas("data")
         results = [each for check in checks for each in _run_one(context, source, check)]
+        results.extend(counted)
         if docs is not None:
             data_docs.build(context, docs, results)
     return results

@@ -19,19 +19,24 @@ def training(config: ValidateConfig, rows: int) -> Expectations:
         *_problems(config, rows),
         _gradable(severity="critical"),
         _true("solution_agrees", "a worked answer that ends in a box ends in the gold answer"),
-        gxe.ExpectColumnValuesToBeNull(column="repeats", notes="no question of a benchmark: the same text after "
-                                       "normalisation, or the same numbers in nearly the same words"),
+        _none("contradicts", "no question twice with different answers"),
+        _none("again", "no question twice", severity="warning"),
+        _none("repeats", "no question of a benchmark: the same numbers in nearly the same words, other names or an "
+              "instruction around it notwithstanding"),
+        _none("variant_of", "no question of a benchmark with other numbers", severity="warning"),
     ]
 
 
 def benchmarks(config: ValidateConfig, rows: int, names: Sequence[str]) -> Expectations:
-    """What must hold for the benchmarks together; a public one whose answer cannot be graded is only noted."""
+    """What must hold for the benchmarks together; what is wrong with a public one is only noted: nobody can edit it."""
     return [
         *_problems(config, rows),
         gxe.ExpectColumnDistinctValuesToEqualSet(column="set", value_set=list(names),
                                                  notes="every benchmark of the manifest has problems"),
-        _gradable(severity="critical", row_condition='public==False', condition_parser="pandas"),
-        _gradable(severity="warning", row_condition='public==True', condition_parser="pandas"),
+        *(expect for severity, public in (("critical", False), ("warning", True)) for expect in (
+            _gradable(severity=severity, row_condition=f"public=={public}", condition_parser="pandas"),
+            _none("contradicts", "no question twice with different answers", severity=severity,
+                  row_condition=f"public=={public}", condition_parser="pandas"))),
     ]
 
 
@@ -72,8 +77,11 @@ def _problems(config: ValidateConfig, rows: int) -> Expectations:
 
 
 def _gradable(**more: Any) -> Any:
-    return gxe.ExpectColumnValuesToBeNull(column="gold_fault", notes="the gold answer can be graded against, all of it",
-                                          **more)
+    return _none("gold_fault", "the gold answer can be graded against, all of it", **more)
+
+
+def _none(column: str, notes: str, **more: Any) -> Any:
+    return gxe.ExpectColumnValuesToBeNull(column=column, notes=notes, **more)
 
 
 def _true(column: str, notes: str, **more: Any) -> Any:

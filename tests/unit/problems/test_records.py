@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.problems.sources.files import Files
-from relayllm.problems.sources.records import digest, is_path, records, set_name, shards
+from relayllm.problems.sources.records import content_key, digest, is_path, own_paths, records, set_name, shards
 from relayllm.problems.sources.source import SourceQuery, sample
 
 ROWS = [{"question": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(40)]
@@ -110,6 +111,21 @@ def test_records_folder_with_two_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds the splits test, train: name one, as .*/test\*\.parquet"):
         shards(str(tmp_path))
     assert len(cells(tmp_path / "train-*.parquet", 1000)) == 2 * len(ROWS)
+
+
+def test_content_key_changes_with_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    assert content_key(path) == ""
+    path.write_bytes(lines(ROWS))
+    first = content_key(path)
+    path.write_bytes(lines(ROWS[:-1]))
+    assert content_key(path) not in ("", first)
+
+
+def test_own_paths_are_the_files_that_params_name() -> None:
+    config = IngestConfig(source="files", train="mine.csv", train_problems=1, benchmarks=["pens", "exam.jsonl"],
+                          benchmark_problems=1, copies={"gsm8k": "gsm8k.jsonl"}, columns={}, seed=0)
+    assert own_paths(config) == ["mine.csv", "exam.jsonl", "gsm8k.jsonl"]
 
 
 @pytest.mark.parametrize(("name", "expected"), [

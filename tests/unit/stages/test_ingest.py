@@ -105,6 +105,17 @@ def test_ingest_public_training_problem_of_a_benchmark_is_dropped_and_named(tmp_
     assert [problem.id for problem in read_problems(tmp_path / "data" / "train.jsonl")] == ["dapo-17k-1", "dapo-17k-2"]
 
 
+def test_ingest_public_question_with_two_answers_is_dropped_and_named(tmp_path: Path) -> None:
+    rows = [("How many pens?", 3), ("How many cups?", 4), ("how many  pens?", 5), ("How many cups?", 4)]
+    copy = tmp_path / "mawps.jsonl"
+    copy.write_text("".join(json.dumps({"input": ask, "target": answer, "type": "", "idx": n}) + "\n"
+                            for n, (ask, answer) in enumerate(rows)))
+    ingest(config(source="huggingface", train="mawps-train", benchmarks=["pens"], copies={"mawps-train": str(copy)}),
+           tmp_path / "data", {"tiny-world": Made(), "huggingface": HuggingFace()})
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert manifest["dropped_from_train"] == ["mawps-train-00000", "mawps-train-00002"]
+
+
 def test_ingest_same_ids_in_two_files_are_told_apart_by_the_sets_names(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / f"{name}.jsonl").write_text('{"id": 0, "question": "?", "answer": "1"}\n')

@@ -62,8 +62,10 @@ def changed(index: int, **changes: object) -> list[Problem]:
     (changed(3, answer="", solution=""), r"answer .*t3"),
     (changed(3, answer=r"\frac{1}{", solution=""), r"gold_fault .*t3 \(gold_fault: .*no whole expression"),
     (changed(3, answer="8"), r"solution_agrees .*t3"),
-    (changed(3, question=BENCHMARK[2].question.upper()), r"repeats .*t3 \(repeats: b2\)"),
-    (changed(3, question=BENCHMARK[2].question.replace("today", "now")), r"repeats .*t3 \(repeats: b2\)"),
+    (changed(3, question=TRAINING[7].question), r"contradicts .*t7 \(contradicts: answer 15, but 7 in t3\)"),
+    (changed(3, question=TRAINING[7].question.upper() + "\n"), r"contradicts .*t7 \(contradicts: .* in t3\)"),
+    (changed(3, question=BENCHMARK[2].question.upper()), r"repeats .*t3 \(repeats: b2, score"),
+    (changed(3, question=BENCHMARK[2].question.replace("today", "now")), r"repeats .*t3 \(repeats: b2, score"),
 ])
 def test_validate_failure_names_the_row_and_keeps_the_pages(tmp_path: Path, training: list[Problem], said: str) -> None:
     config = CONFIG.model_copy(update={"near_duplicate_similarity": 0.7})
@@ -75,6 +77,29 @@ def test_validate_failure_names_the_row_and_keeps_the_pages(tmp_path: Path, trai
 def test_validate_same_words_other_numbers_are_no_duplicates(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"near_duplicate_similarity": 0.1})
     run(config, data=ingested(tmp_path / "data"), report=tmp_path / "report")
+
+
+def test_validate_equal_questions_with_equal_answers_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    training = changed(3, question=TRAINING[7].question, answer="15.0", solution="")
+    run(CONFIG, data=ingested(tmp_path / "data", training), report=tmp_path / "report")
+    assert re.search(r"note: training: again .*t7 \(again: t3\)", capsys.readouterr().out)
+
+
+def test_validate_benchmark_of_the_users_own_that_contradicts_itself_fails(tmp_path: Path) -> None:
+    twice = [*BENCHMARK, replace(BENCHMARK[0], id="b9", answer="1")]
+    with pytest.raises(DataError, match=r"benchmarks: contradicts .*b9 \(contradicts: answer 1, but 101 in b0\)"):
+        run(CONFIG, data=ingested(tmp_path / "data", benchmark=twice), report=tmp_path / "report")
+
+
+def test_validate_questions_of_a_template_are_counted_and_pass(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(CONFIG, data=ingested(tmp_path / "data"), report=tmp_path / "report")
+    assert "20 of 20 questions" in capsys.readouterr().out
+    assert "20 of 20 questions" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_validate_variant_is_noted_with_its_score(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(CONFIG, data=ingested(tmp_path / "data", TRAINING[:2]), report=tmp_path / "report")
+    assert re.search(r"note: training: variant_of .*t1 \(variant_of: b0, score 1\.00\)", capsys.readouterr().out)
 
 
 def test_validate_empty_benchmark_fails(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,11 +43,12 @@ found, history = train(config, config.runs["relay-difficulty"], train_problems(8
                        place / "teacher", place / "model", place / "run", [place / "student"])
 (place / "result.json").write_text(json.dumps({"found": found, "history": [without_seconds(row) for row in history]}))
 """
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear", "command_rows": True}
 CHANGES = {"steps": 4, "save_every": 2, "evaluate_every": 2, "evaluate_problems": 2, "problems_per_step": 2,
            "group_size": 4, "mini_batches": 2, "micro_batch_size": 4}
 
 
-def prepare(place: Path, **changes: int) -> Path:
+def prepare(place: Path, **changes: Any) -> Path:
     """A student, a teacher and params for four short steps."""
     from tests.support.small_models import pair
 
@@ -68,17 +70,23 @@ def train(place: Path, die_at: int = 0) -> int:
 
 
 @pytest.mark.slow
-def test_train_killed_and_started_again_gives_the_same_policy(tmp_path):
-    whole, cut = (prepare(tmp_path / name) for name in ("whole", "cut"))
+@pytest.mark.parametrize("lora", [None, LORA], ids=["all weights", "lora"])
+def test_train_killed_and_started_again_gives_the_same_policy(tmp_path, lora):
+    whole, cut = (prepare(tmp_path / name, lora=lora) for name in ("whole", "cut"))
     assert train(whole) == 0
     assert train(cut, die_at=3) == -9
     assert not (cut / "model").exists()
     assert [path.name for path in cut.glob("run/checkpoint-*")] == ["checkpoint-4"]
+    assert [path.name for path in cut.glob("run/checkpoint-4/*model.safetensors")] == [
+        "adapter_model.safetensors" if lora else "model.safetensors"]
     assert train(cut) == 0
     results = [json.loads((place / "result.json").read_text()) for place in (whole, cut)]
     assert results[0] == results[1]
     weights = [(place / "model/model.safetensors").read_bytes() for place in (whole, cut)]
     assert weights[0] == weights[1]
+    assert (whole / "model/adapter/adapter_model.safetensors").is_file() == bool(lora)
+    before, after = (load_file(whole / name / "model.safetensors") for name in ("student", "model"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
     history = results[0]["history"]
     assert [row["step"] for row in history] == [1, 2, 3, 4]

@@ -1,7 +1,8 @@
 "use strict";
+const QUESTION = "Eli has 14 boxes with 15 eggs in each box. Ana brings 4 more eggs. How many eggs are there in all?";
 const BODIES = {
-  "/v1/chat/completions": { messages: [{ role: "user", content: "What is 18 times 23?" }], relay: { max_calls: 4 } },
-  "/v1/completions": { prompt: "18 times 23 is", max_tokens: 16 },
+  "/v1/chat/completions": { messages: [{ role: "user", content: QUESTION }], relay: { max_calls: 4 } },
+  "/v1/completions": { prompt: QUESTION, max_tokens: 96 },
 };
 
 function make(tag, text, ...children) {

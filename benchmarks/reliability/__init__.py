@@ -1,0 +1,1 @@
+"""Faults, counted: kills, full disks, dead teachers, hostile requests, long runs."""

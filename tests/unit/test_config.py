@@ -24,7 +24,7 @@ def changed(tmp_path: Path, change) -> Path:
 
 def test_load_reads_the_section_of_each_stage():
     params = load_params(Path("params/tiny.yaml"))
-    assert params.section("validate").near_duplicate_similarity == 0.95
+    assert params.section("validate").near_duplicate_similarity == 0.8
     assert params.section("grpo").runs["relay-difficulty"].reward.independence_bonus == 1.5
 
 

@@ -41,7 +41,7 @@ def test_parity_cases_go_round_the_benchmarks_and_are_greedy():
 
 def test_teacher_source_of_the_hub_is_the_one_of_relay_params(tmp_path, monkeypatch):
     params = yaml.safe_load((ROOT / "params/qwen3-0.6b.yaml").read_text())
-    params["base_models"]["teacher"] = {"id": "Qwen/Other", "revision": "abc"}
+    params["base_models"]["teacher"] = {"kind": "hub", "id": "Qwen/Other", "revision": "abc"}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
     monkeypatch.setenv("RELAY_PARAMS", str(tmp_path / "other.yaml"))

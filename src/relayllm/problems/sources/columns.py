@@ -11,7 +11,7 @@ from typing import Any
 from relayllm.errors import DataError
 from relayllm.problems.catalogue import own_name
 from relayllm.problems.problem import Problem
-from relayllm.problems.sources.records import Record
+from relayllm.problems.sources.records import SourceRow
 from relayllm.problems.sources.values import as_json, is_nothing, readable, written_out
 from relayllm.problems.sources.worked import MARK, split_worked
 
@@ -30,7 +30,7 @@ USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instru
          "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "output", "solution")}
 
 
-def problem_of(record: Record, name: str, key: str, columns: Columns) -> Problem:
+def problem_of(record: SourceRow, name: str, key: str, columns: Columns) -> Problem:
     """A row of a user's file as a problem of the set `name`; `key` is its id where the row has none.
 
     Raises:
@@ -48,7 +48,7 @@ def problem_of(record: Record, name: str, key: str, columns: Columns) -> Problem
                    family=own_name(_optional(record, cells, "family") or name), solution=solution, meta=meta)
 
 
-def mapped(record: Record, name: str, columns: Columns) -> dict[str, Any]:
+def mapped(record: SourceRow, name: str, columns: Columns) -> dict[str, Any]:
     """The cells of a row by field: what `columns` maps under its field's name, the rest under their own."""
     sources = {field: [source] if isinstance(source, str) else list(source) for field, source in columns.items()}
     used = {path if path in record.cells else path.partition(".")[0] for paths in sources.values() for path in paths}
@@ -60,7 +60,7 @@ def mapped(record: Record, name: str, columns: Columns) -> dict[str, Any]:
     return cells
 
 
-def _at(record: Record, name: str, field: str, path: str) -> Any:
+def _at(record: SourceRow, name: str, field: str, path: str) -> Any:
     """The cell at a path: a column of that name, else a walk into objects and lists."""
     if path in record.cells:
         return record.cells[path]
@@ -74,7 +74,7 @@ def _at(record: Record, name: str, field: str, path: str) -> Any:
     return cell
 
 
-def _text(record: Record, name: str, cells: Mapping[str, Any], field: str) -> str:
+def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str) -> str:
     if field not in cells:
         raise DataError(_absent(record, name, field) if field not in record.cells else
                         f"{record.place}: {field} is {_shown(record.cells[field])}, it must be text that is not empty")
@@ -90,7 +90,7 @@ def _text(record: Record, name: str, cells: Mapping[str, Any], field: str) -> st
     return text
 
 
-def _absent(record: Record, name: str, field: str) -> str:
+def _absent(record: SourceRow, name: str, field: str) -> str:
     """No such column: which there are, and the lines of params.yaml that would map them."""
     guess = {need: next((usual for usual in USUAL[need] if usual in record.cells), "COLUMN") for need in NEEDED
              if need not in record.cells}
@@ -99,7 +99,7 @@ def _absent(record: Record, name: str, field: str) -> str:
             f"{{{name}: {{{lines}}}}}` (a nested column by its path, as messages.0.content)")
 
 
-def _optional(record: Record, cells: Mapping[str, Any], field: str) -> str:
+def _optional(record: SourceRow, cells: Mapping[str, Any], field: str) -> str:
     """A field that a row may leave out, as text; empty where it does."""
     if field not in cells:
         return ""
@@ -112,7 +112,7 @@ def _optional(record: Record, cells: Mapping[str, Any], field: str) -> str:
     return _plain(cell)
 
 
-def _meta(record: Record, cells: Mapping[str, Any]) -> dict[str, Any]:
+def _meta(record: SourceRow, cells: Mapping[str, Any]) -> dict[str, Any]:
     """Everything else the row says, under its own names; a column `meta` that is an object is spread."""
     given = cells.get("meta", {})
     inner = given if isinstance(given, dict) else {"meta": given}
@@ -134,7 +134,7 @@ def _meta(record: Record, cells: Mapping[str, Any]) -> dict[str, Any]:
     return meta
 
 
-def _choices(record: Record, choices: Any) -> list[str]:
+def _choices(record: SourceRow, choices: Any) -> list[str]:
     try:
         read = json.loads(choices) if isinstance(choices, str) else choices
     except json.JSONDecodeError:
@@ -144,7 +144,7 @@ def _choices(record: Record, choices: Any) -> list[str]:
     return [str(option) for option in read]
 
 
-def _tolerance(record: Record, given: Any) -> float:
+def _tolerance(record: SourceRow, given: Any) -> float:
     try:
         tolerance = float(given)
     except (TypeError, ValueError):
@@ -155,13 +155,13 @@ def _tolerance(record: Record, given: Any) -> float:
     return tolerance
 
 
-def _refuse_nothing(record: Record, answer: str) -> None:
+def _refuse_nothing(record: SourceRow, answer: str) -> None:
     if answer in WORDS_FOR_NOTHING:
         raise DataError(f"{record.place}: answer is {answer!r}, which programs write for a missing value; where it is "
                         "meant, add a column grading that says text")
 
 
-def _split(record: Record, answer: str) -> tuple[str, str]:
+def _split(record: SourceRow, answer: str) -> tuple[str, str]:
     try:
         return split_worked(answer)
     except ValueError as error:
@@ -180,5 +180,5 @@ def _shown(cell: Any) -> str:
     return f"{cell!r:.80}"
 
 
-def _listed(record: Record) -> str:
+def _listed(record: SourceRow) -> str:
     return ", ".join(map(str, record.cells)) or "none"

@@ -13,7 +13,7 @@ from relayllm.errors import DataError
 from relayllm.problems.catalogue import own_name
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources.columns import problem_of
-from relayllm.problems.sources.records import Record, digest, records, set_name, shards
+from relayllm.problems.sources.records import SourceRow, digest, records, set_name, shards
 from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 
@@ -23,7 +23,7 @@ class Files:
     def read(self, query: SourceQuery) -> ProblemSet:
         """Read what the limit draws; a malformed row stops it, named by file and line."""
         paths, name = shards(query.name), own_name(set_name(query.name))
-        seen: dict[str, Record] = {}
+        seen: dict[str, SourceRow] = {}
         problems = []
         for record in records(paths, query.limit, query.seed):
             problem = problem_of(record, name, _key(record, len(paths) > 1), query.columns)
@@ -33,12 +33,12 @@ class Files:
                           "not stated")
 
 
-def _key(record: Record, several: bool) -> str:
+def _key(record: SourceRow, several: bool) -> str:
     """Id of a row that has none: its line, and with several files the file's name."""
     return f"{set_name(record.path.name)}-{record.line:05d}" if several else f"{record.line:05d}"
 
 
-def _refuse_second(seen: dict[str, Record], record: Record, problem: Problem) -> None:
+def _refuse_second(seen: dict[str, SourceRow], record: SourceRow, problem: Problem) -> None:
     first = seen.setdefault(problem.id, record)
     if first is not record:
         where = f"on line {first.line}" if first.path == record.path else f"at {first.place}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from relayllm.grading.normal import canonical, is_words, number
-from relayllm.grading.structure import Answer, Kind, read
+from relayllm.grading.structure import Kind, ParsedAnswer, read
 
 Made = tuple[str, str]
 """What was done to the gold answer, and what came of it."""
@@ -34,7 +34,7 @@ def _distinct(gold: str, made: Iterator[Made]) -> list[Made]:
     return [(what, text) for text, what in seen.items()]
 
 
-def _right(gold: str, answer: Answer) -> Iterator[Made]:
+def _right(gold: str, answer: ParsedAnswer) -> Iterator[Made]:
     yield "period", f"{gold}."
     yield "spaces", re.sub(r"([+=<>])", r" \1 ", gold)
     yield "sizes", re.sub(r"(?<!\\left)(?<!\\)\(", r"\\left(", re.sub(r"(?<!\\right)(?<!\\)\)", r"\\right)", gold))
@@ -73,7 +73,7 @@ def _right_number(gold: str) -> Iterator[Made]:
         yield "mixed", f"{'-' if value < 0 else ''}{whole} {rest}/{value.denominator}"
 
 
-def _wrong(gold: str, answer: Answer) -> Iterator[Made]:
+def _wrong(gold: str, answer: ParsedAnswer) -> Iterator[Made]:
     plain = canonical(gold)
     if is_words(plain):
         yield "another word", f"\\text{{non}}{gold}"
@@ -137,7 +137,7 @@ def _wrong_value(text: str) -> Iterator[Made]:
         yield "another digit", text[:last.start()] + str(int(last.group()) + 1) + text[last.end():]
 
 
-def _wrong_parts(answer: Answer) -> Iterator[Made]:
+def _wrong_parts(answer: ParsedAnswer) -> Iterator[Made]:
     texts = [part.text for part in answer.parts]
     opening, closing = {Kind.SET: ("\\{", "\\}"), Kind.TUPLE: answer.marks or ("(", ")")}.get(answer.kind, ("", ""))
     join = " \\cup " if answer.kind is Kind.UNION else ", "

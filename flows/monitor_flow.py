@@ -50,8 +50,8 @@ def judge(version: Version, seen: list[monitoring.Observation]) -> tuple[GateRes
     found = monitoring.drift(seen, problem_scores, load_gates().monitor)
     create_table_artifact([{"watched": gate.name, "fine": gate.passed, "found": gate.detail} for gate in found],
                           key="monitor", description=f"version {version.number} against its own record")
-    Registry().note(version, tags={"monitored": datetime.now(UTC).isoformat(timespec="seconds"),
-                                   **{f"monitor.{gate.name}": gate.detail for gate in found}})
+    Registry().annotate(version, tags={"monitored": datetime.now(UTC).isoformat(timespec="seconds"),
+                                       **{f"monitor.{gate.name}": gate.detail for gate in found}})
     return found
 
 

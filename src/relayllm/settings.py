@@ -54,6 +54,10 @@ class Settings:
     cuda_graphs: bool
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
+    def teacher_at(self, folder: Path) -> str | Path:
+        """Where the teacher is: the server that RELAY_TEACHER_URL names, else its folder. Only here it is decided."""
+        return self.teacher_url or folder
+
     @property
     def store(self) -> Path:
         """The embedded stores of MLflow and Prefect."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
-from relayllm.engines.model_shapes import Shape, shape_of
+from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
 from relayllm.training.memory import GIB, PROMPT_TOKENS, decoding_memory, grpo_memory, training_memory

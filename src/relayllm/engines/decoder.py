@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
-from relayllm.engines.loading import end_ids, load_model, load_tokenizer
-from relayllm.engines.local import LocalEngine, scored_tokens
+from relayllm.engines.loading import load_tokenizer
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
-from relayllm.errors import ConfigError, DataError, ModelError
+from relayllm.engines.roles import (
+    context_of,
+    loaded_model,
+    named_tokenizer,
+    remote_teacher,
+    same_vocabulary,
+    student_engine,
+    teacher_engine,
+)
+from relayllm.engines.text_commands import text_commands as commands_in_text
+from relayllm.errors import ConfigError, DataError
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.engine import Engine
 from relayllm.relay.events import Event
@@ -20,7 +29,7 @@ from relayllm.relay.protocols import CausalLM, Tokenizer
 from relayllm.relay.remote_session import RemoteSession, RemoteStudent
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
-from relayllm.relay.teacher import LocalTeacher, RemoteTeacher, Teacher
+from relayllm.relay.teacher import LocalTeacher, Teacher
 from relayllm.relay.text_command import TextCommands
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 from relayllm.relay.vocabulary import SharedVocabulary, TranslatedVocabulary, Vocabulary
@@ -67,14 +76,14 @@ class RelayDecoder:
             ConfigError: int8 on an accelerator.
         """
         tokenizer = load_tokenizer(student, student_revision)
-        model = _loaded(student, dtype, device, student_revision)
+        model = loaded_model(student, dtype, device, student_revision)
         options: dict[str, Any] = {"name": str(student), "cuda_graphs": cuda_graphs, "text_commands": text_commands}
         if teacher is None:
             return cls.from_models(model, tokenizer, **options)
         if str(teacher).startswith(("http://", "https://")):
             return cls.from_models(model, tokenizer, str(teacher), **options)
         return cls.from_models(
-            model, tokenizer, _loaded(teacher, dtype, device, teacher_revision),
+            model, tokenizer, loaded_model(teacher, dtype, device, teacher_revision),
             load_tokenizer(teacher, teacher_revision), teacher_name=str(teacher), **options)
 
     @classmethod
@@ -87,23 +96,18 @@ class RelayDecoder:
         RELAY_TEACHER_TOKENIZER names it.
         """
         static = current_settings().cuda_graphs if cuda_graphs is None else cuda_graphs
-        engine = _student_engine(student, tokenizer, name, static)
-        context, text = _context(student), _text_commands(tokenizer) if text_commands else None
+        engine = student_engine(student, tokenizer, name, static)
+        context, text = context_of(student), commands_in_text(tokenizer) if text_commands else None
         if isinstance(teacher, str):
-            theirs = teacher_tokenizer or _named_tokenizer() or tokenizer
-            return cls(engine, tokenizer, _remote(teacher, tokenizer, theirs), theirs, teacher_name=teacher,
+            theirs = teacher_tokenizer or named_tokenizer() or tokenizer
+            return cls(engine, tokenizer, remote_teacher(teacher, tokenizer, theirs), theirs, teacher_name=teacher,
                        context_length=context, commands=text)
         if teacher is None:
             return cls(engine, tokenizer, None, None, context_length=context, commands=text)
         theirs = teacher_tokenizer or tokenizer
-        commands = command_tokens(tokenizer)
-        shared = same_vocabulary(tokenizer, theirs)
-        banned = set(() if commands is None else (commands.call, commands.end)) if shared else set()
-        banned |= set(_padding(teacher, theirs, teacher_name))
-        side = LocalTeacher(LocalEngine(teacher, name=teacher_name, ends=end_ids(teacher, theirs), banned=[*banned],
-                                        cuda_graphs=static))
+        side = LocalTeacher(teacher_engine(teacher, theirs, tokenizer, teacher_name, static))
         return cls(engine, tokenizer, side, theirs, teacher_name=teacher_name, context_length=context,
-                   teacher_context=_context(teacher), commands=text)
+                   teacher_context=context_of(teacher), commands=text)
 
     @classmethod
     def from_servers(cls, students: Sequence[str], tokenizer: str | Path, teacher: str | None = None, *,
@@ -123,8 +127,8 @@ class RelayDecoder:
                       default=0) if verify else 0
         if teacher is None:
             return cls(student, words, None, None, context_length=context)
-        theirs = _named_tokenizer() or words
-        return cls(student, words, _remote(teacher, words, theirs, news), theirs, teacher_name=teacher,
+        theirs = named_tokenizer() or words
+        return cls(student, words, remote_teacher(teacher, words, theirs, news), theirs, teacher_name=teacher,
                    context_length=context)
 
     def bound_context(self, tokens: int) -> None:
@@ -258,70 +262,6 @@ class RelayDecoder:
         if self.teacher is not None and requests[0].options.teacher_enabled and requests[0].options.max_calls:
             longest = max(len(request.teacher_prompt_ids or request.prompt_ids) for request in requests)
             self.teacher.reserve(slots, longest + new)
-
-
-def same_vocabulary(student: Tokenizer, teacher: Tokenizer) -> bool:
-    """Whether every token of the teacher has the same id for the student: then ids need no translation."""
-    if student is teacher:
-        return True
-    ours = student.get_vocab()
-    return all(ours.get(token) == index for token, index in teacher.get_vocab().items())
-
-
-def _student_engine(model: CausalLM, tokenizer: Tokenizer, name: str, cuda_graphs: bool) -> LocalEngine:
-    commands = command_tokens(tokenizer)
-    spare = _padding(model, tokenizer, name)
-    return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
-                       columns=None if commands is None else commands.columns, banned=spare, cuda_graphs=cuda_graphs)
-
-
-def _text_commands(tokenizer: Tokenizer) -> TextCommands:
-    """Found in half a second: loaded where it is asked for."""
-    from relayllm.engines.text_commands import text_commands
-
-    return text_commands(tokenizer)
-
-
-def _named_tokenizer() -> Tokenizer | None:
-    """The teacher's, where the environment names one."""
-    source = current_settings().teacher_tokenizer
-    return None if source is None else load_tokenizer(source)  # type: ignore[no-any-return]
-
-
-def _remote(url: str, tokenizer: Tokenizer, theirs: Tokenizer, news: threading.Event | None = None) -> RemoteTeacher:
-    """A server's teacher, which may not write the student's command tokens where it knows them."""
-    from relayllm.engines.openai.teacher import OpenAITeacher
-
-    commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
-    forbidden = () if commands is None else (commands.call, commands.end)
-    return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
-
-
-def _loaded(source: str | Path, dtype: str | None, device: str | None, revision: str | None) -> CausalLM:
-    if dtype != "int8":
-        return load_model(source, dtype=dtype, device=device, revision=revision)  # type: ignore[no-any-return]
-    if device not in (None, "cpu"):
-        raise ConfigError(f"dtype int8 on {device}: int8 weights are for decoding on a CPU; give bfloat16, or cpu")
-    from relayllm.engines.int8 import with_int8_weights
-
-    return with_int8_weights(load_model(source, dtype="float32", device="cpu", revision=revision))  # type: ignore[no-any-return]
-
-
-def _padding(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:
-    """Ids that only pad the model's table.
-
-    Raises:
-        ModelError: model and tokenizer do not fit.
-    """
-    rows = scored_tokens(model)
-    if rows < len(tokenizer):
-        raise ModelError(f"{name} scores {rows} tokens, its tokenizer knows {len(tokenizer)}: they do not belong "
-                         "together; load both from the folder that a stage wrote")
-    return range(len(tokenizer), rows)
-
-
-def _context(model: CausalLM) -> int:
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 0)
 
 
 def _options(given: dict[str, Any]) -> Options:

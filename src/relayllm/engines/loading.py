@@ -63,18 +63,13 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
     return model.to(device or best_device()).eval()
 
 
-def teacher_at(folder: Path) -> str | Path:
-    """Where the teacher is: the server that RELAY_TEACHER_URL names, else a folder. The one place that decides it."""
-    return current_settings().teacher_url or folder
-
-
 def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
     """(teacher, its tokenizer): a server's address, or the model in the folder; the tokenizer is always the folder's.
 
     Raises:
         ModelError: the folder is missing or unreadable.
     """
-    place = teacher_at(folder)
+    place = current_settings().teacher_at(folder)
     return place if isinstance(place, str) else load_model(place, dtype=dtype), load_tokenizer(folder)
 
 

@@ -29,10 +29,9 @@ Benchmarks = Mapping[str, Sequence[Problem]]
 
 def options_of(config: EvaluateConfig, benchmark: str) -> dict[str, Any]:
     """Options of the decoder for one benchmark: greedy, or sampled for avg@k."""
-    decoding = config.decoding.model_dump()
     if row(benchmark).greedy:
-        return {**decoding, "temperature": 0.0, "teacher_temperature": 0.0}
-    return {**decoding, "n": row(benchmark).samples}
+        return config.decoding.greedy().options()
+    return {**config.decoding.options(), "n": row(benchmark).samples}
 
 
 class Evaluation:
@@ -124,15 +123,14 @@ class BaseAndTeacher:
 
     def answers(self, who: str, problems: Sequence[Problem], *, samples: int = 1) -> list[Trace]:
         """Greedy answers of `base` or `teacher`; more than one sample are drawn at the configured temperature."""
-        options = self._decoding.model_dump()
-        if samples == 1:
-            options |= {"temperature": 0.0, "teacher_temperature": 0.0}
+        decoding = self._decoding.greedy() if samples == 1 else self._decoding
         writer = self._models.writer(Method(who, who, helped=False))
-        return writer.generate([messages(problem) for problem in problems], n=samples, seed=self._seed, **options)
+        return writer.generate([messages(problem) for problem in problems], n=samples, seed=self._seed,
+                               **decoding.options())
 
     def continued(self, problems: Sequence[Problem], prefixes: Sequence[Prefix], *, n: int) -> list[Trace]:
         """The student's answers, gone on with after the teacher's next n tokens; greedy."""
-        options = {**self._decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
+        options = self._decoding.greedy().options()
         return self._models.writer(Method("base", "base")).generate(
             [messages(problem) for problem in problems], prefixes=prefixes, policy=CallAtOnce(n=n),
             progress=printer("places of training answers", end=False), **options)

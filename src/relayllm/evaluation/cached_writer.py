@@ -16,7 +16,7 @@ from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 Messages = Sequence[Mapping[str, str]]
 
 
-class Writer(Protocol):
+class CompletionWriter(Protocol):
     """Who answers: a relay decoder, or a server's model."""
 
     @property
@@ -42,7 +42,7 @@ class _Asked:
     sample: int
     prefix: Prefix
 
-    def request(self, writer: Writer, options: Options) -> GenerationRequest:
+    def request(self, writer: CompletionWriter, options: Options) -> GenerationRequest:
         return writer.request(self.prompt, options, seed=self.seed, row=self.row, sample=self.sample,
                               prefix=self.prefix)
 
@@ -50,12 +50,12 @@ class _Asked:
 class CachedWriter:
     """Answers prompts; each answer is kept as soon as it is finished, and none is decoded twice."""
 
-    def __init__(self, load: Callable[[], Writer], made_by: Sequence[str], answers: AnswerCache) -> None:
+    def __init__(self, load: Callable[[], CompletionWriter], made_by: Sequence[str], answers: AnswerCache) -> None:
         """`load` is called when something must be decoded; `made_by` are the digests of the models it loads."""
         self._load, self._made_by, self._answers = load, [*made_by, code_digest()], answers
 
     @cached_property
-    def writer(self) -> Writer:
+    def writer(self) -> CompletionWriter:
         """Who decodes, loaded at its first use."""
         return self._load()
 

@@ -92,7 +92,7 @@ class Calibration:
 
     def __init__(self, problems: Sequence[Problem], config: EvaluateConfig) -> None:
         self._prompts, self._config = [messages(problem) for problem in problems], config
-        self._options = {**config.decoding.model_dump(), "temperature": 0.0, "teacher_temperature": 0.0}
+        self._options = config.decoding.greedy().options()
         self.found: dict[str, Setting] = {}
         """Method -> its setting: a bias on `<call>`, a router's threshold, or the share of questions it sends."""
         self.bias_curve: dict[float, float] = {}

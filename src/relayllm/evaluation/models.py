@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
-from relayllm.evaluation.cached_writer import CachedWriter, Writer
+from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter
 from relayllm.evaluation.methods import Method
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.progress import printer
@@ -34,13 +34,12 @@ class Models:
     def writer(self, method: Method) -> CachedWriter:
         """Who answers for a method; nothing is loaded before an answer is missing."""
         helper = self._helper_folder(method)
-        url = current_settings().teacher_url if method.teacher is None else None
-        if method.student == "teacher" and url:
-            return CachedWriter(lambda: remote_generator(url, self.teacher), remote_identity(url, self.teacher),
-                                self.answers)
+        if method.student == "teacher":
+            return teacher_alone(self.teacher, self.answers)
         made_by = [model_digest(self.folder(method.student))]
         if helper is not None:
-            made_by += remote_identity(url, helper) if url else [model_digest(helper)]
+            place = current_settings().teacher_at(helper) if method.teacher is None else helper
+            made_by += _identity(place, helper)
         return CachedWriter(lambda: self.decoder(method), made_by, self.answers)
 
     def decoder(self, method: Method) -> Any:
@@ -96,9 +95,9 @@ class Models:
 
     @cached_property
     def _teacher(self) -> Any:
-        from relayllm.engines.loading import load_model
+        from relayllm.engines.loading import load_teacher
 
-        return current_settings().teacher_url or load_model(self.teacher)
+        return load_teacher(self.teacher)[0]
 
     def _helper_folder(self, method: Method) -> Path | None:
         if not method.helped:
@@ -106,15 +105,23 @@ class Models:
         return self.teacher if method.teacher is None else self.others / method.teacher
 
 
-def remote_generator(url: str, tokenizer_folder: Path) -> Writer:
-    """The server that stands in for the teacher where it answers alone."""
+def teacher_alone(folder: Path, answers: AnswerCache) -> CachedWriter:
+    """The teacher where it answers alone: in this process, or the server that stands in for it."""
+    place = current_settings().teacher_at(folder)
+    return CachedWriter(lambda: _alone(place, folder), _identity(place, folder), answers)
+
+
+def _alone(place: str | Path, folder: Path) -> CompletionWriter:
+    from relayllm.engines.decoder import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
     from relayllm.engines.teacher_only import RemoteGenerator
 
-    return RemoteGenerator(url, load_tokenizer(tokenizer_folder))
+    if isinstance(place, str):
+        return RemoteGenerator(place, load_tokenizer(folder))
+    return RelayDecoder.from_pretrained(place)
 
 
-def remote_identity(url: str, tokenizer_folder: Path) -> list[str]:
+def _identity(place: str | Path, folder: Path) -> list[str]:
     """A server is known by its address and the model it stands for: other weights behind both are not seen."""
-    return [url, model_digest(tokenizer_folder)]
+    return [*([place] if isinstance(place, str) else []), model_digest(folder)]
 

@@ -14,14 +14,14 @@ from fractions import Fraction
 from relayllm.grading import relations
 from relayllm.grading.normal import GROUPED, canonical, is_words, tidy
 from relayllm.grading.numerals import half_unit, same_number
-from relayllm.grading.structure import Answer, Kind, interval_of, key, listed, name_of, read
+from relayllm.grading.structure import Kind, ParsedAnswer, interval_of, key, listed, name_of, read
 
 UNORDERED = (Kind.LIST, Kind.SET, Kind.UNION)
 MAX_WORDS = 3
 """A part of an answer with more words than that is prose."""
 RATIO = re.compile(r"\d+(?:\.\d+)?(?::\d+(?:\.\d+)?)+")
 """A ratio or a time of the day, compared as a text."""
-Parts = Sequence[Answer]
+Parts = Sequence[ParsedAnswer]
 
 
 def same(gold: str, answer: str, tolerance: float = 0.0) -> bool:
@@ -29,7 +29,7 @@ def same(gold: str, answer: str, tolerance: float = 0.0) -> bool:
     return _same(read(gold), read(answer), tolerance)
 
 
-def _same(gold: Answer, answer: Answer, tolerance: float) -> bool:
+def _same(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
     if key(gold) == key(answer):
         return True
     if Kind.RELATION in (gold.kind, answer.kind):
@@ -40,14 +40,14 @@ def _same(gold: Answer, answer: Answer, tolerance: float) -> bool:
     return _same_parts(gold, answer, tolerance)
 
 
-def _same_with_relation(gold: Answer, answer: Answer, tolerance: float) -> bool:
+def _same_with_relation(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
     """An inequality is an interval, a name before a value is left out, and an equation is compared as such."""
     names = name_of(gold), name_of(answer)
     wanted, found = interval_of(gold), interval_of(answer)
     if (wanted.kind, found.kind) != (gold.kind, answer.kind):
         return (None in names or names[0] == names[1]) and _same(wanted, found, tolerance)
 
-    def alike(left: Answer, right: Answer) -> bool:
+    def alike(left: ParsedAnswer, right: ParsedAnswer) -> bool:
         return _same(left, right, tolerance)
 
     if gold.kind is answer.kind:
@@ -60,8 +60,8 @@ def _same_with_relation(gold: Answer, answer: Answer, tolerance: float) -> bool:
     return False
 
 
-def _same_parts(gold: Answer, answer: Answer, tolerance: float) -> bool:
-    def alike(left: Answer, right: Answer) -> bool:
+def _same_parts(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
+    def alike(left: ParsedAnswer, right: ParsedAnswer) -> bool:
         return _same(left, right, tolerance)
 
     if gold.kind in UNORDERED and answer.kind in (*UNORDERED, Kind.TUPLE):
@@ -84,7 +84,7 @@ def _same_parts(gold: Answer, answer: Answer, tolerance: float) -> bool:
     return False
 
 
-def _same_sets(gold: Answer, answer: Answer) -> bool:
+def _same_sets(gold: ParsedAnswer, answer: ParsedAnswer) -> bool:
     r"""Sets of which one is written in another way: `\mathbb{R} \setminus \{0\}` and a union of intervals."""
     from relayllm.grading import values
 
@@ -93,7 +93,7 @@ def _same_sets(gold: Answer, answer: Answer) -> bool:
         wanted, found)
 
 
-def _is_sequence(answer: Answer) -> bool:
+def _is_sequence(answer: ParsedAnswer) -> bool:
     """Values in an order, rather than an interval: round brackets, one row or column, three values or more."""
     if answer.kind is Kind.MATRIX:
         return answer.marks[0] in ("1", str(len(answer.parts)))
@@ -102,15 +102,15 @@ def _is_sequence(answer: Answer) -> bool:
     return answer.marks == ("[", "]") and len(answer.parts) > 2
 
 
-def _same_brackets(gold: Answer, answer: Answer) -> bool:
+def _same_brackets(gold: ParsedAnswer, answer: ParsedAnswer) -> bool:
     return gold.marks == answer.marks or (_is_sequence(gold) and _is_sequence(answer))
 
 
-def _in_order(gold: Parts, answer: Parts, alike: Callable[[Answer, Answer], bool]) -> bool:
+def _in_order(gold: Parts, answer: Parts, alike: Callable[[ParsedAnswer, ParsedAnswer], bool]) -> bool:
     return len(gold) == len(answer) and all(map(alike, gold, answer))
 
 
-def _matched(gold: Parts, answer: Parts, alike: Callable[[Answer, Answer], bool], repeated: bool) -> bool:
+def _matched(gold: Parts, answer: Parts, alike: Callable[[ParsedAnswer, ParsedAnswer], bool], repeated: bool) -> bool:
     """Whether every part has its own counterpart, or where repetitions do not count, any."""
     if not repeated:
         return all(any(alike(one, other) for other in answer) for one in gold) and all(
@@ -124,7 +124,7 @@ def _matched(gold: Parts, answer: Parts, alike: Callable[[Answer, Answer], bool]
     return not left
 
 
-def _as_list(answer: Answer, other: Answer) -> Answer:
+def _as_list(answer: ParsedAnswer, other: ParsedAnswer) -> ParsedAnswer:
     """`100,200` is a number or two of them: read as the other answer is."""
     if answer.kind is Kind.VALUE and other.kind in (Kind.LIST, Kind.TUPLE, Kind.SET) and GROUPED.fullmatch(answer.text):
         return replace(answer, kind=Kind.LIST, parts=tuple(map(read, listed(answer.text, always=True))))
@@ -164,7 +164,7 @@ def _rounded(text: str, value: object) -> bool:
     return half is not None and values.is_within(value, Fraction(text), half)
 
 
-def fault_of(answer: Answer) -> str | None:
+def fault_of(answer: ParsedAnswer) -> str | None:
     """Why an answer cannot be compared; None when every part of it can be read."""
     from relayllm.grading import values
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from relayllm.grading import spelling
 from relayllm.grading.normal import canonical, is_words
-from relayllm.grading.structure import Answer, Kind
+from relayllm.grading.structure import Kind, ParsedAnswer
 
 ONE_NAME = re.compile(rf"(?:{spelling.NAME})\s*(?:\([^()\d]*\))?")
 BASE = re.compile(r"\\?[A-Za-z]+")
@@ -22,7 +22,7 @@ EQUAL, ABOUT = ("=", "\\in", "\\equiv"), ("\\approx", "\\simeq", "\\sim", "≈")
 TURNED = {"<": ">", "\\le": "\\ge"}
 NEAR = 0.01
 """How far a value may be from what it is said to be about."""
-Alike = Callable[[Answer, Answer], bool]
+Alike = Callable[[ParsedAnswer, ParsedAnswer], bool]
 
 
 def is_name(text: str) -> bool:
@@ -31,14 +31,14 @@ def is_name(text: str) -> bool:
         canonical(text))
 
 
-def value_named(relation: Answer) -> Answer | None:
+def value_named(relation: ParsedAnswer) -> ParsedAnswer | None:
     """What a gold answer says of a name; None: it is an equation or an inequality."""
     if set(relation.marks) <= set(EQUAL) and (is_name(relation.parts[0].text) or _is_tuple_of_names(relation.parts[0])):
         return relation.parts[-1]
     return None
 
 
-def claims(relation: Answer, alike: Alike) -> list[Answer]:
+def claims(relation: ParsedAnswer, alike: Alike) -> list[ParsedAnswer]:
     """The values that an answer gives, exact and approximate; none when it is no value or not true."""
     if not set(relation.marks) <= {*EQUAL, *ABOUT}:
         return []
@@ -54,7 +54,7 @@ def claims(relation: Answer, alike: Alike) -> list[Answer]:
     return [value, *(part for part in about if _is_about(value, part))]
 
 
-def same(gold: Answer, answer: Answer, alike: Alike) -> bool:
+def same(gold: ParsedAnswer, answer: ParsedAnswer, alike: Alike) -> bool:
     """Whether two relations say the same: of the same name the same value, or one the multiple of the other."""
     value = value_named(gold)
     if value is not None and _is_same_name(gold.parts[0].text, answer.parts[0].text):
@@ -64,7 +64,7 @@ def same(gold: Answer, answer: Answer, alike: Alike) -> bool:
     return _same_sides(gold, answer, value is not None)
 
 
-def _same_sides(gold: Answer, answer: Answer, named: bool) -> bool:
+def _same_sides(gold: ParsedAnswer, answer: ParsedAnswer, named: bool) -> bool:
     from relayllm.grading import values
 
     wanted, found = _difference(gold), _difference(answer)
@@ -79,7 +79,7 @@ def _same_sides(gold: Answer, answer: Answer, named: bool) -> bool:
     return solved is not None and values.equal(value, solved)
 
 
-def _difference(relation: Answer) -> tuple[str, Any] | None:
+def _difference(relation: ParsedAnswer) -> tuple[str, Any] | None:
     """One side minus the other, with the sign turned to "less than"."""
     from relayllm.grading import values
 
@@ -91,7 +91,7 @@ def _difference(relation: Answer) -> tuple[str, Any] | None:
     return (turned[mark], right - left) if mark in turned else (mark, left - right)
 
 
-def _is_naming(part: Answer) -> bool:
+def _is_naming(part: ParsedAnswer) -> bool:
     """Letters alone, as before a value: `m + n`, `f(1)`, `a^2`; a number in it makes it an equation."""
     if part.kind is Kind.TUPLE:
         return all(map(_is_naming, part.parts))
@@ -99,11 +99,11 @@ def _is_naming(part: Answer) -> bool:
     return part.kind is Kind.VALUE and re.search(r"[A-Za-z]", part.text) is not None and not re.search(r"\d", plain)
 
 
-def _is_tuple_of_names(part: Answer) -> bool:
+def _is_tuple_of_names(part: ParsedAnswer) -> bool:
     return part.kind is Kind.TUPLE and all(is_name(each.text) for each in part.parts)
 
 
-def _is_about(value: Answer, part: Answer) -> bool:
+def _is_about(value: ParsedAnswer, part: ParsedAnswer) -> bool:
     from relayllm.grading import values
 
     wanted, found = values.value_of(value.text), values.value_of(part.text)

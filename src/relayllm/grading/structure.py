@@ -39,30 +39,30 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ParsedAnswer:
     """An answer, or a part of one."""
 
     kind: Kind
     text: str
     """In one spelling of LaTeX."""
-    parts: tuple[Answer, ...] = ()
+    parts: tuple[ParsedAnswer, ...] = ()
     marks: tuple[str, ...] = ()
     """Of a tuple its two brackets; of a relation the sign between each two parts; of a matrix its columns."""
 
 
 @lru_cache(maxsize=4096)
-def read(answer: str) -> Answer:
+def read(answer: str) -> ParsedAnswer:
     """An answer by its structure; without commas, brackets and signs it is one value."""
     text = FOR_ALL.sub("", AND.sub(", ", tidy(answer))).strip().rstrip(",;. ")
     pieces = [sign for piece in listed(text) for sign in _both_signs(piece)]
     if len(pieces) > 1:
-        return Answer(Kind.LIST, text, tuple(map(read, pieces)))
+        return ParsedAnswer(Kind.LIST, text, tuple(map(read, pieces)))
     links, marks = _cut(text, SIGNS)
     if len(links) > 1:
-        return Answer(Kind.RELATION, text, tuple(map(read, links)), tuple(marks))
+        return ParsedAnswer(Kind.RELATION, text, tuple(map(read, links)), tuple(marks))
     pieces, _ = _cut(text, re.compile(r"\\cup(?![A-Za-z])"))
     if len(pieces) > 1:
-        return Answer(Kind.UNION, text, tuple(map(read, pieces)))
+        return ParsedAnswer(Kind.UNION, text, tuple(map(read, pieces)))
     return _grouped(text)
 
 
@@ -80,7 +80,7 @@ def listed(text: str, always: bool = False) -> list[str]:
     return [piece for piece in pieces if piece]
 
 
-def interval_of(answer: Answer) -> Answer:
+def interval_of(answer: ParsedAnswer) -> ParsedAnswer:
     """`-2 \\le x < 7` as `[-2, 7)`, `x > 2` as an interval without an end; any other answer as it is."""
     if answer.kind is not Kind.RELATION or not set(answer.marks) <= {"<", ">", "\\le", "\\ge"}:
         return answer
@@ -95,10 +95,10 @@ def interval_of(answer: Answer) -> Answer:
         return answer
     left = (parts[0], "(" if marks[0] == "<" else "[") if place == 1 else (read(r"-\infty"), "(")
     right = (parts[-1], ")" if marks[-1] == "<" else "]") if place < len(parts) - 1 else (read(r"\infty"), ")")
-    return Answer(Kind.TUPLE, answer.text, (left[0], right[0]), (left[1], right[1]))
+    return ParsedAnswer(Kind.TUPLE, answer.text, (left[0], right[0]), (left[1], right[1]))
 
 
-def name_of(answer: Answer) -> str | None:
+def name_of(answer: ParsedAnswer) -> str | None:
     """The unknown that an inequality is about."""
     names = [part.text for part in answer.parts if NAME.fullmatch(part.text)] if answer.kind is Kind.RELATION else []
     return names[0] if len(names) == 1 else None
@@ -108,24 +108,24 @@ def _turned(mark: str) -> str:
     return {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}[mark]
 
 
-def _grouped(text: str) -> Answer:
+def _grouped(text: str) -> ParsedAnswer:
     """What stands in one pair of brackets, a matrix, or a value."""
     if found := MATRIX.fullmatch(text):
         rows = [row.split("&") for row in re.split(r"\\\\", found.group(1)) if row.strip()]
         if len({len(row) for row in rows}) == 1:
             cells = tuple(read(cell) for row in rows for cell in row)
-            return Answer(Kind.MATRIX, text, cells, (str(len(rows[0])),))
+            return ParsedAnswer(Kind.MATRIX, text, cells, (str(len(rows[0])),))
     outer = _outer(text)
     if outer is None:
-        return Answer(Kind.VALUE, text)
+        return ParsedAnswer(Kind.VALUE, text)
     opening, inside, closing = outer
     if opening == "\\{":
         members = [sign for piece in listed(inside, True) for sign in _both_signs(piece)]
-        return Answer(Kind.SET, text, tuple(map(read, members)))
+        return ParsedAnswer(Kind.SET, text, tuple(map(read, members)))
     pieces = [piece for piece in (listed(inside, True) if opening != "{" else [inside]) if piece]
     if len(pieces) > 1:
-        return Answer(Kind.TUPLE, text, tuple(map(read, pieces)), (opening, closing))
-    return read(inside) if pieces and CLOSING[opening] == closing else Answer(Kind.VALUE, text)
+        return ParsedAnswer(Kind.TUPLE, text, tuple(map(read, pieces)), (opening, closing))
+    return read(inside) if pieces and CLOSING[opening] == closing else ParsedAnswer(Kind.VALUE, text)
 
 
 def _outer(text: str) -> tuple[str, str, str] | None:
@@ -187,6 +187,6 @@ def _both_signs(text: str) -> list[str]:
     return [PLUS_MINUS.sub(plus, MINUS_PLUS.sub(minus, text)) for plus, minus in ("+-", "-+")]
 
 
-def key(answer: Answer) -> str:
+def key(answer: ParsedAnswer) -> str:
     """What two parts that are written alike have in common."""
     return canonical(answer.text)

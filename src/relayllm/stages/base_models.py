@@ -43,7 +43,7 @@ def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
                if isinstance(model, LocalModel)}
     for role, model in roles.items():
         if isinstance(model, HubModel):
-            from relayllm.engines.hub import fetch
+            from relayllm.engines.checkpoints.hub import fetch
 
             fetch(model, folders[role])
     if tiny:
@@ -54,7 +54,14 @@ def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
 
 
 def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
-    from relayllm.engines.local_models import ADAPTER, adapter_base, check_digest, content_digest, copy_model, locate
+    from relayllm.engines.checkpoints.local_models import (
+        ADAPTER,
+        adapter_base,
+        check_digest,
+        content_digest,
+        copy_model,
+        locate,
+    )
 
     root = current_settings().root
     source = locate(model, root)
@@ -72,7 +79,7 @@ def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
 
 def _check(folders: Mapping[str, Path]) -> dict[str, int]:
     """Refuse what does not fit its role, warn of what seldom helps; returns the number of parameters of each."""
-    from relayllm.engines.fitness import check_model, size_warnings
+    from relayllm.engines.checkpoints.fitness import check_model, size_warnings
 
     checked = {name: check_model(folder, name, "student" if name == "student" else "teacher")
                for name, folder in folders.items()}

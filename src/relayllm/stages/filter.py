@@ -49,18 +49,13 @@ def run(config: FilterConfig, *, data: Path, teacher: Path, kept: Path, metrics:
 
 def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -> list[Trace]:
     """The teacher's answers, from this process or from the server that stands in for it; none is asked for twice."""
-    from relayllm import RelayDecoder
-    from relayllm.evaluation.answer_cache import answer_cache, model_digest
-    from relayllm.evaluation.cached_writer import CachedWriter
-    from relayllm.evaluation.models import remote_generator, remote_identity
+    from relayllm.evaluation.answer_cache import answer_cache
+    from relayllm.evaluation.models import teacher_alone
 
-    settings = current_settings()
-    url = settings.teacher_url
-    with answer_cache(settings.runs) as answers:
-        writer = (CachedWriter(lambda: remote_generator(url, teacher), remote_identity(url, teacher), answers) if url
-                  else CachedWriter(lambda: RelayDecoder.from_pretrained(teacher), [model_digest(teacher)], answers))
-        return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
-                               progress=printer("filter"), **alone(config.decoding))
+    with answer_cache(current_settings().runs) as answers:
+        return teacher_alone(teacher, answers).generate([messages(problem) for problem in problems], n=config.samples,
+                                                        seed=config.seed, progress=printer("filter"),
+                                                        **alone(config.decoding))
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:

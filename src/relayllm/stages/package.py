@@ -22,7 +22,6 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     import pandas as pd
 
     from relayllm import RelayDecoder
-    from relayllm.engines.loading import teacher_at
     from relayllm.packaging.parity import parity_cases, same_as_evaluated
     from relayllm.packaging.write import Parts, package_record, problem_scores, say, teacher_source, write_package
     from relayllm.registry.gates import load_gates
@@ -34,7 +33,7 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
         if not path.is_file():
             raise DataError(f"no {path}: `dvc repro report` makes it; evaluate.methods must list {config.method!r}")
     table, source = pd.read_parquet(rows), teacher_source(config)
-    decoder = RelayDecoder.from_pretrained(model, teacher_at(teacher))
+    decoder = RelayDecoder.from_pretrained(model, settings.teacher_at(teacher))
     count = load_gates(settings).gates.parity.prompts
     parity = parity_cases(table, count, decoder, config.decoding.model_dump())
     same = same_as_evaluated(table, parity)

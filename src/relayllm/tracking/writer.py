@@ -25,7 +25,7 @@ from relayllm.tracking.reach import says_no, unreachable
 from relayllm.tracking.spool import Message, Sink, Spool
 
 
-class Writer:
+class RunWriter:
     """The far end of the pipe: turns messages into MLflow calls."""
 
     def __init__(self, settings: Settings) -> None:
@@ -213,7 +213,7 @@ class Forwarder:
         return {"dvc_lock": file_hash(self._settings.root / "dvc.lock")} if kind == "end" else {}
 
 
-def connect(settings: Settings) -> Writer:
+def connect(settings: Settings) -> RunWriter:
     """A writer to the tracking server, if it answers; its client gives up after seconds and not after minutes.
 
     Raises:
@@ -226,7 +226,7 @@ def connect(settings: Settings) -> Writer:
                             "start that server and run `relay sync`")
     for name, value in {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}.items():
         os.environ.setdefault(f"MLFLOW_HTTP_REQUEST_{name}", value)
-    return Writer(settings)
+    return RunWriter(settings)
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from relayllm.engines.checkpoints.model_shapes import folder_shape
 from relayllm.engines.loading import load_tokenizer
-from relayllm.engines.model_shapes import folder_shape
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError
 from relayllm.problems.problem import Problem

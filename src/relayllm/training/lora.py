@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from relayllm.config import LoraConfig
+from relayllm.engines.checkpoints.weights import weights_digest
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.loading import DTYPES, load_model, load_tokenizer
-from relayllm.engines.weights import weights_digest
 from relayllm.errors import ConfigError, ModelError
 from relayllm.files import atomic_write, write_json
 from relayllm.relay.command import CommandTokens

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relayllm.config import Decoding, GrpoConfig, LoraConfig
-from relayllm.engines.model_shapes import BYTES, Shape, activation_bytes, folder_shape, lora_bytes, zero_bytes
+from relayllm.engines.checkpoints.model_shapes import (
+    BYTES,
+    Shape,
+    activation_bytes,
+    folder_shape,
+    lora_bytes,
+    zero_bytes,
+)
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
 
@@ -74,8 +81,8 @@ def check_grpo(config: GrpoConfig, student: Path, teacher: Path | None, device: 
     Raises:
         ConfigError: it needs more memory than the device has.
     """
-    help_is_here = teacher is not None and not current_settings().teacher_url
-    held = grpo_memory(folder_shape(student), folder_shape(teacher) if teacher and help_is_here else None, config)
+    place = current_settings().teacher_at(teacher) if teacher else None
+    held = grpo_memory(folder_shape(student), folder_shape(place) if isinstance(place, Path) else None, config)
     refuse_beyond(held, device, "grpo", "grpo.decoding.slots or micro_batch_size, train an adapter (grpo.lora), or "
                   "let a server hold the teacher (RELAY_TEACHER_URL)")
 

@@ -9,7 +9,7 @@ from torch.nn.functional import linear
 from torch.utils.checkpoint import checkpoint
 from trl import GRPOTrainer
 
-from relayllm.engines.model_shapes import LOGITS_AT_ONCE
+from relayllm.engines.checkpoints.model_shapes import LOGITS_AT_ONCE
 from relayllm.training.grammar_mask import Grammar
 
 

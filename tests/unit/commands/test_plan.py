@@ -12,7 +12,7 @@ import pytest
 from relayllm.cli import main
 from relayllm.commands.plan import GPUS, Speeds, decode_speed, plan_work, shapes
 from relayllm.config import HubModel, load_params
-from relayllm.engines.model_shapes import PUBLISHED, activation_bytes, folder_shape, shape_of, zero_bytes
+from relayllm.engines.checkpoints.model_shapes import PUBLISHED, activation_bytes, folder_shape, shape_of, zero_bytes
 from relayllm.errors import ConfigError
 from relayllm.training.memory import decoding_memory, training_memory
 

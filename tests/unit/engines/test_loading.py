@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from relayllm.engines.loading import best_device, load_teacher, teacher_at
+from relayllm.engines.loading import best_device, load_teacher
 from relayllm.errors import ModelError
+from relayllm.settings import current_settings
 from tests.support.small_models import base_tokenizer, make_model
 
 
@@ -22,7 +23,7 @@ def test_best_device_of_a_launched_process_is_its_own(monkeypatch, there, rank, 
 
 def test_teacher_is_the_server_when_one_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("RELAY_TEACHER_URL", raising=False)
-    assert teacher_at(tmp_path) == tmp_path
+    assert current_settings().teacher_at(tmp_path) == tmp_path
     with pytest.raises(ModelError, match="no model at"):
         load_teacher(tmp_path)
     model = make_model("qwen3", base_tokenizer(), seed=1)
@@ -31,5 +32,5 @@ def test_teacher_is_the_server_when_one_is_named(monkeypatch, tmp_path):
     assert load_teacher(tmp_path)[0].config.model_type == "qwen3"
     monkeypatch.setenv("RELAY_TEACHER_URL", "http://teacher:8001/v1")
     place, tokenizer = load_teacher(tmp_path)
-    assert place == teacher_at(tmp_path) == "http://teacher:8001/v1"
+    assert place == current_settings().teacher_at(tmp_path) == "http://teacher:8001/v1"
     assert len(tokenizer) == len(base_tokenizer())

@@ -10,9 +10,9 @@ import torch
 from peft import PeftModel
 
 from relayllm import RelayDecoder
+from relayllm.engines.checkpoints.weights import weights_digest, weights_of
 from relayllm.engines.commands import add_command_tokens, command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.engines.weights import weights_digest, weights_of
 from relayllm.errors import ConfigError, ModelError
 from relayllm.training.lora import BASE_FILE, FOLDER, adapter_config, ready_to_decode, rounded, write_merged
 from tests.support.adapters import LORA, adapted, saved, student

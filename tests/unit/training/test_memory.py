@@ -8,8 +8,8 @@ import pytest
 from peft import get_peft_model
 
 from relayllm.config import LoraConfig, load_params
+from relayllm.engines.checkpoints.model_shapes import PUBLISHED, folder_shape, lora_bytes, zero_bytes
 from relayllm.engines.commands import command_tokens
-from relayllm.engines.model_shapes import PUBLISHED, folder_shape, lora_bytes, zero_bytes
 from relayllm.errors import ConfigError
 from relayllm.training.lora import adapter_config
 from relayllm.training.memory import Device, check_grpo, check_warmup, grpo_memory, this_device

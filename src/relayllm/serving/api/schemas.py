@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 Writer = Literal["student", "teacher", "command"]
 
 
-class Answer(BaseModel):
+class AnswerModel(BaseModel):
     """An answer or a part of one; it has these fields and no others."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class CallEntry(Answer):
+class CallEntry(AnswerModel):
     """One call of the teacher."""
 
     choice: int
@@ -27,7 +27,7 @@ class CallEntry(Answer):
     failed: bool
 
 
-class LedgerEntry(Answer):
+class LedgerEntry(AnswerModel):
     """What the answer cost, over all choices: tokens, seconds, and money where the server knows prices."""
 
     student_tokens: int
@@ -46,7 +46,7 @@ class LedgerEntry(Answer):
     cost_parts: dict[str, float] | None = Field(default=None, description="the cost by price; those of 0 are left out")
 
 
-class SegmentEntry(Answer):
+class SegmentEntry(AnswerModel):
     """A run of one author: characters of the choice's text, and tokens of its completion."""
 
     choice: int
@@ -57,7 +57,7 @@ class SegmentEntry(Answer):
     token_start: int
 
 
-class RelayEntry(Answer):
+class RelayEntry(AnswerModel):
     """Who wrote what, and what it cost."""
 
     call_ratio: float = Field(description="teacher tokens / completion tokens")
@@ -72,7 +72,7 @@ class RelayEntry(Answer):
     alias: str
 
 
-class RelayDelta(Answer):
+class RelayDelta(AnswerModel):
     """Whose text a chunk brings: its author and tokens, or a call and its n."""
 
     author: Writer
@@ -80,7 +80,7 @@ class RelayDelta(Answer):
     call: int | None = None
 
 
-class UsageEntry(Answer):
+class UsageEntry(AnswerModel):
     """Tokens as OpenAI counts them."""
 
     prompt_tokens: int
@@ -88,7 +88,7 @@ class UsageEntry(Answer):
     total_tokens: int
 
 
-class LikelyToken(Answer):
+class LikelyToken(AnswerModel):
     """A token with its log-probability."""
 
     token: str
@@ -103,14 +103,14 @@ class TokenLogprob(LikelyToken):
     author: Writer
 
 
-class ChatLogprobs(Answer):
+class ChatLogprobs(AnswerModel):
     """Log-probabilities of a chat answer."""
 
     content: list[TokenLogprob]
     refusal: None
 
 
-class TextLogprobs(Answer):
+class TextLogprobs(AnswerModel):
     """Log-probabilities of a continued text, one entry per token in each list."""
 
     tokens: list[str]
@@ -120,7 +120,7 @@ class TextLogprobs(Answer):
     authors: list[str] = Field(description="prompt, student, teacher or command")
 
 
-class AssistantMessage(Answer):
+class AssistantMessage(AnswerModel):
     """The message of a chat answer."""
 
     role: Literal["assistant"]
@@ -128,7 +128,7 @@ class AssistantMessage(Answer):
     refusal: None
 
 
-class MessageDelta(Answer):
+class MessageDelta(AnswerModel):
     """What a chunk adds to the message."""
 
     role: Literal["assistant"] | None = None
@@ -138,7 +138,7 @@ class MessageDelta(Answer):
 FinishReason = Literal["stop", "length"]
 
 
-class ChatChoice(Answer):
+class ChatChoice(AnswerModel):
     """One of the n answers."""
 
     index: int
@@ -147,7 +147,7 @@ class ChatChoice(Answer):
     finish_reason: FinishReason
 
 
-class ChatChoiceDelta(Answer):
+class ChatChoiceDelta(AnswerModel):
     """What a chunk adds to one of the n answers."""
 
     index: int
@@ -156,7 +156,7 @@ class ChatChoiceDelta(Answer):
     finish_reason: FinishReason | None
 
 
-class TextChoice(Answer):
+class TextChoice(AnswerModel):
     """One of the n texts; in a stream what a chunk adds to it."""
 
     index: int
@@ -165,7 +165,7 @@ class TextChoice(Answer):
     finish_reason: FinishReason | None
 
 
-class Completion(Answer):
+class Completion(AnswerModel):
     """The fields that every answer begins with."""
 
     id: str
@@ -210,7 +210,7 @@ class TextCompletionChunk(Completion):
     relay: RelayEntry | RelayDelta | None = None
 
 
-class OutputText(Answer):
+class OutputText(AnswerModel):
     """The text of a response's message."""
 
     type: Literal["output_text"]
@@ -219,7 +219,7 @@ class OutputText(Answer):
     logprobs: list[Any]
 
 
-class OutputMessage(Answer):
+class OutputMessage(AnswerModel):
     """The message of a response."""
 
     id: str
@@ -229,7 +229,7 @@ class OutputMessage(Answer):
     content: list[OutputText]
 
 
-class ResponseUsage(Answer):
+class ResponseUsage(AnswerModel):
     """Tokens as OpenAI's responses count them."""
 
     input_tokens: int
@@ -239,7 +239,7 @@ class ResponseUsage(Answer):
     total_tokens: int
 
 
-class ResponseObject(Answer):
+class ResponseObject(AnswerModel):
     """The answer of POST /v1/responses."""
 
     id: str
@@ -264,14 +264,14 @@ class ResponseObject(Answer):
     relay: RelayEntry | None = None
 
 
-class TextSegment(Answer):
+class TextSegment(AnswerModel):
     """A run of one author in a row's text."""
 
     author: Writer
     text: str
 
 
-class TableRow(Answer):
+class TableRow(AnswerModel):
     """One answer of a table, as the model's signature has it."""
 
     text: str
@@ -287,13 +287,13 @@ class TableRow(Answer):
     token_ids: list[int]
 
 
-class TableAnswer(Answer):
+class TableAnswer(AnswerModel):
     """The answer of POST /invocations, a row for each prompt."""
 
     predictions: list[TableRow]
 
 
-class ModelEntry(Answer):
+class ModelEntry(AnswerModel):
     """A name that a request may give as its model."""
 
     id: str
@@ -306,20 +306,20 @@ class ModelEntry(Answer):
     teacher: str | None
 
 
-class ModelList(Answer):
+class ModelList(AnswerModel):
     """The answer of GET /v1/models."""
 
     object: Literal["list"]
     data: list[ModelEntry]
 
 
-class Health(Answer):
+class Health(AnswerModel):
     """The answer of GET /health."""
 
     status: Literal["ok"]
 
 
-class ReadyModel(Answer):
+class ReadyModel(AnswerModel):
     """A model that answers."""
 
     name: str
@@ -330,14 +330,14 @@ class ReadyModel(Answer):
     running: int
 
 
-class Readiness(Answer):
+class Readiness(AnswerModel):
     """The answer of GET /ready."""
 
     status: Literal["ready"]
     models: list[ReadyModel]
 
 
-class ErrorEntry(Answer):
+class ErrorEntry(AnswerModel):
     """What went wrong, in OpenAI's words."""
 
     message: str
@@ -346,7 +346,7 @@ class ErrorEntry(Answer):
     code: str | None
 
 
-class ErrorAnswer(Answer):
+class ErrorAnswer(AnswerModel):
     """The answer to a request that cannot be answered."""
 
     error: ErrorEntry
@@ -389,7 +389,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 """One of each kind, for the description."""
 
 
-def answered(kind: str, whole: type[Answer], chunk: type[Answer]) -> dict[str, Any]:
+def answered(kind: str, whole: type[AnswerModel], chunk: type[AnswerModel]) -> dict[str, Any]:
     """The description of status 200 of a route that answers whole or as a stream."""
     stream = "text_completion.chunk" if kind == "text_completion" else f"{kind}.chunk"
     return {"description": "The answer; with stream, events of which each is a chunk, then [DONE]", "model": whole,

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from relayllm.engines.architecture import check_architecture
+from relayllm.engines.checkpoints.weights import weights_of
 from relayllm.engines.commands import add_to_tokenizer
 from relayllm.engines.loading import load_config, load_tokenizer
-from relayllm.engines.weights import weights_of
 from relayllm.errors import ModelError
 
 Role = Literal["student", "teacher"]

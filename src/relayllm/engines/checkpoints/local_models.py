@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from relayllm.config import LocalModel
-from relayllm.engines.gguf import unpack
-from relayllm.engines.hub import WANTED
+from relayllm.engines.checkpoints.gguf import unpack
+from relayllm.engines.checkpoints.hub import WANTED
+from relayllm.engines.checkpoints.weights import weights_of
 from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.engines.weights import weights_of
 from relayllm.errors import ModelError
 from relayllm.files import atomic_write
 

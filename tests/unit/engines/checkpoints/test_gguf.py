@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relayllm.engines.gguf import unpack
+from relayllm.engines.checkpoints.gguf import unpack
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ModelError
 from tests.support.small_models import make_model, other_tokenizer

@@ -1,0 +1,96 @@
+"""The two roles of a decoder, made from what is at hand: models in this process, or the address of a server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from relayllm.engines.commands import command_tokens
+from relayllm.engines.loading import end_ids, load_model, load_tokenizer
+from relayllm.engines.local import LocalEngine, scored_tokens
+from relayllm.errors import ConfigError, ModelError
+from relayllm.relay.protocols import CausalLM, Tokenizer
+from relayllm.relay.teacher import RemoteTeacher
+from relayllm.settings import current_settings
+
+
+def same_vocabulary(student: Tokenizer, teacher: Tokenizer) -> bool:
+    """Whether every token of the teacher has the same id for the student: then ids need no translation."""
+    if student is teacher:
+        return True
+    ours = student.get_vocab()
+    return all(ours.get(token) == index for token, index in teacher.get_vocab().items())
+
+
+def student_engine(model: CausalLM, tokenizer: Tokenizer, name: str, cuda_graphs: bool) -> LocalEngine:
+    """The student in this process; its own commands are the only ones that it may write.
+
+    Raises:
+        ModelError: model and tokenizer do not fit.
+    """
+    commands = command_tokens(tokenizer)
+    spare = padding_ids(model, tokenizer, name)
+    return LocalEngine(model, name=name, ends=end_ids(model, tokenizer),
+                       columns=None if commands is None else commands.columns, banned=spare, cuda_graphs=cuda_graphs)
+
+
+def teacher_engine(model: CausalLM, tokenizer: Tokenizer, student: Tokenizer, name: str,
+                   cuda_graphs: bool) -> LocalEngine:
+    """The teacher in this process; it may not write the commands of a student whose tokens it shares.
+
+    Raises:
+        ModelError: model and tokenizer do not fit.
+    """
+    commands = command_tokens(student) if same_vocabulary(student, tokenizer) else None
+    banned = {*(() if commands is None else (commands.call, commands.end)), *padding_ids(model, tokenizer, name)}
+    return LocalEngine(model, name=name, ends=end_ids(model, tokenizer), banned=[*banned], cuda_graphs=cuda_graphs)
+
+
+def named_tokenizer() -> Tokenizer | None:
+    """The teacher's, where the environment names one."""
+    source = current_settings().teacher_tokenizer
+    return None if source is None else load_tokenizer(source)  # type: ignore[no-any-return]
+
+
+def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
+                   news: threading.Event | None = None) -> RemoteTeacher:
+    """A server's teacher, which may not write the student's command tokens where it knows them."""
+    from relayllm.engines.openai.teacher import OpenAITeacher
+
+    commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
+    forbidden = () if commands is None else (commands.call, commands.end)
+    return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
+
+
+def loaded_model(source: str | Path, dtype: str | None, device: str | None, revision: str | None) -> CausalLM:
+    """A model of a folder or the hub, for decoding.
+
+    Raises:
+        ModelError: it is missing or unreadable.
+        ConfigError: int8 on an accelerator.
+    """
+    if dtype != "int8":
+        return load_model(source, dtype=dtype, device=device, revision=revision)  # type: ignore[no-any-return]
+    if device not in (None, "cpu"):
+        raise ConfigError(f"dtype int8 on {device}: int8 weights are for decoding on a CPU; give bfloat16, or cpu")
+    from relayllm.engines.int8 import with_int8_weights
+
+    return with_int8_weights(load_model(source, dtype="float32", device="cpu", revision=revision))  # type: ignore[no-any-return]
+
+
+def padding_ids(model: CausalLM, tokenizer: Tokenizer, name: str) -> range:
+    """Ids that only pad the model's table.
+
+    Raises:
+        ModelError: model and tokenizer do not fit.
+    """
+    rows = scored_tokens(model)
+    if rows < len(tokenizer):
+        raise ModelError(f"{name} scores {rows} tokens, its tokenizer knows {len(tokenizer)}: they do not belong "
+                         "together; load both from the folder that a stage wrote")
+    return range(len(tokenizer), rows)
+
+
+def context_of(model: CausalLM) -> int:
+    """Tokens that a model reads at most; 0 when its config does not say."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 0)

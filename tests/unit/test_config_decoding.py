@@ -6,7 +6,7 @@ from relayllm.config import Decoding
 from relayllm.relay.options import Options
 
 SAMPLED = Decoding(max_new_tokens=24, temperature=1.0, top_p=0.9, teacher_temperature=0.7, max_calls=3,
-                   max_call_tokens=9, slots=8)
+                   max_call_tokens=9, slots=8, enable_thinking=None)
 
 
 def test_options_are_those_of_the_decoder_and_the_number_of_rows():

@@ -137,12 +137,16 @@ class BaseAndTeacher:
 
     def states_at(self, problems: Sequence[Problem], prefixes: Sequence[Prefix]) -> np.ndarray:
         """The student's hidden states behind prefixes of its answers. (problems, width)"""
-        states = self._models.prompt_states([messages(problem) for problem in problems], prefixes)
+        states = self._states(problems, prefixes)
         return states[:, :states.shape[1] // 2]  # at the last token
 
     def states(self, problems: Sequence[Problem]) -> np.ndarray:
         """What the untrained student makes of the questions. (problems, 2 width)"""
-        return self._models.prompt_states([messages(problem) for problem in problems])
+        return self._states(problems, None)
+
+    def _states(self, problems: Sequence[Problem], prefixes: Sequence[Prefix] | None) -> np.ndarray:
+        return self._models.prompt_states([messages(problem) for problem in problems], prefixes,
+                                          enable_thinking=self._decoding.enable_thinking)
 
 
 def _line(name: str, records: Sequence[Record]) -> str:

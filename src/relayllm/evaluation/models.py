@@ -62,7 +62,8 @@ class Models:
         return TokenizerPair(load_tokenizer(self.folder(method.student)), load_tokenizer(self.teacher),
                              current_settings().teacher_url is None)
 
-    def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None) -> np.ndarray:
+    def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None, *,
+                      enable_thinking: bool | None = None) -> np.ndarray:
         """The untrained student's hidden states of prompts, or behind the beginnings of answers; kept as answers are.
 
         Returns:
@@ -73,7 +74,8 @@ class Models:
         from relayllm.engines.prompts import encode_prompt
 
         begun = [()] * len(prompts) if prefixes is None else [prefix.token_ids for prefix in prefixes]
-        keys = [key_of(states_of=model_digest(self.base), prompt=prompt, begun=ids, code=code_digest())
+        keys = [key_of(states_of=model_digest(self.base), prompt=prompt, begun=ids, thinking=enable_thinking,
+                       code=code_digest())
                 for prompt, ids in zip(prompts, begun, strict=True)]
         found = self.answers.get(keys)
         missing = [place for place, key in enumerate(keys) if key not in found]
@@ -81,7 +83,8 @@ class Models:
             tokenizer, report = load_tokenizer(self.base), printer("states of questions", end=False)
             model = load_model(self.base)
             for count, place in enumerate(missing):
-                state = prompt_states(model, [[*encode_prompt(tokenizer, prompts[place]), *begun[place]]])[0]
+                ids = encode_prompt(tokenizer, prompts[place], enable_thinking=enable_thinking)
+                state = prompt_states(model, [[*ids, *begun[place]]])[0]
                 found[keys[place]] = state.tobytes()
                 self.answers.put(keys[place], found[keys[place]])
                 report(count, len(missing))

@@ -60,7 +60,7 @@ class OnePair:
         _, tokenizer, _, theirs = pair()
         return TokenizerPair(tokenizer, theirs, True)
 
-    def prompt_states(self, prompts, prefixes=None):
+    def prompt_states(self, prompts, prefixes=None, *, enable_thinking=None):
         return np.array([[len(prompt[0]["content"]), 1.0] for prompt in prompts], dtype=np.float32)
 
 

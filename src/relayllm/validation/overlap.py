@@ -5,7 +5,7 @@ has (containment), so that an instruction behind a question or a number before i
 are one word, and so are names: a word that the questions never write in lower case. Alike questions are a
 
 - `copy` when one holds the numbers of the other, in their order and without a gap. Where a question has fewer than two
-  numbers, or follows a template, names count as what they are;
+  numbers, or follows a template and has fewer than `TELLING`, names count as what they are;
 - `variant` when the numbers are others: the benchmark's question may have been reworked;
 - `template` when more than `TEMPLATE` different training questions are alike to the same benchmark question: a form
   that a set repeats says nothing about where one of its questions comes from.
@@ -33,6 +33,8 @@ NUMBER, NAME = "0", "A"
 """What stands for every number, and for every name, in the form of a question."""
 TEMPLATE = 3
 """So many training questions may be alike to one of a benchmark before their form is taken for a template."""
+TELLING = 3
+"""So many equal numbers in a row tell a question from the others of its template, whatever the names are."""
 SHORT = 8
 """Words from which a question may be found within a longer one; shorter ones are compared whole."""
 SHARE = 0.3
@@ -178,7 +180,7 @@ def _best(text: Text, alike: Iterable[tuple[_Form, float]], forms: Mapping[_Form
         found.append(Match(forms[form].first, score, "template" if repeated else "variant"))
         for name, other in forms[form].with_numbers_of(text):
             named = likeness(text.named, other.named)
-            by_name = repeated or min(len(text.numbers), len(other.numbers)) < 2
+            by_name = min(len(text.numbers), len(other.numbers)) < (TELLING if repeated else 2)
             if not by_name or named >= similarity:
                 found.append(Match(name, max(score, named), "copy"))
     return min(found, key=_rank, default=None)

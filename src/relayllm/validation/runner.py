@@ -61,7 +61,7 @@ def _run_one(context: Any, source: Any, check: Check) -> list[ExpectationResult]
 def _result(check: Check, result: Any) -> ExpectationResult:
     config = result.expectation_config
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("batch_id", "condition_parser")}
-    told = ", ".join(f"{name} {value}" for name, value in kwargs.items() if name != "column" and value is not None)
+    told = ", ".join(_told(name, value) for name, value in kwargs.items() if name != "column" and value is not None)
     column = str(kwargs.get("column", ""))
     name = config.type.removeprefix("expect_").replace("_", " ")
     notes = f" ({config.notes})" if isinstance(config.notes, str) else ""
@@ -71,6 +71,12 @@ def _result(check: Check, result: Any) -> ExpectationResult:
         check=check.name, passed=bool(result.success), critical=str(_severity(config)) == "critical",
         expectation=" ".join(filter(None, [column, name, told])) + notes, column=column, observed=str(observed),
         offending=() if result.success else _offending(result.result, column))
+
+
+def _told(name: str, value: Any) -> str:
+    """An argument of an expectation as a message shows it; a condition comes wrapped in a mapping."""
+    condition = value.get("pass_through_filter") if isinstance(value, dict) else None
+    return f"where {condition}" if condition else f"{name} {value}"
 
 
 def _severity(config: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -76,7 +77,12 @@ def test_files_choices_are_asked_and_graded_as_such(tmp_path: Path) -> None:
     ("a.jsonl", '{"question": "?", "answer": Infinity}\n', r"a\.jsonl:1: answer is inf"),
     ("a.csv", "question,answer\n?,nan\n", r"a\.csv:2: answer is 'nan'"),
     ("a.jsonl", '{"question": "?", "answer": "Six.\\n#### "}\n', r"a\.jsonl:1: its answer has nothing behind `####`"),
-    ("a.jsonl", '{"question": "?", "answer": "1", "solution": ["a"]}\n', r"a\.jsonl:1: solution is \['a'\], a list"),
+    ("a.jsonl", '{"question": "?", "answer": "1", "solution": [1]}\n', r"a\.jsonl:1: solution is \[1\], a list"),
+    ("a.jsonl", '{"question": "?", "answer": "None"}\n', r"a\.jsonl:1: answer is 'None', .* a missing value"),
+    ("a.jsonl", '{"question": "?", "answer": "null"}\n', r"a\.jsonl:1: answer is 'null', .* a missing value"),
+    ("a.jsonl", f'{{"question": "?", "answer": {"9" * 5000}}}\n', r"a\.jsonl:1: not JSON that can be read"),
+    ("a.csv", "question,answer,answer\n?,1,2\n", r"a\.csv:1: the header names answer twice"),
+    ("a.csv", 'question,answer\n"one\n\ntwo",1\n\nthree,\n', r"a\.csv:6: answer is ''"),
     ("a.jsonl", '{"question": "?", "answer": "1", "tolerance": "high"}\n', r"a\.jsonl:1: tolerance is 'high'"),
     ("a.jsonl", '{"problem": "?", "prompt": "1", "messages": []}\n',
      r"a\.jsonl:1: no question; its columns are problem, prompt, messages.*question: problem, answer: COLUMN"),
@@ -92,16 +98,44 @@ def test_files_malformed_is_named_by_file_and_line(tmp_path: Path, name: str, te
 @pytest.mark.parametrize(("column", "cells", "said"), [
     ("answer", [1.0, float("nan")], r"mine\.parquet:2: answer is None"),
     ("answer", ["1", None], r"mine\.parquet:2: answer is None"),
-    ("answer", [Decimal("1.5"), Decimal("2.5")], r"mine\.parquet:1: answer is Decimal\('1\.5'\), a Decimal"),
-    ("answer", [b"1", b"2"], r"mine\.parquet:1: answer is b'1', a bytes"),
-    ("seen", [pd.Timestamp(0), pd.Timestamp(1)], r"mine\.parquet:1: column seen is .*, a Timestamp"),
-    ("photo", [b"1", b"2"], r"mine\.parquet:1: column photo is b'1', a bytes"),
+    ("answer", [pd.Timestamp(0), pd.Timestamp(1)], r"mine\.parquet:1: answer is .*, a Timestamp"),
+    ("answer", [b"\xff", b"2"], r"mine\.parquet:1: answer is b'\\xff', a bytes"),
+    ("photo", [b"\xff", b"2"], r"mine\.parquet:1: column photo is b'\\xff', a bytes"),
 ])
 def test_files_parquet_cell_of_another_type_names_column_and_type(tmp_path: Path, column: str, cells: list,
                                                                   said: str) -> None:
     pd.DataFrame({"question": ["?", "!"], "answer": ["1", "2"], column: cells}).to_parquet(tmp_path / "mine.parquet")
     with pytest.raises(DataError, match=said):
         read(tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize(("column", "gold"), [
+    (pa.array([Decimal("18.50")]), "18.5"), (pa.array([Decimal("1800")]), "1800"), (pa.array([18.0]), "18"),
+    (pa.array([0.1], pa.float32()), "0.1"), (pa.array([1e-7]), "0.0000001"), (pa.array([b"18"]), "18"),
+    (pa.array(["18"]).dictionary_encode(), "18"), (pa.array(["18"], pa.large_string()), "18"),
+])
+def test_files_parquet_answer_that_has_one_reading_is_read(tmp_path: Path, column: pa.Array, gold: str) -> None:
+    pq.write_table(pa.table({"question": ["?"], "answer": column}), tmp_path / "mine.parquet")
+    assert read(tmp_path / "mine.parquet").problems[0].answer == gold
+
+
+def test_files_parquet_times_and_decimals_are_kept_as_json_has_them(tmp_path: Path) -> None:
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    pq.write_table(pa.table({"question": ["?"], "answer": ["1"], "seen": pa.array([moment], pa.timestamp("ns")),
+                             "price": [Decimal("2.50")], "nested": [{"day": moment.date(), "tags": [b"a"]}]}),
+                   tmp_path / "mine.parquet")
+    assert read(tmp_path / "mine.parquet").problems[0].meta == {
+        "seen": "2026-01-02T03:04:05", "price": 2.5, "nested": {"day": "2026-01-02", "tags": ["a"]}}
+
+
+def test_files_solution_of_several_parts_is_joined(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.jsonl", json.dumps({**ROWS[0], "solution": ["First.", "Then."]}))
+    assert read(path).problems[0].solution == "First.\n\nThen."
+
+
+def test_files_none_as_text_is_an_answer(tmp_path: Path) -> None:
+    path = written(tmp_path, "mine.jsonl", json.dumps({**ROWS[0], "answer": "None", "grading": "text"}))
+    assert read(path).problems[0].answer == "None"
 
 
 def test_files_parquet_nan_that_is_a_value_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,3 +126,11 @@ def test_huggingface_copy_with_another_schema_names_file_and_line(tmp_path: Path
     copy.write_text(json.dumps(row) + "\n")
     with pytest.raises(DataError, match=said):
         HuggingFace().read(SourceQuery("svamp", 9, 0, False, copy=str(copy)))
+
+
+def test_huggingface_copy_laid_out_as_its_repository_knows_its_parts(tmp_path: Path) -> None:
+    for task in ("word_sorting", "boolean_expressions"):
+        (tmp_path / f"bbeh_{task}").mkdir()
+        shutil.copy(HUB / "bbeh" / f"{task}.json", tmp_path / f"bbeh_{task}" / "task.json")
+    found = HuggingFace().read(SourceQuery("bbeh", 9, 0, False, copy=str(tmp_path))).problems
+    assert [problem.meta["task"] for problem in found] == ["boolean_expressions", "word_sorting", "word_sorting"]

@@ -75,6 +75,15 @@ def test_overlaps_copy_among_questions_of_its_template_is_found() -> None:
     assert kinds([*repeated, f"1. {FARM}"], FARM) == [*["template"] * 5, "copy"]
 
 
+@pytest.mark.parametrize(("numbers", "kind"), [((14, 9, 3), "copy"), ((14, 9), "template")])
+def test_overlaps_renamed_copy_within_a_template_is_told_by_three_numbers(numbers: tuple[int, ...], kind: str) -> None:
+    """Two equal numbers meet by chance in a family of problems; three in a row do not."""
+    ask = FARM.replace("14", "{}").replace("9", "{}") + " And {} more?" * (len(numbers) - 2)
+    repeated = [ask.format(*(number + 20 + n for number in numbers)) for n in range(5)]
+    planted = ask.format(*numbers).replace("Odile", "Ruben").replace("Farmer", "Peasant")
+    assert kinds([*repeated, planted], ask.format(*numbers), 0.95)[5] == kind
+
+
 def test_overlaps_short_question_within_a_long_one_is_no_copy() -> None:
     assert kinds([f"{FARM} And what is 14 + 9?"], "What is 14 + 9?") == [None]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from relayllm.errors import DataError
 from relayllm.problems.catalogue import own_name
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources.records import SourceRow
+from relayllm.problems.sources.values import as_json, is_nothing, readable, written_out
 from relayllm.problems.sources.worked import MARK, split_worked
 
 Columns = Mapping[str, str | Sequence[str]]
@@ -21,6 +23,8 @@ FIELDS = ("id", "question", "answer", "family", "solution", "meta")
 KINDS = ("math", "choice", "text")
 MISSING_TEXT = ("nan", "<na>", "nat")
 """What pandas writes where a value is missing."""
+WORDS_FOR_NOTHING = ("None", "null", "NULL")
+"""What other programs write there; in an answer that is graded as text they may be meant."""
 
 USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instruction"),
          "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "output", "solution")}
@@ -32,11 +36,12 @@ def problem_of(record: SourceRow, name: str, key: str, columns: Columns) -> Prob
     Raises:
         DataError: a column is missing, empty or of a type that is no text; names file, line, column and type.
     """
-    cells = {column: cell for column, cell in mapped(record, name, columns).items() if not _missing(cell)}
+    cells = {column: readable(cell) for column, cell in mapped(record, name, columns).items() if not is_nothing(cell)}
     question, answer = (_text(record, name, cells, field) for field in NEEDED)
     meta = _meta(record, cells)
     solution = _optional(record, cells, "solution")
     if meta.get("grading", "math") == "math":
+        _refuse_nothing(record, answer)
         worked, answer = _split(record, answer)
         solution = solution or worked
     return Problem(id=f"{name}-{_optional(record, cells, 'id') or key}", question=question, answer=answer,
@@ -51,7 +56,7 @@ def mapped(record: SourceRow, name: str, columns: Columns) -> dict[str, Any]:
     for field, paths in sources.items():
         found = [_at(record, name, field, path) for path in paths]
         cells[field] = found[0] if len(found) == 1 else " ".join(str(cell).strip() for cell in found
-                                                                 if not _missing(cell))
+                                                                 if not is_nothing(cell))
     return cells
 
 
@@ -74,11 +79,13 @@ def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str) ->
         raise DataError(_absent(record, name, field) if field not in record.cells else
                         f"{record.place}: {field} is {_shown(record.cells[field])}, it must be text that is not empty")
     cell = cells[field]
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+    if not _is_text(cell):
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
                         "the column" + (f", or map a part of it (`{field}: {field}.0`)" * isinstance(cell, list)))
+    if isinstance(cell, float | Decimal) and not math.isfinite(cell):
+        raise DataError(f"{record.place}: {field} is {_shown(cell)}, it must be text or a finite number")
     text = _plain(cell)
-    if not text or text.casefold() in MISSING_TEXT or cell in (math.inf, -math.inf):
+    if not text or text.casefold() in MISSING_TEXT:
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, it must be text that is not empty")
     return text
 
@@ -97,7 +104,9 @@ def _optional(record: SourceRow, cells: Mapping[str, Any], field: str) -> str:
     if field not in cells:
         return ""
     cell = cells[field]
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+    if field == "solution" and isinstance(cell, list) and all(isinstance(part, str) for part in cell):
+        return "\n\n".join(cell)
+    if not _is_text(cell) or (isinstance(cell, float | Decimal) and not math.isfinite(cell)):
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
                         "the column, rename it or leave it out")
     return _plain(cell)
@@ -107,7 +116,8 @@ def _meta(record: SourceRow, cells: Mapping[str, Any]) -> dict[str, Any]:
     """Everything else the row says, under its own names; a column `meta` that is an object is spread."""
     given = cells.get("meta", {})
     inner = given if isinstance(given, dict) else {"meta": given}
-    meta = {**inner, **{column: cell for column, cell in cells.items() if column not in FIELDS}}
+    rest = {column: cell for column, cell in cells.items() if column not in FIELDS}
+    meta = {column: as_json(cell) for column, cell in {**inner, **rest}.items()}
     for column, cell in meta.items():
         try:
             json.dumps(cell, allow_nan=False)
@@ -145,6 +155,12 @@ def _tolerance(record: SourceRow, given: Any) -> float:
     return tolerance
 
 
+def _refuse_nothing(record: SourceRow, answer: str) -> None:
+    if answer in WORDS_FOR_NOTHING:
+        raise DataError(f"{record.place}: answer is {answer!r}, which programs write for a missing value; where it is "
+                        "meant, add a column grading that says text")
+
+
 def _split(record: SourceRow, answer: str) -> tuple[str, str]:
     try:
         return split_worked(answer)
@@ -152,13 +168,12 @@ def _split(record: SourceRow, answer: str) -> tuple[str, str]:
         raise DataError(f"{record.place}: {error}: GSM8K's own file ends each answer in `{MARK} 18`") from error
 
 
-def _missing(cell: Any) -> bool:
-    return cell is None or cell == "" or (isinstance(cell, float) and math.isnan(cell))
+def _is_text(cell: Any) -> bool:
+    return isinstance(cell, str | int | float | Decimal) and not isinstance(cell, bool)
 
 
-def _plain(cell: str | int | float) -> str:
-    """Text of a cell; a whole number that a table holds as 18.0 is 18."""
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
+def _plain(cell: str | int | float | Decimal) -> str:
+    return written_out(cell) if isinstance(cell, float | Decimal) else str(cell).strip()
 
 
 def _shown(cell: Any) -> str:

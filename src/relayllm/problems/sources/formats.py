@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayllm.errors import DataError
+from relayllm.problems.sources.values import shortest_floats
 
 BATCH = 256
 """Rows of a Parquet file that are in memory at a time."""
@@ -73,6 +74,8 @@ def _json_object(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); each line is one JSON "
                         "object") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise DataError(f"{path}:{number}: not JSON that can be read ({error}): put the number in quotes") from error
     if not isinstance(cells, dict):
         raise DataError(f"{path}:{number}: a {type(cells).__name__}, not a JSON object with question and answer")
     return cells
@@ -100,22 +103,32 @@ def _json_rows(path: Path, wanted: set[int]) -> Rows:
 
 
 def _csv_cells(path: Path) -> Rows:
+    """Records under the header, each with the line it begins on; empty lines are none."""
+    header, start = list[str](), 1
     with closing(open_bytes(path)) as binary:
-        reader = csv.DictReader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True)
-        columns, start = len(reader.fieldnames or ()), reader.line_num + 1
+        reader = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True)
         try:
             for cells in reader:
-                if None in cells or None in cells.values():
-                    raise DataError(f"{path}:{start}: {_cell_count(cells)} cells, the header has {columns}: quote "
-                                    "cells that hold commas")
-                yield start, cells
+                if cells and header:
+                    yield start, _named(f"{path}:{start}", header, cells)
+                elif cells:
+                    header = _header(f"{path}:{start}", cells)
                 start = reader.line_num + 1
         except csv.Error as error:
             raise DataError(f"{path}:{start}: not CSV ({error}): close every quote") from error
 
 
-def _cell_count(cells: Mapping[str | None, Any]) -> int:
-    return sum(len(cell) if name is None else cell is not None for name, cell in cells.items())
+def _header(place: str, names: list[str]) -> list[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{place}: the header names {', '.join(twice)} twice: rename one of the columns")
+    return names
+
+
+def _named(place: str, header: list[str], cells: list[str]) -> Mapping[str, Any]:
+    if len(cells) != len(header):
+        raise DataError(f"{place}: {len(cells)} cells, the header has {len(header)}: quote cells that hold commas")
+    return dict(zip(header, cells, strict=True))
 
 
 def _csv_rows(path: Path, wanted: set[int]) -> Rows:
@@ -146,7 +159,7 @@ def _parquet_rows(path: Path, wanted: set[int]) -> Rows:
 def _group_rows(file: Any, group: int, start: int, wanted: set[int]) -> Rows:
     for batch in file.iter_batches(BATCH, row_groups=[group], use_threads=False):
         kept = [offset for offset in range(batch.num_rows) if start + offset in wanted]
-        for offset, cells in zip(kept, batch.take(kept).to_pylist() if kept else (), strict=True):
+        for offset, cells in zip(kept, shortest_floats(batch.take(kept)).to_pylist() if kept else (), strict=True):
             yield start + offset + 1, cells
         start += batch.num_rows
 

@@ -129,10 +129,13 @@ class BaseAndTeacher:
                                **decoding.options())
 
     def continued(self, problems: Sequence[Problem], prefixes: Sequence[Prefix], *, n: int) -> list[Trace]:
-        """The student's answers, gone on with after the teacher's next n tokens; greedy."""
+        """The student's answers, gone on with after the teacher's next n tokens; greedy.
+
+        The call is not written: an untrained student has no command tokens.
+        """
         options = self._decoding.greedy().options()
         return self._models.writer(Method("base", "base")).generate(
-            [messages(problem) for problem in problems], prefixes=prefixes, policy=CallAtOnce(n=n),
+            [messages(problem) for problem in problems], prefixes=prefixes, policy=CallAtOnce(n=n, written=False),
             progress=printer("places of training answers", end=False), **options)
 
     def states_at(self, problems: Sequence[Problem], prefixes: Sequence[Prefix]) -> np.ndarray:

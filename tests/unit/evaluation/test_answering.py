@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from relayllm.evaluation.methods import method
 from relayllm.evaluation.models import Models
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.problems.problem import Problem
-from tests.support.small_models import make_model, pair
+from tests.support.small_models import base_tokenizer, make_model, pair
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate
 CONFIG = SMOKE.model_copy(update={"decoding": SMOKE.decoding.model_copy(update={"max_new_tokens": 24})})
@@ -43,6 +44,12 @@ class Counting:
         yield from self._decoder.complete(requests, slots=slots)
 
 
+@cache
+def untrained():
+    """A student that has never seen a command, and its tokenizer."""
+    return make_model("qwen3", base_tokenizer(), seed=5), base_tokenizer()
+
+
 class OnePair:
     """Stands for the evaluation's models: every method is answered by the same small pair."""
 
@@ -52,13 +59,13 @@ class OnePair:
     def writer(self, chosen):
         student, tokenizer, teacher, theirs = pair()
         helper = (teacher, theirs) if chosen.helped else ()
-        main = (teacher, theirs) if chosen.student == "teacher" else (student, tokenizer)
+        main = {"teacher": (teacher, theirs), "base": untrained()}.get(chosen.student, (student, tokenizer))
         return CachedWriter(lambda: Counting(RelayDecoder.from_models(*main, *helper), self.asked),
                             [chosen.student, str(chosen.helped)], self._cache)
 
     def pair(self, chosen):
-        _, tokenizer, _, theirs = pair()
-        return TokenizerPair(tokenizer, theirs, True)
+        _, _, _, theirs = pair()
+        return TokenizerPair(untrained()[1], theirs, True)
 
     def prompt_states(self, prompts, prefixes=None, *, enable_thinking=None):
         return np.array([[len(prompt[0]["content"]), 1.0] for prompt in prompts], dtype=np.float32)

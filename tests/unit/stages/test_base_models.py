@@ -161,7 +161,7 @@ def test_local_folder_that_cannot_be_used_is_refused_with_its_reason(root, harm,
 
 
 def test_hub_without_a_network_names_the_local_kind(root, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # it reads the environment when imported
     with pytest.raises(ModelError, match="kind: local"):
         bring(root, other=PINNED)
 

@@ -49,7 +49,8 @@ def setting_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 def setting_warnings(summary: Mapping[str, Any]) -> list[str]:
     """A sentence per method that was asked for a call ratio which its calibration never saw."""
     return [f"{name} was asked for a call ratio of {percent(one['train_target'], 2)} %; on the training problems its "
-            f"settings spent {percent(one['seen'][0], 2)} to {percent(one['seen'][1], 2)} %: it is not at equal cost"
+            f"settings spent {percent(one['seen'][0], 2)} to {percent(one['seen'][1], 2)} %, and the nearest below it "
+            f"{percent(one['train_call_ratio'], 2)} %: it is not at equal cost"
             for name, one in summary.get("settings", {}).items() if not one["reached"]]
 
 

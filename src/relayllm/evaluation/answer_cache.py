@@ -85,7 +85,7 @@ class AnswerCache:
     def close(self) -> None:
         """Commit, and let the oldest go if there is too much."""
         self.commit()
-        sizes = self._base.execute("SELECT key, length(value) FROM answers ORDER BY used DESC").fetchall()
+        sizes = self._base.execute("SELECT key, length(value) FROM answers ORDER BY used DESC, rowid DESC").fetchall()
         total = accumulate(size for _, size in sizes)
         with self._base:
             self._base.executemany("DELETE FROM answers WHERE key = ?", [

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.load_client import load
+from benchmarks.load_client import load
 
 CLIENTS, PARTS = 16, 20
 SHARE = 0.001
@@ -39,18 +39,18 @@ def run(count: int, folder: Path) -> dict[str, Any]:
         assert process.stdout is not None
         assert process.stdin is not None
         port = int(process.stdout.readline().rsplit(":", 1)[1])
-        faults, looks = 0, []
+        refused, looks = 0, []
         for part in range(PARTS):
-            seen = load(port, _bodies(count // PARTS // CLIENTS, seed=part * count))
-            faults += len(seen.faults)
+            seen = load(port, _bodies(max(1, count // PARTS // CLIENTS), seed=part * count))
+            refused += len(seen.faults)
             looks.append(_look(process.pid, folder))
         process.stdin.write("\n")
         process.stdin.flush()
     settled = looks[PARTS // 4:]
     figures = {name: [looks[0][name], settled[0][name], looks[-1][name]] for name in looks[0]}
     grown = figures["rss_mib"][2] - figures["rss_mib"][1]
-    return {"requests": count // PARTS // CLIENTS * CLIENTS * PARTS, "first_quarter_last": figures,
-            "faults": faults + (grown > 32) + (figures["handles"][2] > figures["handles"][1] + 8)
+    return {"requests": max(1, count // PARTS // CLIENTS) * CLIENTS * PARTS, "refused": refused, "first_quarter_last": figures,
+            "faults": refused + (grown > 32) + (figures["handles"][2] > figures["handles"][1] + 8)
             + (figures["threads"][2] > figures["threads"][1] + 2)}
 
 

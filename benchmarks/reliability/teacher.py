@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from relayllm import RelayDecoder
-from relayllm.engines.openai.calls import CallRequest
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.teacher import RemoteTeacher
@@ -75,7 +74,7 @@ def run(count: int, folder: Path) -> dict[str, Any]:
     commands = [ours.convert_tokens_to_ids(name) for name in ("<call>", "</call>")]
     remote = OpenAITeacher(teacher.url, ours, forbidden_ids=commands, options=QUICK)
     decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT, seconds=0.001), ours,
-                           RemoteTeacher(remote, CallRequest), ours, teacher_name=teacher.url, context_length=512)
+                           RemoteTeacher(remote), ours, teacher_name=teacher.url, context_length=512)
     seen: list[tuple[int, bool, bool]] = []
     stopping = threading.Event()
     try:

@@ -125,8 +125,7 @@ def _accuracy(seen: Sequence[Observation], recorded: np.ndarray, config: Monitor
     low, high = np.quantile(draws, [(1 - config.confidence) / 2, (1 + config.confidence) / 2])
     return GateResult("accuracy", bool(high >= -config.max_drop),
                       f"{100 * change.mean():+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points against the record of "
-                      f"the "
-                      f"same {len(seen)} problems; the interval must reach {-100 * config.max_drop:.1f}")
+                      f"the same {len(seen)} problems; the interval must reach {-100 * config.max_drop:.1f}")
 
 
 def _call_ratio(seen: Sequence[Observation], recorded: np.ndarray, config: MonitorConfig) -> GateResult:

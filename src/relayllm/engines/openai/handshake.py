@@ -96,8 +96,7 @@ class Handshake:
                                  f"{MODEL_VARIABLE}")
         if self._expected not in served:
             raise PermanentError(f"teacher at {self._client.url} serves {names}, expected '{self._expected}': start "
-                                 f"the right "
-                                 f"server or change {MODEL_VARIABLE}")
+                                 f"the right server or change {MODEL_VARIABLE}")
         return self._expected
 
     async def _shares_ids(self, model: str) -> bool:

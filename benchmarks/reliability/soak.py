@@ -49,7 +49,8 @@ def run(count: int, folder: Path) -> dict[str, Any]:
     settled = looks[PARTS // 4:]
     figures = {name: [looks[0][name], settled[0][name], looks[-1][name]] for name in looks[0]}
     grown = figures["rss_mib"][2] - figures["rss_mib"][1]
-    return {"requests": max(1, count // PARTS // CLIENTS) * CLIENTS * PARTS, "refused": refused, "first_quarter_last": figures,
+    return {"requests": max(1, count // PARTS // CLIENTS) * CLIENTS * PARTS, "refused": refused,
+            "first_quarter_last": figures,
             "faults": refused + (grown > 32) + (figures["handles"][2] > figures["handles"][1] + 8)
             + (figures["threads"][2] > figures["threads"][1] + 2)}
 

@@ -36,7 +36,6 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print a table, write the JSON."""
     given = _arguments(argv)
     torch.set_num_threads(given.threads)
-    logging.disable(logging.WARNING)
     pair = pair_of(given.pair, given.dtype)
     size = measures.scaled(measures.QUICK if given.quick else measures.FULL, given.repeats)
     started = time.perf_counter()
@@ -105,4 +104,5 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     main()

@@ -161,7 +161,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--graders", nargs="*", help="relayllm, math-verify, lm-eval; all that can run when left out")
     parser.add_argument("--show", type=int, default=0, help="wrong verdicts of each kind to print")
     given = parser.parse_args(argv)
-    logging.disable(logging.WARNING)
     for path in sorted(given.folder.glob("*.json")):
         if path.stem not in OTHER_KINDS:
             _print_cases(path, given.show)
@@ -205,4 +204,5 @@ def _print(name: str, grader: str, one: Count, show: int) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)
     main()

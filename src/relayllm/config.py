@@ -1,6 +1,6 @@
 """The typed form of `params.yaml`: everything that changes a result, a section per stage.
 
-Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydantic only.
+Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydantic and YAML only.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from relayllm.errors import ConfigError
 
@@ -329,8 +330,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     if not path.is_file():
         raise ConfigError(f"no {path}: run in the project's root, or write one with `relay profile tiny`")
     try:
-        return Params.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+        return Params.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    except YAMLError as error:  # a key that is there twice, too
         raise ConfigError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         faults = "\n".join(f"  {'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r:.80})"

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,9 +85,19 @@ def test_package_answers_token_for_token_as_in_process(package):
     assert (measured.same, measured.asked, measured.strays) == (3, 3, ())
 
 
-@pytest.mark.parametrize("silenced", [False, True])
-def test_package_loaded_by_mlflow_refuses_unknown_and_bad_params(package, silenced):
-    logging.getLogger("mlflow.models.utils").disabled = silenced  # as a library does that configures logging for itself
+@pytest.fixture(params=["as it is", "its logger disabled", "all logging disabled"])
+def silenced(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a library or a program makes of logging."""
+    logger, level = logging.getLogger("mlflow.models.utils"), logging.root.manager.disable
+    logger.disabled = request.param == "its logger disabled"
+    logging.disable(logging.CRITICAL if request.param == "all logging disabled" else level)
+    yield
+    logging.disable(level)
+    logger.disabled = False
+
+
+@pytest.mark.usefixtures("silenced")
+def test_package_loaded_by_mlflow_refuses_unknown_and_bad_params(package):
     model = mlflow.pyfunc.load_model(str(package))
     ask = [{"prompt": QUESTIONS[0]}]
     for params, word in (({"nonsense": 1}, "nonsense"), ({"temperature": -1.0}, "temperature"),

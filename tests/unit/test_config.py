@@ -28,6 +28,18 @@ def test_load_reads_the_section_of_each_stage():
     assert params.section("grpo").runs["relay-difficulty"].reward.independence_bonus == 1.5
 
 
+def test_key_that_is_there_twice_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TINY + "\nseed: 1\n")
+    with pytest.raises(ConfigError, match='duplicate key "seed"'):
+        load_params(path)
+
+
+@pytest.mark.parametrize("path", sorted(Path("params").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_profile_is_read(path):
+    assert load_params(path).profile
+
+
 def test_unknown_and_missing_keys_are_all_named(tmp_path):
     def change(values):
         values["warmup"]["learning_rat"] = values["warmup"].pop("learning_rate")

@@ -43,16 +43,18 @@ SCHEMA = pa.schema([
     ("segments", pa.string()),
     ("student_prefilled", pa.int64()),
     ("teacher_cached", pa.int64()),
-    ("student_seconds", pa.float64()),
-    ("teacher_seconds", pa.float64()),
 ])
 """The columns of a record file; it may have more (a judge's verdict is `judged`)."""
 
-PRICED = ("student_prefilled", "teacher_cached", "student_seconds", "teacher_seconds")
+KEY = ["method", "benchmark", "problem_id", "sample"]
+SECONDS = ("student_seconds", "teacher_seconds")
+SECONDS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in KEY), *((name, pa.float64()) for name in SECONDS)])
+"""The columns of a file of seconds, which no two runs share: it lies apart, and records are the same bytes again."""
+
+PRICED = ("student_prefilled", "teacher_cached", *SECONDS)
 """Columns that only prices read: files of older versions lack them."""
 
 JUDGED = "judged"
-KEY = ["method", "benchmark", "problem_id", "sample"]
 Segments = list[tuple[str, str]]
 """(author, text) in the order of writing; a command's text is its `<call>n</call>`."""
 
@@ -149,8 +151,16 @@ def write_records(path: Path, rows: Iterable[Record], judged: Sequence[bool | No
         pq.write_table(table, part, compression="zstd")
 
 
-def read_records(folder: Path) -> pd.DataFrame:
+def write_seconds(path: Path, rows: Iterable[Record]) -> None:
+    """Write what the answers of one method took."""
+    with atomic_write(path) as part:
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=SECONDS_SCHEMA), part)
+
+
+def read_records(folder: Path, seconds: Path | None = None) -> pd.DataFrame:
     """All records of a folder, file by file in the order of their names.
+
+    `seconds` is the folder of `write_seconds`; what is not there is not a number in the frame.
 
     Raises:
         DataError: there are none, a column is missing, or an answer is there twice.
@@ -158,7 +168,7 @@ def read_records(folder: Path) -> pd.DataFrame:
     files = sorted(folder.glob("*.parquet"))
     if not files:
         raise DataError(f"no records in {folder}: `dvc repro evaluate` makes them")
-    frame = pd.concat([_read(file) for file in files], ignore_index=True)
+    frame = pd.concat([_read(file, seconds) for file in files], ignore_index=True)
     twice = frame[frame.duplicated(KEY)]
     if len(twice):
         row = twice.iloc[0]
@@ -167,17 +177,23 @@ def read_records(folder: Path) -> pd.DataFrame:
     return frame
 
 
-def _read(file: Path) -> pd.DataFrame:
-    try:
-        table = pq.read_table(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file} is not Parquet ({error}): `dvc repro -f evaluate` writes it again") from error
+def _read(file: Path, seconds: Path | None) -> pd.DataFrame:
+    table = _table(file)
     missing = [name for name in SCHEMA.names if name not in table.column_names and name not in PRICED]
     if missing:
         raise DataError(f"{file} lacks {', '.join(missing)}: it is from another version; `dvc repro -f evaluate` "
                         "writes it again")
     frame = table.to_pandas()
+    if seconds is not None and (took := seconds / file.name).is_file():
+        frame = frame.merge(_table(took).to_pandas(), on=KEY, how="left", validate="many_to_one")
     return frame.assign(**{name: math.nan for name in PRICED if name not in frame})
+
+
+def _table(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} is not Parquet ({error}): `dvc repro -f evaluate` writes it again") from error
 
 
 def each_call(frame: pd.DataFrame) -> Iterator[tuple[str, int, int, int]]:

@@ -148,11 +148,16 @@ def _unknown(names: Sequence[str]) -> MlflowException:
 
 
 def refuse_unknown_params() -> None:
-    """Make MLflow's warning about unknown parameters an error, whatever others made of its logger."""
+    """Make MLflow's warning about unknown parameters an error, whatever others made of logging."""
     logger = logging.getLogger("mlflow.models.utils")
     logger.addFilter(_refuse_unknown)  # the same one is added once
     logger.setLevel(logging.WARNING)
     logger.disabled = False
+    logger.isEnabledFor = _is_warning  # type: ignore[method-assign]  # `logging.disable` would keep the filter from it
+
+
+def _is_warning(level: int) -> bool:
+    return level >= logging.WARNING
 
 
 def _refuse_unknown(record: logging.LogRecord) -> bool:
@@ -163,7 +168,7 @@ def _refuse_unknown(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if message.startswith("Unrecognized params") and all(name in message for name in PARAMS):
         raise _unknown([message.removeprefix("Unrecognized params ").split("]")[0].strip("[").replace("'", "")])
-    return True
+    return record.levelno > logging.root.manager.disable
 
 
 def answer_table(traces: Sequence[Any]) -> pd.DataFrame:

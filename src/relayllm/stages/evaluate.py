@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from relayllm.evaluation.records import Record
 
 Table = list[dict[str, object]]
+ANSWER_SECONDS = "answer_seconds"
+"""In the folder of runs: what each answer took, a file a method."""
 
 
 def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: Path, teacher: Path, others: Path,
@@ -98,9 +100,11 @@ def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, method
 
     from relayllm.evaluation.analysis.bias_curve import write_bias_curve
     from relayllm.evaluation.analysis.settings_found import write_settings
-    from relayllm.evaluation.records import write_records
+    from relayllm.evaluation.records import write_records, write_seconds
 
     calibration = evaluation.calibration
+    for name in config.methods:
+        write_seconds(current_settings().runs / ANSWER_SECONDS / f"{name}.parquet", evaluation.done[name])
     with atomic_write(records) as part:
         for name in config.methods:
             write_records(part / f"{name}.parquet", evaluation.done[name], verdicts.get(name))

@@ -11,6 +11,7 @@ from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
 from relayllm.settings import current_settings
+from relayllm.stages.evaluate import ANSWER_SECONDS
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.run import current
 
@@ -24,7 +25,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     """Say what came out, in JSON, Markdown and HTML.
 
     Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were call_value
-    (`call_value/*.parquet` in the records) where they are, and the seconds that stages and the steps of GRPO noted.
+    (`call_value/*.parquet` in the records) where they are, and what stages, answers and the steps of GRPO took.
 
     Raises:
         DataError: records are missing or not what they must be.
@@ -35,7 +36,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     from relayllm.evaluation.records import read_records
 
     settings = current_settings()
-    frame = read_records(records)
+    frame = read_records(records, settings.runs / ANSWER_SECONDS)
     spent = params.evaluate.decoding
     origin = Provenance(params.profile, params.seed, git_commit(settings.root), data_digest(settings.root),
                         _seconds(settings.runs / "seconds"), file_hash(settings.params),

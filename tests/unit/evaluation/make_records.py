@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from relayllm.evaluation.records import SCHEMA, Record, write_records, write_segments
+from relayllm.evaluation.records import SCHEMA, SECONDS, Record, write_records, write_segments
 
 BENCHMARKS = ("pens", "boxes", "trips", "gardens", "markets", "puzzles")
 HARD_SHARE = dict(zip(BENCHMARKS, (0.05, 0.25, 0.45, 0.65, 0.8, 0.9), strict=True))
@@ -55,7 +55,7 @@ def make_records(method: str, problems: int = 100, samples: int = 1, seed: int =
 def make_frame(methods: tuple[str, ...] = tuple(PLAN), **options: Any) -> pd.DataFrame:
     """Records of several methods as the reader gives them."""
     rows = [row for method in methods for row in make_records(method, **options)]
-    return pd.DataFrame([{name: getattr(row, name) for name in SCHEMA.names} for row in rows])
+    return pd.DataFrame([{name: getattr(row, name) for name in [*SCHEMA.names, *SECONDS]} for row in rows])
 
 
 def write_folder(folder: Path, methods: tuple[str, ...] = tuple(PLAN), **options: Any) -> Path:

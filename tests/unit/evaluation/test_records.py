@@ -5,7 +5,16 @@ import pytest
 
 from relayllm.errors import DataError
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
-from relayllm.evaluation.records import SCHEMA, each_call, read_records, read_segments, record_of, write_records
+from relayllm.evaluation.records import (
+    SCHEMA,
+    SECONDS,
+    each_call,
+    read_records,
+    read_segments,
+    record_of,
+    write_records,
+    write_seconds,
+)
 from relayllm.evaluation.report.wording import REWARD_HACKING, reward_hacking_rows
 from relayllm.grading import TIME_LIMIT, Grade
 from relayllm.problems.problem import Problem
@@ -33,14 +42,25 @@ def test_written_records_are_read_back(tmp_path):
     rows = make_records("relay-difficulty", problems=5)
     write_records(tmp_path / "relay-difficulty.parquet", rows)
     frame = read_records(tmp_path)
-    assert list(frame.columns) == SCHEMA.names
+    assert list(frame.columns) == [*SCHEMA.names, *SECONDS]
     assert [bool(value) for value in frame["correct"]] == [row.correct for row in rows]
     assert [list(value) for value in frame["requested"]] == [row.requested for row in rows]
 
 
-def test_same_records_give_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        write_records(tmp_path / name, make_records("base", problems=5))
+def test_seconds_lie_apart_and_come_back_to_their_answers(tmp_path):
+    rows = make_records("relay-difficulty", problems=5)
+    write_records(tmp_path / "records/relay-difficulty.parquet", rows)
+    write_seconds(tmp_path / "seconds/relay-difficulty.parquet", rows[::-1])
+    assert read_records(tmp_path / "records")["teacher_seconds"].isna().all()
+    frame = read_records(tmp_path / "records", tmp_path / "seconds")
+    assert frame["teacher_seconds"].tolist() == [row.teacher_seconds for row in rows]
+    assert list(frame["text"]) == [row.text for row in rows]
+
+
+def test_same_records_give_same_bytes_whatever_they_took(tmp_path):
+    for name, seconds in (("a", 1.0), ("b", 2.0)):
+        write_records(tmp_path / name, [replace(row, student_seconds=seconds)
+                                        for row in make_records("base", problems=5)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

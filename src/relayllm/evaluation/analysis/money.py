@@ -10,7 +10,7 @@ import pandas as pd
 from relayllm.evaluation.analysis.comparisons import STUDENT, TEACHER, difference, interval, number
 from relayllm.evaluation.analysis.scores import Scores, averages, with_teacher_as_author
 from relayllm.evaluation.analysis.statistics import Estimate, matched_share, reduction, router_accuracy
-from relayllm.evaluation.records import PRICED
+from relayllm.evaluation.records import PRICED, SECONDS
 from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Ledger
 
@@ -25,6 +25,8 @@ CALLS = ("teacher", "teacher_read", "teacher_cached")
 
 def with_costs(frame: pd.DataFrame, prices: Prices) -> pd.DataFrame:
     """Add what each answer cost; as it is where nothing has a price, or where the records do not hold what is read."""
+    free = [name for name in SECONDS if not getattr(prices, name.removesuffix("s"))]
+    frame = frame.fillna(dict.fromkeys(free, 0.0))
     if not prices.known or frame[[*PRICED]].isna().any(axis=None):
         return frame
     return frame.assign(**{COST: sum(_parts(frame, prices).values())})

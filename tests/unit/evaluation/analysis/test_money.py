@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from relayllm.evaluation.analysis.money import with_costs
+from relayllm.evaluation.analysis.money import COST, with_costs
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
-from relayllm.evaluation.records import PRICED
+from relayllm.evaluation.records import PRICED, SECONDS
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.money_table import money_rows
 from relayllm.evaluation.report.render import Material, html
@@ -69,6 +70,12 @@ def test_both_pages_tell_the_price_of_every_method():
     assert "## In money" in markdown(summary, Material({}))
     assert 'id="money"' in html(summary, Material({}))
     assert "USD per 1,000 answers" in html(summary, Material({}))
+
+
+def test_seconds_are_needed_where_a_second_has_a_price():
+    frame = make_frame(("base", "relay-difficulty", "teacher"), problems=5).assign(**dict.fromkeys(SECONDS, math.nan))
+    assert COST in with_costs(frame, Prices(teacher=1.0))
+    assert COST not in with_costs(frame, Prices(teacher=1.0, student_second=0.1))
 
 
 @pytest.mark.parametrize("case", ["no prices", "older records"])

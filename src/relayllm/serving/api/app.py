@@ -52,7 +52,7 @@ def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: 
     app.include_router(api(jobs), dependencies=bearer)
     app.include_router(table(jobs), dependencies=bearer)
     app.include_router(watch(model_router, metrics))
-    app.include_router(pages(app, examples, keys_required=keys.required))
+    app.include_router(pages(app, examples, model_router, keys_required=keys.required))
     app.add_middleware(BodyLimit, most=limits.body_bytes)
     app.add_middleware(Counting, metrics=metrics)
     app.add_middleware(HeadAsGet)

@@ -1,112 +1,11 @@
-"use strict";
-const $ = (id) => document.getElementById(id);
-const NAMES = {
-  student_tokens: "Tokens by the student", teacher_tokens: "Tokens by the teacher", command_tokens: "Command tokens",
-  student_prefilled: "Tokens the student read", teacher_prefilled: "Tokens the teacher read",
-  teacher_cached: "Found in the teacher's cache",
-};
+// The conversation, the form, and what goes wrong.
 let running = null;
+let turns = [];
 
-class Answer {
-  constructor(place, title) {
-    place.replaceChildren($("answer").content.cloneNode(true));
-    this.place = place;
-    this.find = (selector) => place.querySelector(selector);
-    this.find("h2").textContent = this.title = title;
-    this.find("h2").id = place.id + "-title";
-    this.text = this.find(".text");
-    this.text.setAttribute("aria-label", title);
-    this.text.classList.add("writing");
-    this.counts = { student: 0, teacher: 0, command: 0 };
-    this.calls = 0;
-    this.author = "";
-    this.show();
-  }
-
-  take(chunk) {
-    const choice = chunk.choices && chunk.choices[0];
-    const relay = chunk.relay || {};
-    if (relay.ledger) return this.finish(relay);
-    if (relay.author) this.counts[relay.author] += relay.tokens;
-    if (relay.call) this.call(relay.call);
-    const text = choice && choice.delta && choice.delta.content;
-    if (text) this.write(text, relay.author || this.author || "student");
-    this.show();
-  }
-
-  write(text, author) {
-    if (author !== this.author || !this.piece) {
-      this.piece = document.createElement(author === "teacher" ? "mark" : "span");
-      if (author === "teacher") this.piece.title = "written by the teacher";
-      this.text.append(...(author === this.author ? [] : [unseen(author + ": ")]), this.piece);
-      this.author = author;
-    }
-    this.piece.append(text);
-  }
-
-  call(n) {
-    this.calls += 1;
-    this.piece = null;
-    const mark = document.createElement("sup");
-    mark.textContent = "call " + n;
-    mark.title = `call: the student asked for ${n} ${n === 1 ? "token" : "tokens"}`;
-    mark.setAttribute("role", "img");
-    mark.setAttribute("aria-label", mark.title);
-    this.text.append(mark);
-  }
-
-  show() {
-    const { student, teacher, command } = this.counts;
-    const all = student + teacher + command;
-    const ratio = all ? (100 * teacher) / all : 0;
-    this.find(".meter .student").style.width = all ? 100 - ratio + "%" : "0";
-    this.find(".meter .teacher").style.width = ratio + "%";
-    const words = `${teacher} of ${all} tokens by the teacher, ${this.calls} ${this.calls === 1 ? "call" : "calls"}`;
-    this.find(".meter").setAttribute("aria-label", `call ratio ${ratio.toFixed(1)} percent`);
-    const figure = document.createElement("b");
-    figure.textContent = ratio.toFixed(1) + " %";
-    this.find(".ratio").replaceChildren(figure, " call ratio · " + words);
-    this.ledger({ student_tokens: student, teacher_tokens: teacher, command_tokens: command });
-    this.summary = `${this.title}: ${words}, call ratio ${ratio.toFixed(1)} percent`;
-  }
-
-  ledger(rows) {
-    this.find("tbody").replaceChildren(...Object.entries(NAMES).filter(([key]) => key in rows).map(([key, name]) => {
-      const row = document.createElement("tr");
-      const head = document.createElement("th");
-      head.scope = "row";
-      head.textContent = name;
-      row.append(head);
-      row.insertCell().textContent = rows[key];
-      return row;
-    }));
-  }
-
-  finish(relay) {
-    const ledger = relay.ledger;
-    this.counts = { student: ledger.student_tokens, teacher: ledger.teacher_tokens, command: ledger.command_tokens };
-    this.calls = relay.calls.length;
-    this.show();
-    this.ledger(ledger);
-    if (relay.degraded) this.notice("The teacher was not to be had, so the student finished alone.");
-    else if (relay.stop_reasons.includes("token_budget")) this.notice("The answer reached its limit of tokens.");
-    $("model").textContent = `version ${relay.version}, ${relay.alias}`;
-    this.end();
-  }
-
-  notice(text) {
-    this.find(".notice").textContent = text;
-    this.find(".notice").hidden = false;
-  }
-
-  end() { this.text.classList.remove("writing"); }
-}
-
-async function stream(answer, body, signal) {
-  const headers = { "content-type": "application/json" };
-  if ($("key").value) headers.authorization = "Bearer " + $("key").value;
-  const reply = await fetch("v1/chat/completions", { method: "POST", headers, signal, body: JSON.stringify(body) });
-  if (!reply.ok) throw new Error(await message(reply));
+async function stream(answer, signal) {
+  const reply = await fetch("v1/chat/completions",
+    { method: "POST", headers: headers(), signal, body: JSON.stringify(answer.body) });
+  if (!reply.ok) throw await Failure.of(reply);
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -116,54 +15,123 @@ async function stream(answer, body, signal) {
     rest = events.pop();
     for (const event of events) handle(answer, event);
   }
-  if (!answer.done) throw new Error("The connection ended before the answer did.");
+  if (!answer.done) throw new Failure("The connection ended before the answer did. Ask again.");
+}
+
+function headers() {
+  const key = $("key").value.trim();
+  return { "content-type": "application/json", ...(key ? { authorization: "Bearer " + key } : {}) };
 }
 
 function handle(answer, event) {
   if (!event.startsWith("data: ")) return;
   if (event === "data: [DONE]") { answer.done = true; return; }
   const chunk = JSON.parse(event.slice(6));
-  if (chunk.error) throw new Error(chunk.error.message);
+  if (chunk.error) throw new Failure(sentence(503, chunk.error));
   answer.take(chunk);
 }
 
-async function message(reply) {
-  try { return (await reply.json()).error.message; } catch { return `The server answered ${reply.status}.`; }
+class Failure extends Error {
+  constructor(message, status = 0) { super(message); this.status = status; }
+
+  static async of(reply) {
+    let told = {};
+    try { told = (await reply.json()).error || {}; } catch { /* a proxy's page */ }
+    return new Failure(sentence(reply.status, told, reply.headers.get("retry-after")), reply.status);
+  }
+}
+
+function sentence(status, told, wait) {
+  const soon = wait ? `in ${wait} ${wait === "1" ? "second" : "seconds"}` : "in a moment";
+  if (status === 401) {
+    return $("key").value ? "This API key is not accepted. Check it and ask again."
+      : "This server needs an API key. Enter yours and ask again.";
+  }
+  if (told.code === "context_length_exceeded") {
+    return "The conversation is longer than the model can read. Shorten the question, or start a new conversation.";
+  }
+  if (status === 429) return `Too many people are asking at once. Ask again ${soon}.`;
+  if (status === 413) return "The question is too long for this server. Shorten it.";
+  if (status === 503 && told.code !== "unavailable") return `The server cannot answer now. Ask again ${soon}.`;
+  if (!told.message) return `The server answered with an error (${status}). Ask again ${soon}.`;
+  const said = told.message[0].toUpperCase() + told.message.slice(1).replace(/[.\s]+$/, "") + ".";
+  return status >= 500 ? `The model could not answer. Ask again ${soon}. The server says: ${said}` : said;
+}
+
+function history() {
+  return turns.flatMap(({ question, answer }) => [{ role: "user", content: question },
+    { role: "assistant", content: answer.text }]);
+}
+
+function begin(question) {
+  for (const id of ["relay", "alone"]) if ($(id)) $(id).removeAttribute("id");
+  const turn = $("turn").content.firstElementChild.cloneNode(true);
+  turn.querySelector(".asked").textContent = question;
+  const places = turn.querySelectorAll("section");
+  places[0].id = "relay";
+  places[1].id = "alone";
+  const body = (relay) => ({ messages: [...history(), { role: "user", content: question }], stream: true,
+    stream_options: { include_usage: true }, relay });
+  const teacher = $("teacher").checked;
+  const call_bias = teacher ? Number($("dial").value) : 0;
+  const answers = [new Answer(places[0], teacher ? "Student and teacher" : "Student alone", body({ teacher, call_bias }))];
+  if ($("side").checked) answers.push(new Answer(places[1], "Student alone, for comparison", body({ teacher: false })));
+  places[1].hidden = answers.length < 2;
+  for (const [index, one] of answers.entries()) places[index].setAttribute("aria-labelledby", one.find("h3").id);
+  $("turns").append(turn);
+  return { turn, answers, question };
 }
 
 async function ask(event) {
   if (event) event.preventDefault();
   const question = $("question").value.trim();
   if (!question) { $("question").focus(); return; }
-  if (running) running.abort();
+  if (running) { running.abort(); await running.over; }
   const mine = running = new AbortController();
-  const both = $("side").checked;
-  const teacher = $("teacher").checked;
-  const body = (relay) => ({ messages: [{ role: "user", content: question }], stream: true, relay });
-  $("answers").hidden = false;
-  $("alone").hidden = !both;
-  busy(true);
-  say("Writing ...");
-  const jobs = [[new Answer($("relay"), teacher ? "Student and teacher" : "Student alone"),
-    { teacher, call_bias: Number($("dial").value) }]];
-  if (both) jobs.push([new Answer($("alone"), "Student alone, for comparison"), { teacher: false }]);
-  try {
-    await Promise.all(jobs.map(([answer, relay]) => stream(answer, body(relay), mine.signal)));
-    say("Done.", false, jobs.map(([answer]) => answer.summary).join(". "));
-  } catch (error) {
-    if (running === mine) say(error.name === "AbortError" ? "Stopped." : error.message, error.name !== "AbortError");
-    mine.abort();
-  } finally {
-    jobs.forEach(([answer]) => answer.end());
-    if (running === mine) { running = null; busy(false); }
-  }
+  mine.over = answerTo(begin(question), mine);
+  await mine.over;
 }
 
-function unseen(text) {
-  const words = document.createElement("span");
-  words.className = "unseen";
-  words.textContent = text;
-  return words;
+async function answerTo({ turn, answers, question }, mine) {
+  keep("question", question);
+  $("question").value = "";
+  $("question").blur();
+  $("empty").hidden = true;
+  marked(false);
+  busy(true);
+  say("Writing ...");
+  turn.scrollIntoView({ block: "start" });
+  let trouble = null;
+  try {
+    await Promise.all(answers.map((answer) => stream(answer, mine.signal)));
+    say("Done.", false, answers.map((answer) => answer.summary).join(". "));
+  } catch (error) {
+    trouble = error;
+    mine.abort();
+  }
+  if (!FACTS.known) await learn();
+  answers.forEach((answer) => answer.end());
+  if (answers[0].text) turns.push({ question, answer: answers[0] });
+  else turn.remove();
+  if (running === mine) running = null;
+  busy(Boolean(running));
+  $("new").hidden = !turns.length;
+  $("empty").hidden = turns.length > 0;
+  if (trouble) recover(trouble, question);
+}
+
+function recover(error, question) {
+  if (!$("question").value) $("question").value = question;
+  const stopped = error.name === "AbortError";
+  const lost = error instanceof TypeError;
+  say(stopped ? "Stopped." : lost ? "The server cannot be reached. Check the connection and ask again." : error.message,
+    !stopped);
+  if (error.status === 401) marked(true);
+}
+
+function marked(wrong) {
+  $("key").toggleAttribute("aria-invalid", wrong);
+  if (wrong) { $("key").setAttribute("aria-invalid", "true"); $("key").focus(); }
 }
 
 function say(text, alarm = false, aside = "") {
@@ -173,30 +141,90 @@ function say(text, alarm = false, aside = "") {
 
 function busy(on) {
   $("stop").disabled = !on;
-  $("relay").setAttribute("aria-busy", on);
-  $("alone").setAttribute("aria-busy", on);
+  $("turns").setAttribute("aria-busy", on);
 }
 
 function stop() { if (running) running.abort(); }
 
+async function copy(text, told) {
+  try { await navigator.clipboard.writeText(text); } catch {
+    const area = document.createElement("textarea");  // without https there is no clipboard to write to
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  say(told);
+}
+
+function keep(name, value) { try { sessionStorage.setItem(name, value); } catch { /* storage is switched off */ } }
+function kept(name) { try { return sessionStorage.getItem(name) || ""; } catch { return ""; } }
+
+function restart() {
+  stop();
+  turns = [];
+  $("turns").replaceChildren();
+  $("empty").hidden = false;
+  $("new").hidden = true;
+  say("");
+  $("question").focus();
+}
+
+async function learn() {
+  const reply = await fetch("facts", { headers: headers() }).catch(() => null);
+  if (!reply || !reply.ok) return;
+  Object.assign(FACTS, await reply.json(), { known: true });
+  const biases = FACTS.dial.map(([bias]) => bias);
+  if (biases.length > 1) [$("dial").min, $("dial").max] = [biases[0], biases[biases.length - 1]];
+  turned();
+}
+
+function share(bias) {
+  const above = FACTS.dial.findIndex(([point]) => point >= bias);
+  if (above < 0) return null;
+  const [high, more] = FACTS.dial[above];
+  const [low, less] = FACTS.dial[Math.max(0, above - 1)];
+  return high === low ? more : less + ((more - less) * (bias - low)) / (high - low);
+}
+
+function turned() {
+  const bias = Number($("dial").value);
+  const part = FACTS.dial.length ? share(bias) : null;
+  const words = part === null ? (bias > 0 ? "+" : "") + bias : `about ${(100 * part).toFixed(1)} % by the teacher`;
+  $("dial-value").textContent = words;
+  $("dial").setAttribute("aria-valuetext", part === null ? `bias ${words}, its share was not measured` : words);
+}
+
 async function examples() {
   const reply = await fetch("examples");
   for (const { benchmark, question } of reply.ok ? await reply.json() : []) {
-    const short = question.length > 70 ? question.slice(0, 68) + " ..." : question;
-    $("examples").append(new Option(`${benchmark}: ${short}`, question));
+    const button = document.createElement("button");
+    const kind = document.createElement("small");
+    button.type = "button";
+    button.className = "example";
+    kind.textContent = benchmark;
+    button.append(kind, question);
+    button.addEventListener("click", () => { $("question").value = question; keep("question", question); $("ask").focus(); });
+    $("examples").append(button);
   }
 }
 
 $("form").addEventListener("submit", ask);
 $("stop").addEventListener("click", stop);
-$("examples").addEventListener("change", () => {
-  if ($("examples").value) $("question").value = $("examples").value;
-});
-$("dial").addEventListener("input", () => { $("dial-value").textContent = $("dial").value; });
+$("new").addEventListener("click", restart);
+$("question").addEventListener("input", () => keep("question", $("question").value));
+$("key").addEventListener("input", () => { keep("key", $("key").value); $("key").removeAttribute("aria-invalid"); });
+$("key").addEventListener("change", learn);
+$("dial").addEventListener("input", turned);
 $("teacher").addEventListener("change", () => { $("dial").disabled = !$("teacher").checked; });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stop();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(event);
 });
 $("key-row").hidden = !SETTINGS.keys;
+$("question").value = kept("question");
+$("key").value = kept("key");
 examples();
+turned();
+if (!SETTINGS.keys || $("key").value) learn();

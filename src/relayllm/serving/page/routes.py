@@ -10,19 +10,41 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import FileResponse, HTMLResponse
+
+from relayllm.serving.errors import ApiError
+from relayllm.serving.models.router import Deployment, ModelRouter
 
 FOLDER = Path(__file__).parent
+VENDOR = FOLDER / "vendor"
+SCRIPTS = ("start.js", "render.js", "clients.js", "answer.js", "page.js")
+LIBRARIES = ("markdown-it/markdown-it.umd.min.js", "katex/katex.min.js")
+SERVED = frozenset({*LIBRARIES, *(f"katex/fonts/{path.name}" for path in (VENDOR / "katex" / "fonts").glob("*.woff2"))})
+"""Vendored files that a browser may fetch; the style sheet of KaTeX is in the page itself."""
+KINDS = {".js": "text/javascript", ".woff2": "font/woff2"}
 
 
-def pages(app: FastAPI, examples: Sequence[Any], *, keys_required: bool) -> APIRouter:
+def pages(app: FastAPI, examples: Sequence[Any], model_router: ModelRouter, *, keys_required: bool) -> APIRouter:
     """The routes of the page."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
     async def page() -> HTMLResponse:
-        return _html("index.html", "page.css", "page.js", {"keys": keys_required})
+        return _html("index.html", ("vendor/katex/katex.min.css", "page.css"), SCRIPTS, {"keys": keys_required},
+                     LIBRARIES)
+
+    @router.get("/vendor/{name:path}")
+    async def vendored(name: str) -> FileResponse:
+        if name not in SERVED:
+            raise ApiError(404, "there is no such file of the page")
+        return FileResponse(VENDOR / name, media_type=KINDS[Path(name).suffix],
+                            headers={"cache-control": "max-age=86400", "x-content-type-options": "nosniff"})
+
+    @router.get("/facts")
+    async def facts(request: Request) -> dict[str, Any]:
+        app.state.keys.who(request.headers.get("authorization"))
+        return facts_of(model_router.champion)
 
     @router.get("/examples")
     async def questions() -> list[Any]:
@@ -30,27 +52,45 @@ def pages(app: FastAPI, examples: Sequence[Any], *, keys_required: bool) -> APIR
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
-        return _html("docs.html", "docs.css", "docs.js", {"keys": keys_required})
+        return _html("docs.html", ("docs.css",), ("docs.js",), {"keys": keys_required})
 
     return router
 
 
-def _html(name: str, css: str, script: str, settings: dict[str, Any]) -> HTMLResponse:
-    text, policy = _assembled(name, css, script, json.dumps(settings, sort_keys=True))
+def facts_of(deployment: Deployment | None) -> dict[str, Any]:
+    """What the page tells of the model: pairs of a bias and the share of teacher tokens it gave, and the prices."""
+    if deployment is None:
+        return {"dial": [], "prices": None}
+    curve, prices = deployment.bias_curve, deployment.prices
+    return {"dial": [] if curve is None else list(zip(curve.biases, curve.call_ratios, strict=True)),
+            "prices": prices.as_dict() if prices.known else None}
+
+
+def _html(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], settings: dict[str, Any],
+          libraries: tuple[str, ...] = ()) -> HTMLResponse:
+    text, policy = _assembled(name, styles, scripts, json.dumps(settings, sort_keys=True), libraries)
     return HTMLResponse(text, headers={"content-security-policy": policy, "x-content-type-options": "nosniff",
                                        "referrer-policy": "no-referrer", "cache-control": "no-cache"})
 
 
 @cache
-def _assembled(name: str, css: str, script: str, settings: str) -> tuple[str, str]:
-    """One self-contained document of three files, and the policy that lets nothing else run."""
-    style = (FOLDER / css).read_text(encoding="utf-8")
-    code = f"const SETTINGS = {settings};\n" + (FOLDER / script).read_text(encoding="utf-8")
-    text = (FOLDER / name).read_text(encoding="utf-8")
-    text = text.replace("/*STYLE*/", style).replace("/*SCRIPT*/", code)
-    policy = (f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(code)}'; connect-src 'self'; "
-              "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+def _assembled(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], settings: str,
+               libraries: tuple[str, ...]) -> tuple[str, str]:
+    """One document, and the policy that lets nothing else run: every script is allowed by its hash alone."""
+    style = "\n".join(_read(part) for part in styles).replace("url(fonts/", "url(vendor/katex/fonts/")
+    code = "\n".join((f'"use strict";\nconst SETTINGS = {settings};', *(_read(part) for part in scripts)))
+    hashes = {library: _hash(_read(f"vendor/{library}")) for library in libraries}
+    tags = "\n".join(f'<script src="vendor/{library}" integrity="{known}"></script>'
+                     for library, known in hashes.items())
+    text = _read(name).replace("/*STYLE*/", style).replace("<!--VENDORED-->", tags).replace("/*SCRIPT*/", code)
+    allowed = " ".join(f"'{known}'" for known in (*hashes.values(), _hash(code)))
+    policy = (f"default-src 'none'; style-src '{_hash(style)}'; script-src {allowed}; connect-src 'self'; "
+              "font-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
     return text, policy
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_bytes().decode()
 
 
 def _hash(text: str) -> str:

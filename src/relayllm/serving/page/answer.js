@@ -1,0 +1,163 @@
+// One answer: its text as it is written, who wrote it, and what it cost.
+const LEDGER = {
+  student_tokens: ["Tokens by the student", "written by the small model"],
+  teacher_tokens: ["Tokens by the teacher", "written by the large model, in calls"],
+  command_tokens: ["Command tokens", "spent on saying <call>n</call>"],
+  student_prefilled: ["Tokens the student read", "the question and what the teacher wrote"],
+  teacher_prefilled: ["Tokens the teacher read", "fresh: each call reads what was written since the last"],
+  teacher_cached: ["Found in the teacher's cache", "read by an earlier call, not computed again"],
+  student_seconds: ["Seconds of the student", "its share of the small model's time"],
+  teacher_seconds: ["Seconds of the teacher", "its share of the large model's time, or the wait for it"],
+  cost: ["Cost", "all tokens and seconds at this server's prices"],
+  alone: ["The teacher alone would cost", "reading the same prompt and writing as many tokens, at the same prices"],
+};
+const WITHHELD = {
+  teacher: "The teacher could not be reached, so the student finished alone.",
+  key_budget: "The budget of this API key for today is spent, so the teacher did not help with all that was asked.",
+};
+
+class Answer {
+  constructor(place, title, body) {
+    place.replaceChildren($("answer").content.cloneNode(true));
+    Object.assign(this, { place, title, body, text: "", runs: [], calls: [], usage: null, teacher: "" });
+    this.find = (selector) => place.querySelector(selector);
+    this.find("h3").textContent = title;
+    this.find("h3").id = place.id + "-title";
+    this.shown = this.find(".text");
+    this.shown.setAttribute("aria-label", title);
+    this.shown.classList.add("writing");
+    this.counts = { student: 0, teacher: 0, command: 0 };
+    this.find(".copy").addEventListener("click", () => copy(this.text, "The answer is copied."));
+    for (const [name, code] of [["curl", asCurl], ["python", asPython]]) {
+      this.find("." + name).addEventListener("click", () => this.code(name, code(body)));
+    }
+    this.count();
+  }
+
+  take(chunk) {
+    const choice = chunk.choices && chunk.choices[0];
+    const relay = chunk.relay || {};
+    if (chunk.usage) this.usage = chunk.usage;
+    if (relay.ledger) this.relay = relay;
+    else if (relay.author) this.counts[relay.author] += relay.tokens;
+    if (relay.teacher) this.teacher = relay.teacher;
+    if (relay.call) this.calls.push({ at: this.text.length, n: relay.call, teacher: relay.teacher });
+    const text = choice && choice.delta && choice.delta.content;
+    if (text) this.write(text, relay.author);
+    if (!this.due) this.due = requestAnimationFrame(() => this.show());
+  }
+
+  write(text, author) {
+    const last = this.runs[this.runs.length - 1];
+    const who = author || (last ? last.author : "student");
+    const start = this.text.length;
+    this.text += text;
+    const called = this.calls.some((call) => call.at === start);
+    if (last && last.author === who && !called) last.stop = this.text.length;
+    else this.runs.push({ author: who, teacher: who === "teacher" ? this.teacher : "", start, stop: this.text.length });
+  }
+
+  show() {
+    this.due = 0;
+    const rendering = new Rendering(this.text, this.runs, this.calls);
+    this.shown.replaceChildren(rendering.nodes());
+    this.final(rendering);
+    this.count();
+  }
+
+  final(rendering) {
+    const found = finalAnswer(this.text);
+    this.find(".final").hidden = !found;
+    if (!found) return;
+    const said = this.text.slice(found.from, found.to);
+    const value = document.createElement("span");
+    if (!found.tex || !typeset(said, value, false)) value.textContent = said;
+    const runs = this.runs.filter((run) => run.stop > found.from && run.start < found.to);
+    const teacher = runs.find((run) => run.author === "teacher");
+    this.find(".final-value").replaceChildren(teacher ? authored(teacher, value) : value);
+  }
+
+  count() {
+    const { student, teacher, command } = this.counts;
+    const all = student + teacher + command;
+    const ratio = all ? (100 * teacher) / all : 0;
+    this.find(".meter .student").style.width = all ? 100 - ratio + "%" : "0";
+    this.find(".meter .teacher").style.width = ratio + "%";
+    const calls = this.calls.length;
+    const words = `${teacher} of ${all} tokens by the teacher, ${calls} ${calls === 1 ? "call" : "calls"}`;
+    this.find(".meter").setAttribute("aria-label", `call ratio ${ratio.toFixed(1)} percent`);
+    this.find(".ratio").replaceChildren(bold(ratio.toFixed(1) + " %"), " call ratio · " + words);
+    this.summary = `${this.title}: ${words}, call ratio ${ratio.toFixed(1)} percent`;
+  }
+
+  ledger(rows) {
+    this.find("tbody").replaceChildren(...Object.entries(LEDGER).filter(([key]) => key in rows).map(([key, words]) => {
+      const row = document.createElement("tr");
+      const head = document.createElement("th");
+      const told = document.createElement("small");
+      head.scope = "row";
+      told.textContent = words[1];
+      head.append(words[0], told);
+      row.append(head);
+      row.insertCell().textContent = rows[key];
+      return row;
+    }));
+  }
+
+  finish() {
+    if (!this.relay) return;
+    const { ledger, degraded_by: withheld, stop_reasons: reasons } = this.relay;
+    this.counts = { student: ledger.student_tokens, teacher: ledger.teacher_tokens, command: ledger.command_tokens };
+    const seconds = ledger.student_seconds + ledger.teacher_seconds;
+    const alone = teacherAlone(this.usage, ledger);
+    const rows = { ...ledger, student_seconds: ledger.student_seconds.toFixed(2),
+      teacher_seconds: ledger.teacher_seconds.toFixed(2) };
+    const parts = [seconds.toFixed(1) + " s"];
+    if (ledger.cost == null) delete rows.cost;
+    else parts.push(rows.cost = money(ledger.cost, ledger.currency));
+    if (alone && ledger.cost != null) {
+      rows.alone = money(alone, ledger.currency);
+      parts.push(`${((100 * ledger.cost) / alone).toFixed(0)} % of the teacher alone`);
+    }
+    this.ledger(rows);
+    this.find(".cost").textContent = parts.join(" · ");
+    const notices = (withheld || []).map((reason) => WITHHELD[reason]).filter(Boolean);
+    if (reasons.includes("token_budget")) notices.push("The answer reached its limit of tokens.");
+    this.find(".notice").textContent = notices.join(" ");
+    this.find(".notice").hidden = !notices.length;
+    $("model").textContent = `version ${this.relay.version}, ${this.relay.alias}`;
+  }
+
+  code(name, text) {
+    const pre = this.find(".code");
+    const same = !pre.hidden && pre.dataset.name === name;
+    pre.hidden = same;
+    pre.dataset.name = name;
+    pre.textContent = text;
+    for (const one of ["curl", "python"]) this.find("." + one).setAttribute("aria-expanded", !same && one === name);
+  }
+
+  end() {
+    cancelAnimationFrame(this.due);
+    this.finish();
+    this.show();
+    this.shown.classList.remove("writing");
+    this.find(".after").hidden = false;
+  }
+}
+
+function teacherAlone(usage, ledger) {
+  if (!FACTS.prices || !FACTS.prices.teacher || !usage) return 0;
+  const written = ledger.student_tokens + ledger.teacher_tokens;
+  return (FACTS.prices.teacher * written + FACTS.prices.teacher_read * usage.prompt_tokens) / 1e6;
+}
+
+function money(amount, currency) {
+  return `${amount.toLocaleString("en", { maximumSignificantDigits: 3, maximumFractionDigits: 12 })} ${currency}`;
+}
+
+function bold(text) {
+  const figure = document.createElement("b");
+  figure.textContent = text;
+  return figure;
+}

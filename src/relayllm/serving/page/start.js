@@ -1,0 +1,2 @@
+const $ = (id) => document.getElementById(id);
+const FACTS = { dial: [], prices: null, known: false };

@@ -151,6 +151,33 @@ def test_dial_tells_the_measured_share(page):
     assert page.get_attribute("#dial", "aria-valuetext") == "about 30.0 % by the teacher"
 
 
+def test_span_names_the_teacher_where_the_server_does(page):
+    def named(route):
+        reply = route.fetch()
+        route.fulfill(response=reply, body=reply.text().replace('{"choice":0,"position"',
+                                                                '{"choice":0,"teacher":"large","position"'))
+
+    page.route("**/v1/chat/completions", named)
+    ask_example(page)
+    assert page.get_attribute("#relay .text > p mark", "title") == "written by the teacher large"
+    assert page.get_attribute("#relay sup >> nth=0", "title") == "call: the student asked large for 3 tokens"
+
+
+def test_new_conversation_while_writing_forgets_what_was_written(page):
+    page.locator(".example").first.click()
+    page.click("#ask")
+    page.wait_for_selector("#relay .text mark")
+    page.evaluate("restart()")
+    until(page, "!document.querySelector('.turn') && document.querySelector('#stop').disabled")
+    assert page.evaluate("turns.length") == 0
+
+
+def test_answer_without_a_final_answer_shows_no_place_for_it(asked):
+    for said, shown in (("It is 4.", False), ("So \\boxed{}.", False), ("Sum\n\n#### 42", True)):
+        with asked(said) as page:
+            assert page.is_visible("#relay .final") is shown
+
+
 def test_second_question_carries_the_conversation(page):
     ask_example(page)
     assert page.is_hidden("#empty")
@@ -357,7 +384,6 @@ def test_screen_reader_hears_who_writes(asked):
 def test_docs_try_with_a_key(browser):
     with serving(keys="ann:secret-a") as server:
         page = browser.new_page()
-        page.complaints = []
         page.goto(f"{server.url}/docs")
         page.get_by_text("POST /v1/chat/completions").click()
         tried = "document.querySelector('details[open] pre').textContent.startsWith('%d')"

@@ -19,10 +19,10 @@ const WITHHELD = {
 class Answer {
   constructor(place, title, body) {
     place.replaceChildren($("answer").content.cloneNode(true));
-    Object.assign(this, { place, title, body, text: "", runs: [], calls: [], usage: null, teacher: "" });
+    Object.assign(this, { place, title, body, text: "", runs: [], calls: [], usage: null });
     this.find = (selector) => place.querySelector(selector);
     this.find("h3").textContent = title;
-    this.find("h3").id = place.id + "-title";
+    place.setAttribute("aria-label", title);
     this.shown = this.find(".text");
     this.shown.setAttribute("aria-label", title);
     this.shown.classList.add("writing");
@@ -40,8 +40,7 @@ class Answer {
     if (chunk.usage) this.usage = chunk.usage;
     if (relay.ledger) this.relay = relay;
     else if (relay.author) this.counts[relay.author] += relay.tokens;
-    if (relay.teacher) this.teacher = relay.teacher;
-    if (relay.call) this.calls.push({ at: this.text.length, n: relay.call, teacher: relay.teacher });
+    if (relay.call) this.calls.push({ at: this.text.length, n: relay.call });
     const text = choice && choice.delta && choice.delta.content;
     if (text) this.write(text, relay.author);
     if (!this.due) this.due = requestAnimationFrame(() => this.show());
@@ -54,22 +53,21 @@ class Answer {
     this.text += text;
     const called = this.calls.some((call) => call.at === start);
     if (last && last.author === who && !called) last.stop = this.text.length;
-    else this.runs.push({ author: who, teacher: who === "teacher" ? this.teacher : "", start, stop: this.text.length });
+    else this.runs.push({ author: who, start, stop: this.text.length });
   }
 
   show() {
     this.due = 0;
-    const rendering = new Rendering(this.text, this.runs, this.calls);
-    this.shown.replaceChildren(rendering.nodes());
-    this.final(rendering);
+    this.shown.replaceChildren(new Rendering(this.text, this.runs, this.calls).nodes());
+    this.final();
     this.count();
   }
 
-  final(rendering) {
+  final() {
     const found = finalAnswer(this.text);
-    this.find(".final").hidden = !found;
-    if (!found) return;
-    const said = this.text.slice(found.from, found.to);
+    const said = found ? this.text.slice(found.from, found.to) : "";
+    this.find(".final").hidden = !said.trim();
+    if (!said.trim()) return;
     const value = document.createElement("span");
     if (!found.tex || !typeset(said, value, false)) value.textContent = said;
     const runs = this.runs.filter((run) => run.stop > found.from && run.start < found.to);
@@ -90,6 +88,17 @@ class Answer {
     this.summary = `${this.title}: ${words}, call ratio ${ratio.toFixed(1)} percent`;
   }
 
+  // A server with several teachers says of each call whose it was.
+  name(calls) {
+    for (const [index, { teacher }] of calls.entries()) {
+      const call = this.calls[index];
+      if (!call || !teacher) continue;
+      call.teacher = teacher;
+      const run = this.runs.find((one) => one.author === "teacher" && one.start === call.at);
+      if (run) run.teacher = teacher;
+    }
+  }
+
   ledger(rows) {
     this.find("tbody").replaceChildren(...Object.entries(LEDGER).filter(([key]) => key in rows).map(([key, words]) => {
       const row = document.createElement("tr");
@@ -108,6 +117,7 @@ class Answer {
     if (!this.relay) return;
     const { ledger, degraded_by: withheld, stop_reasons: reasons } = this.relay;
     this.counts = { student: ledger.student_tokens, teacher: ledger.teacher_tokens, command: ledger.command_tokens };
+    this.name(this.relay.calls);
     const seconds = ledger.student_seconds + ledger.teacher_seconds;
     const alone = teacherAlone(this.usage, ledger);
     const rows = { ...ledger, student_seconds: ledger.student_seconds.toFixed(2),
@@ -125,7 +135,7 @@ class Answer {
     if (reasons.includes("token_budget")) notices.push("The answer reached its limit of tokens.");
     this.find(".notice").textContent = notices.join(" ");
     this.find(".notice").hidden = !notices.length;
-    $("model").textContent = `version ${this.relay.version}, ${this.relay.alias}`;
+    $("model").textContent = `· version ${this.relay.version}, ${this.relay.alias}`;
   }
 
   code(name, text) {

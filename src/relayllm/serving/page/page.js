@@ -77,7 +77,6 @@ function begin(question) {
   const answers = [new Answer(places[0], teacher ? "Student and teacher" : "Student alone", body({ teacher, call_bias }))];
   if ($("side").checked) answers.push(new Answer(places[1], "Student alone, for comparison", body({ teacher: false })));
   places[1].hidden = answers.length < 2;
-  for (const [index, one] of answers.entries()) places[index].setAttribute("aria-labelledby", one.find("h3").id);
   $("turns").append(turn);
   return { turn, answers, question };
 }
@@ -86,7 +85,7 @@ async function ask(event) {
   if (event) event.preventDefault();
   const question = $("question").value.trim();
   if (!question) { $("question").focus(); return; }
-  if (running) { running.abort(); await running.over; }
+  while (running) { running.abort(); await running.over; }
   const mine = running = new AbortController();
   mine.over = answerTo(begin(question), mine);
   await mine.over;
@@ -104,7 +103,6 @@ async function answerTo({ turn, answers, question }, mine) {
   let trouble = null;
   try {
     await Promise.all(answers.map((answer) => stream(answer, mine.signal)));
-    say("Done.", false, answers.map((answer) => answer.summary).join(". "));
   } catch (error) {
     trouble = error;
     mine.abort();
@@ -118,6 +116,7 @@ async function answerTo({ turn, answers, question }, mine) {
   $("new").hidden = !turns.length;
   $("empty").hidden = turns.length > 0;
   if (trouble) recover(trouble, question);
+  else say("Done.", false, answers.map((answer) => answer.summary).join(". "));
 }
 
 function recover(error, question) {
@@ -161,8 +160,10 @@ async function copy(text, told) {
 function keep(name, value) { try { sessionStorage.setItem(name, value); } catch { /* storage is switched off */ } }
 function kept(name) { try { return sessionStorage.getItem(name) || ""; } catch { return ""; } }
 
-function restart() {
+async function restart() {
+  const over = running && running.over;
   stop();
+  await over;
   turns = [];
   $("turns").replaceChildren();
   $("empty").hidden = false;

@@ -51,7 +51,7 @@ function finalAnswer(text) {
 }
 
 class Rendering {
-  // `runs`: {author, teacher, start, stop} over the text; `calls`: {at, n}. Both in order.
+  // `runs`: {author, start, stop, teacher?} over the text; `calls`: {at, n, teacher?}. Both in order.
   constructor(text, runs, calls) {
     Object.assign(this, { text, runs, calls: [...calls], at: 0, author: "" });
     this.lines = [0];
@@ -184,7 +184,7 @@ function authored(run, content) {
 function callMark({ n, teacher }) {
   const mark = document.createElement("sup");
   mark.textContent = "call " + n;
-  mark.title = `call: the student asked ${teacher || ""} for ${n} ${n === 1 ? "token" : "tokens"}`.replace("  ", " ");
+  mark.title = `call: the student asked ${teacher ? teacher + " " : ""}for ${n} ${n === 1 ? "token" : "tokens"}`;
   mark.setAttribute("role", "img");
   mark.setAttribute("aria-label", mark.title);
   return mark;

@@ -337,6 +337,12 @@ def test_any_tex_is_shown_without_complaint(asked, said):
         assert page.complaints == []
 
 
+def test_products_with_asterisks_are_no_emphasis(asked):
+    with asked("It is 18*17=306 and then 3*4=12, *surely* **so**.") as page:
+        assert "18*17=306 and then 3*4=12, surely so." in page.inner_text("#relay .text")
+        assert page.locator("#relay .text em").count() == 1
+
+
 def test_teacher_inside_a_fraction_marks_its_part(asked):
     with asked("Half: $\\frac{", 1, "}{4}$ and $x^", 1, "$ end", teacher=("1" * 200,)) as page:
         assert page.locator("#relay .text .katex-html .by-teacher").all_inner_texts() == ["1"]

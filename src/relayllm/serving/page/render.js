@@ -3,7 +3,19 @@ const TAGS = new Set(["p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li",
   "tr", "th", "td", "em", "strong", "s", "hr", "br"]);
 const PAIRS = [["$$", "$$", true], ["\\[", "\\]", true], ["\\(", "\\)", false], ["$", "$", false]];
 const MARKDOWN = window.markdownit ? window.markdownit({ html: false, breaks: true }).disable("image") : null;
-if (MARKDOWN) MARKDOWN.inline.ruler.before("escape", "math", mathRule);
+if (MARKDOWN) {
+  MARKDOWN.inline.ruler.before("escape", "math", mathRule);
+  MARKDOWN.inline.ruler.before("emphasis", "times", timesRule);
+}
+
+// 18*17 is a product; Markdown would take what stands between two of them for emphasis.
+function timesRule(state, silent) {
+  const around = state.src.slice(Math.max(0, state.pos - 1), state.pos + 2);
+  if (!/^[\w)]\*[\w(-]$/.test(around)) return false;
+  if (!silent) state.pending += "*";
+  state.pos += 1;
+  return true;
+}
 
 function braced(text, open) {
   let depth = 0;

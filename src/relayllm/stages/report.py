@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
+from relayllm.progress import print_line
 from relayllm.settings import current_settings
 from relayllm.stages.evaluate import ANSWER_SECONDS
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
@@ -54,7 +55,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
     current().artifact(report)
-    print(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods", flush=True)
+    print_line(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods")
 
 
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,

@@ -115,6 +115,7 @@ def shown(logs: Path) -> Iterator[None]:
             yield
         finally:
             logger.removeHandler(screen)
+            logger.setLevel(logging.WARNING)  # that its temporary server stops is told at exit
 
 
 @contextmanager

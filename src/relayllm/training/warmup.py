@@ -92,6 +92,5 @@ def _arguments(config: WarmupConfig, folder: Path) -> Any:
         gradient_accumulation_steps=config.batch_size // share, learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule, num_train_epochs=config.epochs, seed=config.seed, data_seed=config.seed,
         deepspeed=deepspeed_config(config.zero_stage) if config.zero_stage else None,
-        max_length=None, packing=False, gradient_checkpointing=config.dtype == "bfloat16",
-        logging_steps=20, logging_first_step=True, save_steps=100, save_total_limit=2, report_to="none",
-        disable_tqdm=True, **device_arguments(config.dtype))
+        max_length=None, packing=False, logging_steps=20, logging_first_step=True, save_steps=100, save_total_limit=2,
+        report_to="none", disable_tqdm=True, **device_arguments(config.dtype))

@@ -79,6 +79,10 @@ class CallRequest:
     tokens are known."""
     enable_thinking: bool | None = None
     """What that template is told."""
+    session: int = 0
+    """The answer's key: its calls stay with one replica, whose prefix cache knows what came before."""
+    call: int = 1
+    """Which call of the answer it is, from 1."""
 
 
 class ServedCall(Protocol):
@@ -92,6 +96,11 @@ class ServedCall(Protocol):
     """Why the call failed; the tokens before it stand."""
     cancel: Callable[[], None]
     """End the call and its request; what arrived stays."""
+
+    @property
+    def teacher(self) -> str:
+        """Who is asked."""
+        ...
 
     def take(self) -> list[int]:
         """The tokens that arrived since the last time."""

@@ -184,8 +184,9 @@ class RemoteTeacher:
             tokens = tuple(stream.take())
             row.teacher_name = stream.teacher
             self._views[id(row)] += tokens
-            if done:
+            if done or tokens:
                 self._account(row)
+            if done:
                 row.teacher_seconds += time.perf_counter() - started
                 nothing = not (stream.finished or tokens or row.call_tokens)
                 silent = TeacherError("the teacher answered nothing, and did not say that it was finished")
@@ -197,7 +198,7 @@ class RemoteTeacher:
         """A teacher that joins later reads fresh what another one has read."""
         read, view = self._read.setdefault(id(row), {}), self._views[id(row)]
         cached = row.teacher_cached - row.call_from[1]
-        fresh = max(0, cached - read.get(row.teacher_name, 0)) if read else 0
+        fresh = max(0, cached - read.get(row.teacher_name, 0))
         row.teacher_cached -= fresh
         row.teacher_prefilled += fresh
         read[row.teacher_name] = len(view)

@@ -1,4 +1,4 @@
-"""A pool of teachers: the first that is up and allowed writes a call, the next one when it fails before its first token.
+"""A pool of teachers: the first that is up and allowed writes a call, the next one when it fails before a token.
 
 Several replicas may stand behind one name. All calls of an answer stay with one of them, the least loaded when it first
 calls.

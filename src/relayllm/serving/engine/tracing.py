@@ -99,7 +99,8 @@ def write_trace(settings: Settings, name: str, version: str, alias: str, request
                          "ledger": asdict(trace.ledger), "calls": len(trace.calls),
                          "teachers": [call.teacher for call in trace.calls], **tags})
     if prices.known:
-        root.set_attributes({"cost": prices.cost(trace.ledger, trace.calls), "cost_parts": prices.parts(trace.ledger, trace.calls),
+        root.set_attributes({"cost": prices.cost(trace.ledger, trace.calls),
+                             "cost_parts": prices.parts(trace.ledger, trace.calls),
                              "currency": prices.currency})
     root.set_outputs(trace.text)
     root.end(end_time_ns=at(request.ended))

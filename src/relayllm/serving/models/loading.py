@@ -206,7 +206,8 @@ def _gateway(students: Sequence[str], student: Path, teacher: str | None, **opti
     if teacher is not None and not teacher.startswith(("http://", "https://")) and not teacher.endswith(
             (".yaml", ".yml")):
         raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
-                          "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student alone")
+                          "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
+                          "alone")
     return RelayDecoder.from_servers(students, student, teacher)
 
 

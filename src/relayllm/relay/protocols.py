@@ -88,14 +88,25 @@ class CallRequest:
 class ServedCall(Protocol):
     """The tokens of one call as they arrive. Read `done` before `take`, never after."""
 
-    done: bool
-    """Nothing more will come."""
-    finished: bool
-    """The teacher wrote its end of text."""
-    error: Any
-    """Why the call failed; the tokens before it stand."""
-    cancel: Callable[[], None]
-    """End the call and its request; what arrived stays."""
+    @property
+    def done(self) -> bool:
+        """Nothing more will come."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """The teacher wrote its end of text."""
+        ...
+
+    @property
+    def error(self) -> Any:
+        """Why the call failed; the tokens before it stand."""
+        ...
+
+    @property
+    def cancel(self) -> Callable[[], None]:
+        """End the call and its request; what arrived stays."""
+        ...
 
     @property
     def teacher(self) -> str:

@@ -69,7 +69,8 @@ class Governance:
         names = [rule.name for rule in found]
         self._note(request, teacher, action, names, content)
         if sent is None:
-            raise PolicyRefusal(f"governance keeps a call from teacher {teacher} (rule {', '.join(refusing or names)}): "
+            raise PolicyRefusal(f"governance keeps a call from teacher {teacher} (rule "
+                                f"{', '.join(refusing or names)}): "
                                 "the student goes on alone; see the audit, and governance.rules")
         return sent
 

@@ -19,8 +19,9 @@ def ingest(say: Callable[[str], None]) -> bool:
     """Write `data/` when the params ask for other data than lies there, and pin it; True when it did."""
     if not ingest_needed():
         return False
-    run(["relay", "ingest", "--data", "data"], current_settings().root, "relay ingest", say)
-    dvc_stages.pin_data(current_settings().root, say)
+    root = current_settings().root
+    run(["relay", "ingest", "--data", "data"], root, "relay ingest", say, dvc_stages.stage_log(root, "ingest"))
+    dvc_stages.pin_data(root, say)
     write_json(_note(), {"key": _ingest_key()})
     return True
 

@@ -84,13 +84,18 @@ def _stage(node: Any, graph: Any) -> Stage:
 
 
 def reproduce(root: Path, name: str, say: Callable[[str], None], *, force: bool = False) -> None:
-    """Run one stage by DVC and pass on what it prints, line by line.
+    """Run one stage by DVC and pass on what it says, line by line; all that it prints is in its log.
 
     Raises:
         StageError: the stage failed; its last lines are in the message.
     """
     words = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
-    run(words, root, name, say)
+    run(words, root, name, say, stage_log(root, name))
+
+
+def stage_log(root: Path, name: str) -> Path:
+    """Where everything lies that a stage printed in its last run."""
+    return root / "runs" / "logs" / f"{name}.log"
 
 
 def pin_data(root: Path, say: Callable[[str], None]) -> None:

@@ -50,6 +50,7 @@ def stage_task(root: str, name: str) -> State[Any]:
     if not dvc_stages.is_changed(Path(root), name):
         return Completed(message="up to date", name="Cached")
     started = time.monotonic()
+    logger.info("started")
     dvc_stages.reproduce(Path(root), name, logger.info)
     return Completed(message=f"ran for {time.monotonic() - started:.0f} s")
 

@@ -17,13 +17,16 @@ from flows.failure import can_heal, reason_of
 from flows.interruption import told_at_once
 from relayllm.errors import StageError
 from relayllm.processes import end_group, end_with_parent
+from relayllm.progress import MARK, MARKED_LINES
 
 _running: set[subprocess.Popen[bytes]] = set()
 _ended = threading.Event()
 
 
-def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> None:
+def run(words: list[str], root: Path, name: str, say: Callable[[str], None], log: Path | None = None) -> None:
     """Run a command to its end, in a process group of its own.
+
+    With a log everything that it prints goes there, and only lines of ours are said: libraries print much.
 
     Raises:
         StageError: it failed, its last lines are in the message; or the flow was interrupted.
@@ -35,9 +38,10 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
     _running.add(process)
     try:
-        for line in _lines(process):
-            last.append(line)
-            say(line)
+        with _logged(log, say) as hear:
+            for line in _lines(process):
+                last.append(line.removeprefix(MARK))
+                hear(line)
         code = process.wait()
     except BaseException:  # cancelled, timed out, interrupted: nothing may go on behind our back
         end_group(process)
@@ -46,7 +50,8 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None]) -> 
         _running.discard(process)
     if code:
         reason, shown = reason_of([*last], code), "\n".join(f"    {line}" for line in last)
-        raise StageError(f"{name} failed: {reason}\nIts last lines, exit code {code}:\n{shown}\n"
+        whole = f"All that it printed: {log}\n" if log else ""
+        raise StageError(f"{name} failed: {reason}\nIts last lines, exit code {code}:\n{shown}\n{whole}"
                          f"Run it by hand: {shlex.join(words)}", can_heal=can_heal(reason) and not _ended.is_set())
 
 
@@ -66,6 +71,22 @@ def _end_all() -> None:
     _ended.set()
     for process in [*_running]:
         end_group(process)
+
+
+@contextmanager
+def _logged(log: Path | None, say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Who hears of each line: `say` alone, or the log of all and `say` of what is marked as ours."""
+    if log is None:
+        yield lambda line: say(line.removeprefix(MARK))
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8", buffering=1) as file:
+        def hear(line: str) -> None:
+            file.write(line.removeprefix(MARK) + "\n")
+            if line.startswith(MARK):
+                say(line[1:])
+
+        yield hear
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -92,4 +113,4 @@ def _environment() -> dict[str, str]:
     folder = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", "")
     return {**os.environ, "PATH": path if path.startswith(folder) else f"{folder}{os.pathsep}{path}",
-            "PYTHONUNBUFFERED": "1"}
+            "PYTHONUNBUFFERED": "1", MARKED_LINES: "1"}

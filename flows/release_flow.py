@@ -44,6 +44,7 @@ def register(package: Path) -> Version:
 @task(tags=["release"], cache_policy=NO_CACHE)
 def compare(version: Version) -> steps.ReleaseDecision:
     """Ask the version, line it up with the champion, judge; what came of it is an artifact and on the version."""
+    get_run_logger().info("asking version %s what its package was asked", version.number)
     decision = steps.evaluate_candidate(Registry(), version, load_gates())
     rows: list[dict[str, Any]] = [{name or "benchmark": cell for name, cell in row.items()}
                                   for row in table(decision.comparison)]
@@ -66,6 +67,7 @@ def promote(decision: steps.ReleaseDecision) -> Version:
 @task(name="check", tags=["release"], retries=1, cache_policy=NO_CACHE)
 def check_served(version: Version) -> None:
     """Start MLflow's scoring server on the version, ask it one question, stop it."""
+    get_run_logger().info("starting MLflow's scoring server on version %s", version.number)
     prompt = steps.question(Registry().fetch(version))
     row = check(version.uri, prompt)
     get_run_logger().info("asked: %s", prompt)

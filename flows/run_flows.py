@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from flows.screen import shown  # noqa: E402
 from flows.servers import check_prefect, check_tracking  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
 from relayllm.files import disk_full_message, is_disk_full  # noqa: E402
@@ -44,10 +45,11 @@ def _run(no_release: bool) -> None:
     from flows.pipeline_flow import pipeline
     from flows.release_flow import release
 
-    pipeline(str(current_settings().root))
-    if not no_release:
-        check_registry()
-        release()
+    with shown(current_settings().runs / "logs"):
+        pipeline(str(current_settings().root))
+        if not no_release:
+            check_registry()
+            release()
 
 
 def _full() -> bool:

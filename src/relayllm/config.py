@@ -178,6 +178,23 @@ class WarmupConfig(Section):
     seed: int
 
 
+class PricesConfig(Section):
+    """What answers are counted at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str
+
+
 class RewardConfig(Section):
     name: Literal["difficulty", "simple", "accuracy"]
     independence_bonus: float
@@ -185,11 +202,26 @@ class RewardConfig(Section):
     exploration: bool
     """Pay the call ratio on teacher-unsolvable problems."""
 
+    def options(self) -> dict[str, float | bool]:
+        """What the reward is called with beside the group."""
+        return {"independence_bonus": self.independence_bonus, "exploration": self.exploration}
+
+
+class MoneyRewardConfig(Section):
+    name: Literal["money"]
+    weight: Annotated[float, Field(ge=0)]
+    """What 1,000 answers may cost, in the prices' currency, before being right is worth nothing: 1 / that."""
+    prices: PricesConfig
+
+    def options(self) -> dict[str, float | bool]:
+        """What the reward is called with beside the group."""
+        return {"weight": self.weight}
+
 
 class GrpoRun(Section):
     """One policy trained by GRPO; the name of the run is a method of the evaluation."""
 
-    reward: RewardConfig
+    reward: Annotated[RewardConfig | MoneyRewardConfig, Field(discriminator="name")]
     max_calls: Annotated[int, Field(ge=0)]
     """0 trains without calls: plain GRPO."""
 
@@ -267,23 +299,6 @@ class EvaluateConfig(Section):
 
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class PricesConfig(Section):
-    """What the report counts answers at, per million tokens and per second (`relay.prices`)."""
-
-    student: Price
-    """Written by the student."""
-    student_read: Price
-    teacher: Price
-    """Written by the teacher."""
-    teacher_read: Price
-    """Read fresh by the teacher."""
-    teacher_cached: Price
-    """Found by the teacher in its cache."""
-    student_second: Price
-    teacher_second: Price
-    currency: str
 
 
 class ReportConfig(Section):

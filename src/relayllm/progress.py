@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
 EVERY_SECONDS = 5.0
+MARK = "\x1e"
+"""Stands before a line of ours where RELAY_MARKED_LINES is 1, so that a flow can tell it from what libraries print."""
+MARKED_LINES = "RELAY_MARKED_LINES"
 Clock = Callable[[], float]
 Report = Callable[[int, int], None]
 """Told (done, total) again and again; the first time with what was there before."""
@@ -35,7 +39,7 @@ class Progress:
     """A step of several parts, with one rate and one end in sight for all of them."""
 
     def __init__(self, name: str, say: Callable[[str], None] | None = None, clock: Clock = time.monotonic) -> None:
-        self._name, self._say, self._clock = name, say or _print, clock
+        self._name, self._say, self._clock = name, say or print_line, clock
         self._rate, self._shown = Rate(clock), clock()
         self._total = self._done = 0
 
@@ -77,7 +81,7 @@ def printer(name: str, *, end: bool = True) -> Report:
         known = done
         if end if done == total else now - shown >= EVERY_SECONDS:
             shown = now
-            _print(f"{name}: {done}/{total}{_times(rate, total - done)}")
+            print_line(f"{name}: {done}/{total}{_times(rate, total - done)}")
 
     return report
 
@@ -94,5 +98,7 @@ def _times(rate: Rate, remaining: int) -> str:
     return f" in {duration(rate.seconds)}" + ("" if left is None else f", about {duration(left)} left")
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)
+def print_line(text: str) -> None:
+    """Print what a person at the screen wants to know of a stage."""
+    mark = MARK if os.environ.get(MARKED_LINES) == "1" else ""
+    print("\n".join(mark + line for line in text.splitlines()), flush=True)

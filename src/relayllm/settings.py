@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,8 @@ class Settings:
     """A YAML file of several teachers, which stands before `teacher_url` where answers are served."""
     teacher_tokenizer: str | None
     """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
+    student_urls: Mapping[str, tuple[str, ...]]
+    """vLLM servers that stand in for students: `base`, `warmup` or a run of GRPO -> its replicas."""
     judge_url: str | None
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
     cuda_graphs: bool
@@ -85,9 +88,22 @@ def current_settings() -> Settings:
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
         teachers=os.environ.get("RELAY_TEACHERS") or None,
         teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
+        student_urls=_student_urls(os.environ.get("RELAY_STUDENT_URLS", "")),
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def _student_urls(text: str) -> dict[str, tuple[str, ...]]:
+    """`relay-difficulty=http://a,relay-difficulty=http://b,base=http://c`: a name that is there twice has replicas."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        name, _, url = (part.strip() for part in entry.partition("="))
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"RELAY_STUDENT_URLS has {entry!r}: write NAME=http://..., with base, warmup or a run of "
+                              "grpo.runs as NAME, and commas between")
+        found[name] = (*found.get(name, ()), url)
+    return found
 
 
 def check_params_are_dvcs(settings: Settings) -> None:

@@ -62,7 +62,7 @@ def test_unknown_and_missing_keys_are_all_named(tmp_path):
     (lambda values: values["evaluate"]["decoding"].update(top_p=0), ["evaluate.decoding.top_p", "got 0"]),
     (lambda values: values["grpo"].update(steps="many"), ["grpo.steps", "'many'"]),
     (lambda values: values["grpo"]["runs"]["relay-difficulty"]["reward"].update(name="kind"),
-     ["grpo.runs.relay-difficulty.reward.name", "'kind'"]),
+     ["grpo.runs.relay-difficulty.reward", "'kind'", "'money'"]),
     (lambda values: values["package"].update(teacher="elsewhere"), ["package.teacher", "'elsewhere'"]),
 ])
 def test_wrong_value_is_named_with_what_was_given(tmp_path, change, named):

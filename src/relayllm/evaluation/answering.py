@@ -20,7 +20,7 @@ from relayllm.grading import grade
 from relayllm.problems.catalogue import row
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.progress import Progress, printer
+from relayllm.progress import Progress, print_line, printer
 from relayllm.relay.policy import CallAtOnce
 from relayllm.relay.trace import Prefix, Trace
 
@@ -38,7 +38,7 @@ class Evaluation:
     """Answers method by method; what was answered stays in `done`, what was calibrated in `calibration`."""
 
     def __init__(self, config: EvaluateConfig, models: Models, benchmarks: Benchmarks, training: Sequence[Problem], *,
-                 say: Callable[[str], None] = print) -> None:
+                 say: Callable[[str], None] = print_line) -> None:
         self._config, self._models, self._benchmarks, self._say = config, models, benchmarks, say
         self._training = training[:config.routers.problems]
         self.calibration = Calibration(training[:config.calibration_problems], config)

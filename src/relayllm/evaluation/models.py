@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from relayllm.errors import ConfigError
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
 from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter
 from relayllm.evaluation.methods import Method
@@ -36,17 +37,19 @@ class Models:
         helper = self._helper_folder(method)
         if method.student == "teacher":
             return teacher_alone(self.teacher, self.answers)
-        made_by = [model_digest(self.folder(method.student))]
+        made_by = [*self._servers(method), model_digest(self.folder(method.student))]
         if helper is not None:
             place = current_settings().teacher_at(helper) if method.teacher is None else helper
             made_by += _identity(place, helper)
         return CachedWriter(lambda: self.decoder(method), made_by, self.answers)
 
     def decoder(self, method: Method) -> Any:
-        """The student of a method, with the teacher when it has one."""
+        """The student of a method, with the teacher when it has one; in this process, or before its servers."""
         from relayllm.engines.decoder import RelayDecoder
         from relayllm.engines.loading import load_model, load_tokenizer
 
+        if servers := self._servers(method):
+            return self._before_servers(method, servers)
         folder, helper = self.folder(method.student), self._helper_folder(method)
         teacher, tokenizer = None, None
         if helper is not None:
@@ -96,6 +99,26 @@ class Models:
         folders = {"base": self.base, "warmup": self.warmup, "teacher": self.teacher}
         return folders.get(student, self.grpo / student / "model")
 
+    def _servers(self, method: Method) -> tuple[str, ...]:
+        """Addresses of a method's student; none where a rule of ours calls for the untrained one, token by token."""
+        by_rule = method.student == "base" and method.helped
+        return () if by_rule else current_settings().student_urls.get(method.student, ())
+
+    def _before_servers(self, method: Method, servers: Sequence[str]) -> Any:
+        from relayllm.engines.decoder import RelayDecoder
+        from relayllm.engines.loading import load_tokenizer
+        from relayllm.engines.teacher_only import RemoteGenerator
+
+        folder, helper = self.folder(method.student), self._helper_folder(method)
+        if method.student == "base":
+            return RemoteGenerator(servers[0], load_tokenizer(folder))
+        teacher = None if helper is None else current_settings().teacher_at(helper)
+        if isinstance(teacher, Path) or method.teacher is not None:
+            raise ConfigError(f"{method.name}: RELAY_STUDENT_URLS says that {method.student} is served by "
+                              f"{', '.join(servers)}, and its teacher is the folder {helper}: serve the teacher, too, "
+                              "and name it in RELAY_TEACHER_URL, or take the student out of RELAY_STUDENT_URLS")
+        return RelayDecoder.from_servers(servers, folder, teacher)
+
     @cached_property
     def _teacher(self) -> Any:
         from relayllm.engines.loading import load_teacher
@@ -110,7 +133,11 @@ class Models:
 
 def teacher_alone(folder: Path, answers: AnswerCache) -> CachedWriter:
     """The teacher where it answers alone: in this process, or the server that stands in for it."""
-    place = current_settings().teacher_at(folder)
+    return alone_at(current_settings().teacher_at(folder), folder, answers)
+
+
+def alone_at(place: str | Path, folder: Path, answers: AnswerCache) -> CachedWriter:
+    """A model that answers without help: in this process, or at the server that stands in for its folder."""
     return CachedWriter(lambda: _alone(place, folder), _identity(place, folder), answers)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -196,8 +195,3 @@ def _settle_bytes(folder: Path) -> None:
     for artifact in flavor["artifacts"].values():
         artifact["uri"] = artifact["path"]
     path.write_text(yaml.safe_dump(model, sort_keys=True), encoding="utf-8")
-
-
-def say(text: str) -> None:
-    """A line for whoever watches the stage."""
-    print(text, file=sys.stderr, flush=True)

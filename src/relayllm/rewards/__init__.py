@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from relayllm.rewards.difficulty import difficulty
+from relayllm.rewards.money import money
 from relayllm.rewards.scenario import Outcome, Scenario, scenario_of
 from relayllm.rewards.simple import accuracy, simple
 
+Reward = Callable[..., list[float]]
+"""One number per roll-out of a group of outcomes; beside the group it takes the options of its section in params."""
 
-class Reward(Protocol):
-    """One number per roll-out of a group."""
-
-    def __call__(self, group: Sequence[Outcome], *, independence_bonus: float, exploration: bool) -> list[float]: ...
-
-
-REWARDS: dict[str, Reward] = {"difficulty": difficulty, "simple": simple, "accuracy": accuracy}
+REWARDS: dict[str, Reward] = {"difficulty": difficulty, "simple": simple, "accuracy": accuracy, "money": money}
 
 __all__ = ["REWARDS", "Outcome", "Reward", "Scenario", "scenario_of"]

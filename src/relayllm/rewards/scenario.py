@@ -25,6 +25,8 @@ class Outcome:
     correct: bool
     called: bool
     call_ratio: float
+    cost: float = 0.0
+    """What the answer cost, in the currency of the prices it was counted at."""
 
 
 def scenario_of(group: Sequence[Outcome]) -> Scenario:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from relayllm.config import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel
 from relayllm.errors import ConfigError
 from relayllm.files import atomic_write, write_json
+from relayllm.progress import print_line
 from relayllm.settings import current_settings
 from relayllm.tracking.run import report_metrics
 
@@ -67,7 +67,7 @@ def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
     source = locate(model, root)
     digest = content_digest(source)
     check_digest(model, digest)
-    print(f"{role}: {source}, digest {digest}", flush=True)
+    print_line(f"{role}: {source}, digest {digest}")
     if source.is_dir() and (source / ADAPTER).is_file() and not (source / "config.json").is_file():
         from relayllm.training.lora import trains_commands, write_merged
 
@@ -85,5 +85,5 @@ def _check(folders: Mapping[str, Path]) -> dict[str, int]:
                for name, folder in folders.items()}
     counts = {name: found.parameters for name, found in checked.items()}
     for warning in [*(line for found in checked.values() for line in found.warnings), *size_warnings(counts)]:
-        print(f"warning: {warning}", file=sys.stderr)
+        print_line(f"warning: {warning}")
     return counts

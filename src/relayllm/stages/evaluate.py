@@ -46,9 +46,9 @@ def run(config: EvaluateConfig, *, data: Path, base: Path, warmup: Path, grpo: P
         models = Models(base, warmup, teacher, others, grpo, answers)
         evaluation = Evaluation(config, models, benchmarks, training)
         evaluation.answer_all(methods)
-        continued = _continued(config, models, benchmarks, evaluation, runs)
+        of_calls = _call_value(config, models, benchmarks, evaluation, runs)
         verdicts = _verdicts(judge, evaluation.done)
-    _write(records, config, evaluation, methods, verdicts, continued)
+    _write(records, config, evaluation, methods, verdicts, of_calls)
     report_metrics(metrics, {name: {**_summary(evaluation.done[name]), **_setting(evaluation, name)}
                              for name in config.methods})
 
@@ -72,17 +72,19 @@ def _judge(config: EvaluateConfig, answers: AnswerCache) -> Judge | None:
     return judge
 
 
-def _continued(config: EvaluateConfig, models: Models, benchmarks: Mapping[str, Sequence[Problem]],
-               evaluation: Evaluation, runs: Sequence[str]) -> Table | None:
-    """Calls tried with and without help, where that is asked for."""
+def _call_value(config: EvaluateConfig, models: Models, benchmarks: Mapping[str, Sequence[Problem]],
+                evaluation: Evaluation, runs: Sequence[str]) -> dict[str, Table]:
+    """Calls tried with and without help, and shorter, where that is asked for; a table for each folder of records."""
     from relayllm.evaluation.cost import cost_of
     from relayllm.evaluation.counterfactual import counterfactuals
     from relayllm.evaluation.methods import method
+    from relayllm.evaluation.needed_tokens import needed_tokens
 
     if not config.call_value_problems or config.relay not in evaluation.done:
-        return None
-    return counterfactuals(models.writer(method(config.relay, runs, config.relay)), benchmarks, config,
-                           cost_of(evaluation.done[config.relay]))
+        return {}
+    writer = models.writer(method(config.relay, runs, config.relay))
+    return {"call_value": counterfactuals(writer, benchmarks, config, cost_of(evaluation.done[config.relay])),
+            "needed_tokens": needed_tokens(writer, benchmarks, config)}
 
 
 def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict[str, list[bool | None]]:
@@ -94,7 +96,7 @@ def _verdicts(judge: Judge | None, done: Mapping[str, Sequence[Record]]) -> dict
 
 
 def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, methods: Sequence[Method],
-           verdicts: Mapping[str, list[bool | None]], continued: Table | None) -> None:
+           verdicts: Mapping[str, list[bool | None]], of_calls: Mapping[str, Table]) -> None:
     """The folder of records, whole or not at all."""
     import pandas
 
@@ -112,9 +114,10 @@ def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, method
             write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in methods
                                                   if one.call_ratio_factor is not None}, calibration.bias_curve)
         write_settings(part, calibration.found)
-        if continued is not None:
-            (part / "call_value").mkdir()
-            pandas.DataFrame(continued).to_parquet(part / "call_value" / f"{config.relay}.parquet", index=False)
+        for folder, table in of_calls.items():
+            if table:
+                (part / folder).mkdir()
+                pandas.DataFrame(table).to_parquet(part / folder / f"{config.relay}.parquet", index=False)
 
 
 def _setting(evaluation: Evaluation, name: str) -> dict[str, float]:

@@ -18,6 +18,7 @@ from relayllm.problems.sources.huggingface import HuggingFace
 from relayllm.problems.sources.records import ENDINGS, is_path, set_name
 from relayllm.problems.sources.source import ProblemSet, Source, SourceQuery
 from relayllm.problems.sources.tiny_world import TinyWorld
+from relayllm.progress import print_line
 
 MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "grading", "tolerance")
 """Fields of a problem that `ingest.columns` may map."""
@@ -46,8 +47,8 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> N
         manifest = {"train": _write(folder, "train.jsonl", training), "benchmarks": entries, "seed": config.seed,
                     "dropped_from_train": dropped}
         write_json(folder / "manifest.json", manifest)
-    print(f"{data}: {len(training.problems)} training problems, "
-          f"{sum(len(each.problems) for each in benchmarks)} in {len(benchmarks)} benchmarks")
+    print_line(f"{data}: {len(training.problems)} training problems, "
+               f"{sum(len(each.problems) for each in benchmarks)} in {len(benchmarks)} benchmarks")
 
 
 def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemSet]) -> tuple[ProblemSet, list[str]]:
@@ -67,8 +68,8 @@ def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemS
     copies = {problem.id for problem, match in zip(training.problems, matches, strict=True)
               if match is not None and match.kind == "copy"}
     two_answers = contradicted(training.problems)
-    print(f"{training.name}: dropped {len(copies)} problems of a benchmark, {len(two_answers - copies)} whose question "
-          "has different answers")
+    print_line(f"{training.name}: dropped {len(copies)} problems of a benchmark, {len(two_answers - copies)} whose "
+               "question has different answers")
     dropped = copies | two_answers
     kept = tuple(problem for problem in training.problems if problem.id not in dropped)
     return replace(training, problems=kept), [problem.id for problem in training.problems if problem.id in dropped]
@@ -105,7 +106,7 @@ def _query(config: IngestConfig, name: str, *, training: bool) -> SourceQuery:
 
 
 def _read(sources: Mapping[str, Source], kind: str, query: SourceQuery) -> ProblemSet:
-    print(f"reading {query.name} ({query.copy or kind}) ...", flush=True)
+    print_line(f"reading {query.name} ({query.copy or kind}) ...")
     return sources[kind].read(query)
 
 

@@ -23,7 +23,8 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
 
     from relayllm import RelayDecoder
     from relayllm.packaging.parity import parity_cases, same_as_evaluated
-    from relayllm.packaging.write import Parts, package_record, problem_scores, say, teacher_source, write_package
+    from relayllm.packaging.write import Parts, package_record, problem_scores, teacher_source, write_package
+    from relayllm.progress import print_line
     from relayllm.registry.gates import load_gates
     from relayllm.settings import current_settings
 
@@ -37,7 +38,7 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     count = load_gates(settings).gates.parity.prompts
     parity = parity_cases(table, count, decoder, config.decoding.model_dump())
     same = same_as_evaluated(table, parity)
-    say(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")
+    print_line(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")
     record = package_record(config, json.loads(summary.read_text(encoding="utf-8")), source, parity)
     embedded = teacher if source.kind == "embedded" else None
     write_package(Parts(model, embedded, record, problem_scores(table)), package)

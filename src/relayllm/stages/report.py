@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from relayllm.config import Params
 from relayllm.errors import DataError
 from relayllm.files import atomic_write, write_json
+from relayllm.progress import print_line
 from relayllm.settings import current_settings
 from relayllm.stages.evaluate import ANSWER_SECONDS
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
@@ -25,7 +26,8 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     """Say what came out, in JSON, Markdown and HTML.
 
     Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were call_value
-    (`call_value/*.parquet` in the records) where they are, and what stages, answers and the steps of GRPO took.
+    (`call_value/` and `needed_tokens/` in the records) where they are, and what stages, answers and steps of
+    GRPO took.
 
     Raises:
         DataError: records are missing or not what they must be.
@@ -48,16 +50,16 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
-        _pages(part, params.report.examples, summary, frame, histories, records / "call_value", metrics_folder,
+        _pages(part, params.report.examples, summary, frame, histories, records, metrics_folder,
                _steps(settings.runs / "steps", params.grpo.runs))
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
                        **{name: method["average"] for name, method in summary["methods"].items()}})
     current().artifact(report)
-    print(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods", flush=True)
+    print_line(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods")
 
 
 def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.DataFrame,
-           histories: Mapping[str, Any], continued: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
+           histories: Mapping[str, Any], records: Path, metrics_folder: Path, steps: Mapping[str, Any]) -> None:
     """Draw the pictures and write both pages."""
     from relayllm.evaluation.report.examples import choose
     from relayllm.evaluation.report.figures import draw
@@ -68,19 +70,23 @@ def _pages(folder: Path, examples: int, summary: Mapping[str, Any], frame: pd.Da
     svgs = draw(folder / "plots", summary, frame, histories, relay)
     material = Material(svgs, choose(frame, relay, examples),
                         {path.stem: _json(path) for path in sorted(metrics_folder.glob("*.json"))},
-                        _call_value(continued, summary, folder), steps)
+                        _call_value(records, summary, folder), steps)
     (folder / "report.md").write_text(markdown(summary, material), encoding="utf-8")
     (folder / "report.html").write_text(html(summary, material), encoding="utf-8")
 
 
-def _call_value(folder: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
-    """What calls were worth, for the methods whose calls were continued both ways."""
+def _call_value(records: Path, summary: Mapping[str, Any], report: Path) -> dict[str, Any]:
+    """What calls were worth and whether they were longer than needed, for the methods whose calls were tried so."""
     import pandas as pd
 
-    from relayllm.evaluation.analysis.call_value import call_value
+    from relayllm.evaluation.analysis.call_value import call_value, spent_per_needed
 
-    found = {path.stem: call_value(pd.read_parquet(path), draws=summary["bootstrap"], seed=summary["seed"])
-             for path in sorted(folder.glob("*.parquet"))}
+    drawn = {"draws": summary["bootstrap"], "seed": summary["seed"]}
+    found = {path.stem: call_value(pd.read_parquet(path), **drawn)
+             for path in sorted((records / "call_value").glob("*.parquet"))}
+    for name in found:
+        path = records / "needed_tokens" / f"{name}.parquet"
+        found[name]["spent_per_needed"] = spent_per_needed(pd.read_parquet(path), **drawn) if path.is_file() else None
     if found:
         write_json(report / "call_value.json", found)
     return found

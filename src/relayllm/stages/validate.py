@@ -12,6 +12,7 @@ from relayllm.config import ValidateConfig
 from relayllm.errors import DataError
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem, read_problems
+from relayllm.progress import print_line
 
 
 def run(config: ValidateConfig, *, data: Path, report: Path) -> None:
@@ -34,8 +35,8 @@ def run(config: ValidateConfig, *, data: Path, report: Path) -> None:
         raise DataError(f"{data}: {failure}\nPages: {report}/index.html") from failure
     noted = [result for result in results if not result.passed]
     for result in noted:
-        print(f"note: {result}")
-    print(f"{len(results) - len(noted)} of {len(results)} expectations hold, pages in {report}/index.html")
+        print_line(f"note: {result}")
+    print_line(f"{len(results) - len(noted)} of {len(results)} expectations hold, pages in {report}/index.html")
 
 
 def read_manifest(data: Path) -> dict[str, Any]:

@@ -50,12 +50,12 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
 
 
 def _answers(config: WarmupSetConfig, student: Path, problems: Sequence[Problem]) -> list[Trace]:
-    """The student's answers; none is decoded twice."""
-    from relayllm import RelayDecoder
-    from relayllm.evaluation.answer_cache import answer_cache, model_digest
-    from relayllm.evaluation.cached_writer import CachedWriter
+    """The student's answers, from this process or from its server; none is decoded twice."""
+    from relayllm.evaluation.answer_cache import answer_cache
+    from relayllm.evaluation.models import alone_at
 
     with answer_cache(current_settings().runs) as answers:
-        writer = CachedWriter(lambda: RelayDecoder.from_pretrained(student), [model_digest(student)], answers)
+        servers = current_settings().student_urls.get("base", ())
+        writer = alone_at(servers[0] if servers else student, student, answers)
         return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
                                progress=printer("warmup_set"), **alone(config.decoding))

@@ -154,7 +154,6 @@ def arguments(config: GrpoConfig, folder: Path) -> Any:
         learning_rate=config.learning_rate, lr_scheduler_type=config.schedule, weight_decay=config.weight_decay,
         beta=config.kl, epsilon=config.clip_low, epsilon_high=config.clip_high, max_grad_norm=config.max_grad_norm,
         temperature=config.decoding.temperature, top_p=config.decoding.top_p, loss_type=config.loss,
-        gradient_checkpointing=config.dtype == "bfloat16",
         deepspeed=deepspeed_config(2) if config.deepspeed else None, seed=config.seed, data_seed=config.seed,
         logging_steps=config.mini_batches, save_steps=config.save_every * config.mini_batches, save_total_limit=2,
         report_to="none", disable_tqdm=True, **device_arguments(config.dtype))

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from relayllm.config import Decoding, GrpoConfig, GrpoRun
+from relayllm.config import Decoding, GrpoConfig, GrpoRun, MoneyRewardConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.errors import TrainingError
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
+from relayllm.relay.prices import Prices
 from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import Author, Trace
 from relayllm.rewards import REWARDS, Outcome, Scenario, scenario_of
@@ -86,10 +87,11 @@ class Rollouts:
         return graded
 
     def _reward(self, problem: Problem, traces: Sequence[Trace]) -> list[Graded]:
-        outcomes = [Outcome(grade(trace.text, problem).correct, trace.called, trace.call_ratio) for trace in traces]
         wanted = self.run.reward
-        rewards: list[float] | list[None] = REWARDS[wanted.name](
-            outcomes, independence_bonus=wanted.independence_bonus, exploration=wanted.exploration)
+        prices = Prices(**wanted.prices.model_dump()) if isinstance(wanted, MoneyRewardConfig) else Prices()
+        outcomes = [Outcome(grade(trace.text, problem).correct, trace.called, trace.call_ratio,
+                            prices.cost(trace.ledger)) for trace in traces]
+        rewards: list[float] | list[None] = REWARDS[wanted.name](outcomes, **wanted.options())
         if any(trace.degraded for trace in traces):
             rewards = [None] * len(traces)
         scenario = scenario_of(outcomes)

@@ -24,7 +24,7 @@ IGNORED = -100
 
 def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: Path,
           inputs: Iterable[Path]) -> dict[str, float]:
-    """Fine-tune the student with TRL's SFTTrainer; the loss reads completions alone.
+    """Fine-tune the student with TRL's supervised trainer; the loss reads completions alone.
 
     `rows` is a table with prompt_ids and completion_ids; `folder` holds checkpoints; the caller
     closes it when everything is written.
@@ -33,7 +33,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
         ConfigError: the batch does not divide among processes and micro-batches, or the run would not fit into memory.
         TrainingError: the loss is not a number.
     """
-    from trl import SFTTrainer
+    from relayllm.training.warmup_trainer import WarmupTrainer
 
     check_warmup(student, config.lora, config.zero_stage, config.processes, config.dtype,
                  this_device(config.processes))
@@ -43,7 +43,7 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     checkpoint = open_folder(folder, key_of(config, inputs))
     if config.zero_stage:
         drop_stale_locks()
-    trainer = SFTTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
+    trainer = WarmupTrainer(model=network, args=_arguments(config, folder), train_dataset=_data_set(rows),
                          processing_class=tokenizer, callbacks=[CheckpointMarker()],
                          peft_config=adapter_config(config.lora, network, commands) if config.lora else None)
     give_bias(trainer.model)
@@ -92,6 +92,5 @@ def _arguments(config: WarmupConfig, folder: Path) -> Any:
         gradient_accumulation_steps=config.batch_size // share, learning_rate=config.learning_rate,
         lr_scheduler_type=config.schedule, num_train_epochs=config.epochs, seed=config.seed, data_seed=config.seed,
         deepspeed=deepspeed_config(config.zero_stage) if config.zero_stage else None,
-        max_length=None, packing=False, gradient_checkpointing=config.dtype == "bfloat16",
-        logging_steps=20, logging_first_step=True, save_steps=100, save_total_limit=2, report_to="none",
-        disable_tqdm=True, **device_arguments(config.dtype))
+        max_length=None, packing=False, logging_steps=20, logging_first_step=True, save_steps=100, save_total_limit=2,
+        report_to="none", disable_tqdm=True, **device_arguments(config.dtype))

@@ -15,6 +15,7 @@ from relayllm.config import GrpoConfig, GrpoRun
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
+from relayllm.progress import print_line
 from relayllm.tracking.run import current
 from relayllm.training.checkpoints import content_of
 from relayllm.training.launching import is_main_process
@@ -65,7 +66,7 @@ class Watcher(TrainerCallback):
         self.history.append(numbers)
         self._log(numbers)
         if is_main_process() and (step % 5 == 0 or step == self._config.steps):
-            print(STEP_LINE.format(steps=self._config.steps, **numbers), flush=True)
+            print_line(STEP_LINE.format(steps=self._config.steps, **numbers))
 
     def _numbers(self, step: int, logs: dict[str, Any]) -> dict[str, float]:
         seconds = time.perf_counter() - self._started
@@ -85,8 +86,8 @@ class Watcher(TrainerCallback):
         if found.score > best or not (self._folder / BEST).is_dir():
             self._keep(model, tokenizer)
         if is_main_process():
-            print(f"step {step}: held out, greedy: accuracy {found.accuracy:.3f}, call ratio {found.call_ratio:.4f}",
-                  flush=True)
+            print_line(f"step {step}: held out, greedy: accuracy {found.accuracy:.3f}, "
+                       f"call ratio {found.call_ratio:.4f}")
         self._table += samples(self._rollouts.last, step, SHOWN_ROLLOUTS)
         current().table("rollouts", self._table)
         return {f"held_out_{name}": value for name, value in asdict(found).items()}

@@ -189,14 +189,14 @@ def test_adapter_of_another_base_is_refused(root):
 
 def test_teacher_smaller_than_the_student_is_a_warning(root, capsys):
     bring(root, "models/teacher", "models/student")
-    assert "a teacher that is smaller seldom helps" in capsys.readouterr().err
+    assert "a teacher that is smaller seldom helps" in capsys.readouterr().out
 
 
 def test_chat_template_that_refuses_system_messages_is_a_warning(root, capsys):
     template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     (root / "models/student/chat_template.jinja").write_text(template)
     bring(root)
-    assert "student's chat template refuses system messages (no system role)" in capsys.readouterr().err
+    assert "student's chat template refuses system messages (no system role)" in capsys.readouterr().out
 
 
 def test_gguf_without_the_package_or_of_another_kind_is_refused(root):

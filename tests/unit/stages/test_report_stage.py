@@ -32,6 +32,9 @@ def make_project(folder, monkeypatch):
     rows = [("p", 0, True, help_, help_) for help_ in (False, True)]
     pd.DataFrame(rows,
                  columns=list(COLUMNS)).to_parquet(folder / "artifacts/evaluate/call_value/relay-difficulty.parquet")
+    (folder / "artifacts/evaluate/needed_tokens").mkdir()
+    pd.DataFrame([("p", 0, 5, 3), ("q", 0, 5, 5)], columns=["problem_id", "place", "spent", "needed"]).to_parquet(
+        folder / "artifacts/evaluate/needed_tokens/relay-difficulty.parquet")
     for path, value in ((HISTORY, make_history(20)), ("artifacts/metrics/filter.json", {"kept": 5}),
                         ("runs/seconds/warmup.json", {"seconds": 3.21}), (STEPS, SECONDS),
                         ("runs/steps/long-gone.json", SECONDS)):
@@ -84,6 +87,8 @@ def test_pages_and_pictures_lie_beside_the_summary(folder):
 def test_what_calls_were_worth_is_told(folder):
     found = json.loads((folder / "call_value.json").read_text())
     assert found["relay-difficulty"]["help_gain"]["value"] == 1.0
+    assert found["relay-difficulty"]["spent_per_needed"]["value"] == 1.25
+    assert "1.25 [1.00, 1.67]" in (folder / "report.md").read_text()
     assert "What a call was worth" in (folder / "report.md").read_text()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relayllm.config import load_params
+from relayllm.config import GrpoRun, load_params
 from relayllm.errors import TrainingError
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
@@ -21,9 +21,13 @@ HARD = Problem("b", "A box has 17 pens. How many are in 23 boxes?", "391", "pens
 RIGHT, WRONG = "So it is \\boxed{6}.", "So it is \\boxed{7}."
 
 
-def rollouts(decoder=None) -> Rollouts:
+PRICES = {"student": 1.0, "student_read": 0.0, "teacher": 100.0, "teacher_read": 0.0, "teacher_cached": 0.0,
+          "student_second": 0.0, "teacher_second": 0.0, "currency": "USD"}
+
+
+def rollouts(decoder=None, run=CONFIG.runs["relay-difficulty"]) -> Rollouts:
     problems = {problem.id: problem for problem in (EASY, HARD)}
-    return Rollouts(CONFIG, CONFIG.runs["relay-difficulty"], problems, lambda model: decoder)
+    return Rollouts(CONFIG, run, problems, lambda model: decoder)
 
 
 def ids(*problems: Problem) -> list[str]:
@@ -48,6 +52,13 @@ def test_grade_pays_delivered_tokens_not_requested_ones():
     graded = rollouts().grade(ids(EASY), traces)
     assert [one.reward for one in graded] == [pytest.approx(0.2), 0.0]
     assert graded[0].outcome.call_ratio == pytest.approx(0.2)
+
+
+def test_grade_in_money_pays_less_the_price_of_what_each_wrote():
+    run = GrpoRun.model_validate({"reward": {"name": "money", "weight": 2.0, "prices": PRICES}, "max_calls": 4})
+    traces = [make_trace(RIGHT, "sss"), make_trace(RIGHT, "sscccttsss", requested=(2,))]
+    graded = rollouts(run=run).grade(ids(EASY), traces)
+    assert [one.reward for one in graded] == pytest.approx([1 - 2 * 3e-3, 1 - 2 * (8e-3 + 2e-1)])
 
 
 def test_grade_reads_calls_off_the_trace_not_off_the_text():

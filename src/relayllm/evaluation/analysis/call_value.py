@@ -41,6 +41,14 @@ def call_value(continuations: pd.DataFrame, *, draws: int, seed: int) -> dict[st
     }
 
 
+def spent_per_needed(calls: pd.DataFrame, *, draws: int, seed: int) -> dict[str, Any] | None:
+    """Teacher tokens that right answers spent / those that they needed, in all (`evaluation.needed_tokens`).
+
+    1 is a policy that asks for no more than it needs; None where nothing was needed.
+    """
+    return _ratio(calls["problem_id"], calls["spent"], calls["needed"], draws, seed)
+
+
 def _pairs(continuations: pd.DataFrame) -> pd.DataFrame:
     """One row per prefix that was continued both ways: the shares that came out right."""
     keys = ["problem_id", "place", "called"]
@@ -51,10 +59,15 @@ def _pairs(continuations: pd.DataFrame) -> pd.DataFrame:
 
 def _share(pairs: pd.DataFrame, values: pd.Series, draws: int, seed: int) -> dict[str, Any] | None:
     """The mean over places, resampled by problem: places of one problem stay together."""
-    if pairs.empty:
+    return _ratio(pairs["problem_id"], values, pd.Series(1.0, pairs.index), draws, seed)
+
+
+def _ratio(problem_ids: pd.Series, above: pd.Series, below: pd.Series, draws: int, seed: int) -> dict[str, Any] | None:
+    if not below.sum():
         return None
-    problems = sorted(pairs["problem_id"].unique())
-    sums = values.astype(float).groupby(pairs["problem_id"]).agg(["sum", "size"]).loc[problems].to_numpy(dtype=float)
+    problems = sorted(problem_ids.unique())
+    both = pd.DataFrame({"above": above.astype(float), "below": below.astype(float)})
+    sums = both.groupby(problem_ids).sum().loc[problems].to_numpy(dtype=float)
     found = bootstrap({"call_value": Answers([str(one) for one in problems], sums[:, None, :])}, draws=draws, seed=seed,
                       benchmark="call_value")["call_value"]
     share: Estimate = found[0] / found[1]

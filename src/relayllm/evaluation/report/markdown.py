@@ -123,7 +123,8 @@ def _comparisons(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _call_value(material: Material) -> list[str]:
-    head = ["method", "calls", "help gain", "needless", "in vain", "places without a call", "missed"]
+    head = ["method", "calls", "help gain", "needless", "in vain", "tokens spent / needed", "places without a call",
+            "missed"]
     rows = [[name, *call_value_row(found)] for name, found in material.call_value.items()]
     return ["## What a call was worth", table(head, rows)] if rows else []
 

@@ -183,7 +183,9 @@ def call_value_row(found: Mapping[str, Any]) -> list[str]:
     """What a method's calls were worth, as cells."""
     shares = {key: percent_with(found[key]["value"], found[key]["ci"], 0) if found[key] else NONE
               for key in ("help_gain", "needless", "in_vain", "missed")}
+    longer = found.get("spent_per_needed")
     return [str(found["calls"]), shares["help_gain"], shares["needless"], shares["in_vain"],
+            "{:.2f} [{:.2f}, {:.2f}]".format(longer["value"], *longer["ci"]) if longer else NONE,
             str(found["places_without_a_call"]), shares["missed"]]
 
 

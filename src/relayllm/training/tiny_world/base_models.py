@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from relayllm.config import TinyModel
 from relayllm.errors import TrainingError
 from relayllm.files import atomic_write
+from relayllm.progress import print_line
 
 
 def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
@@ -59,8 +59,8 @@ def _train_one(role: str, config: TinyModel, folder: Path) -> None:
 
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
-    model = train(config, tokenizer, lambda line: print(f"{role}: {line}", flush=True))
+    model = train(config, tokenizer, lambda line: print_line(f"{role}: {line}"))
     with atomic_write(folder) as part:
         model.save_pretrained(part)
         tokenizer.save_pretrained(part)
-    print(f"{role}: {model.num_parameters():,} parameters in {folder}", file=sys.stderr)
+    print_line(f"{role}: {model.num_parameters():,} parameters in {folder}")

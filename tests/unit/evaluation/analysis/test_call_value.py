@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
-from relayllm.evaluation.analysis.call_value import COLUMNS, call_value
+from relayllm.evaluation.analysis.call_value import COLUMNS, call_value, spent_per_needed
 
 
 def place(problem, called, without, helped, number=0):
@@ -48,3 +48,17 @@ def test_without_calls_there_is_no_gain():
 def test_table_without_a_column_is_refused():
     with pytest.raises(DataError, match="lacks correct"):
         call_value(table(place("a", True, 0, 4)).drop(columns="correct"), draws=10, seed=0)
+
+
+def calls(*rows):
+    return pd.DataFrame(rows, columns=["problem_id", "spent", "needed"])
+
+
+def test_spent_per_needed_is_a_ratio_of_sums():
+    found = spent_per_needed(calls(("a", 5, 3), ("a", 5, 5), ("b", 2, 0)), draws=200, seed=0)
+    assert found["value"] == 1.5
+
+
+@pytest.mark.parametrize("none", [calls(), calls(("a", 5, 0))])
+def test_spent_per_needed_is_nothing_where_nothing_was_needed(none):
+    assert spent_per_needed(none, draws=10, seed=0) is None

@@ -1,0 +1,126 @@
+"""The evaluation with students behind servers: the same answers as with their weights in the process."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from relayllm.config import load_params
+from relayllm.errors import ConfigError
+from relayllm.evaluation.answer_cache import answer_cache
+from relayllm.evaluation.cost import Cost
+from relayllm.evaluation.counterfactual import counterfactuals
+from relayllm.evaluation.methods import method
+from relayllm.evaluation.models import Models
+from relayllm.evaluation.needed_tokens import needed_tokens
+from relayllm.problems.problem import Problem
+from relayllm.problems.prompting import messages
+from relayllm.settings import current_settings
+from tests.support.fake_student import FakeStudent
+from tests.support.fake_teacher import FakeTeacher
+from tests.support.reference import best
+from tests.support.small_models import pair
+
+SMOKE = load_params(Path("params/smoke.yaml")).evaluate
+CONFIG = SMOKE.model_copy(update={"decoding": SMOKE.decoding.model_copy(update={"max_new_tokens": 24}),
+                                  "call_value_problems": 3})
+PENS = [Problem(f"pens-{index}", f"A box has {index} pens. How many are in 3 boxes?", str(3 * index), "pens")
+        for index in range(3)]
+OPTIONS = {"max_new_tokens": 24, "max_calls": 2, "max_call_tokens": 9}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """What the stages leave: the base models and a policy, here one student under three names."""
+    student, tokenizer, teacher, theirs = pair()
+    for name in ("base", "warmup", "grpo/relay/model"):
+        student.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    teacher.save_pretrained(tmp_path / "teacher")
+    theirs.save_pretrained(tmp_path / "teacher")
+    return tmp_path
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch):
+    """Servers of the policy and of the teacher; `join` makes the environment name them."""
+    student, tokenizer, teacher, _ = pair()
+
+    def greedy(ids):
+        while True:
+            ids = [*ids, best(teacher, ids, ())]
+            yield ids[-1]
+
+    with ExitStack() as stack:
+        ours = stack.enter_context(FakeStudent(student, tokenizer))
+        theirs = stack.enter_context(FakeTeacher(tokenizer, greedy))
+
+        def join(*, teacher: bool = True) -> None:
+            monkeypatch.setenv("RELAY_STUDENT_URLS", f"relay={ours.url}")
+            if teacher:
+                monkeypatch.setenv("RELAY_TEACHER_URL", theirs.url)
+        yield join
+
+
+def models(folder: Path, answers) -> Models:
+    return Models(folder / "base", folder / "warmup", folder / "teacher", folder / "others", folder / "grpo", answers)
+
+
+def answered(folder: Path, name: str, runs: Path, **options):
+    with answer_cache(runs) as answers:
+        writer = models(folder, answers).writer(method(name, ["relay"], "relay"))
+        return writer.generate([messages(problem) for problem in PENS], seed=0, **OPTIONS, **options)
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("relay", {"call_bias": 12.0}), ("teacher-free", {"teacher_enabled": False}), ("relay", {"call_bias": -50.0})])
+def test_method_answers_the_same_before_its_server(folders, servers, tmp_path, name, options):
+    greedy = {**options, "temperature": 0.0, "teacher_temperature": 0.0}
+    here = answered(folders, name, tmp_path / "here", **greedy)
+    servers()
+    there = answered(folders, name, tmp_path / "there", **greedy)
+    assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
+    assert [len(trace.calls) for trace in there] == [len(trace.calls) for trace in here]
+
+
+def test_calls_are_tried_both_ways_and_shorter_before_a_server(folders, servers, tmp_path):
+    found = []
+    for runs in ("here", "there"):
+        if runs == "there":
+            servers()
+        with answer_cache(tmp_path / runs) as answers:
+            writer = models(folders, answers).writer(method("relay", ["relay"], "relay"))
+            found.append((counterfactuals(writer, {"pens": PENS}, CONFIG, Cost(0.1, 3)),
+                          needed_tokens(writer, {"pens": PENS}, CONFIG)))
+    assert found[0] == found[1]
+
+
+def test_answers_of_a_server_are_not_taken_for_those_of_the_folder(folders, servers, tmp_path):
+    answered(folders, "teacher-free", tmp_path / "runs", teacher_enabled=False)
+    servers()
+    with answer_cache(tmp_path / "runs") as answers:
+        writer = models(folders, answers).writer(method("teacher-free", ["relay"], "relay"))
+        seen = []
+        writer.generate([messages(problem) for problem in PENS], seed=0, teacher_enabled=False,
+                        progress=lambda done, _: seen.append(done), **OPTIONS)
+    assert seen[0] == 0
+
+
+def test_served_student_whose_teacher_is_a_folder_is_refused(folders, servers, tmp_path):
+    servers(teacher=False)
+    with pytest.raises(ConfigError, match="RELAY_TEACHER_URL"):
+        answered(folders, "relay", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("text", ["relay", "relay=localhost:8000", "http://host:8000"])
+def test_entry_that_names_no_student_or_no_address_is_refused(monkeypatch, text):
+    monkeypatch.setenv("RELAY_STUDENT_URLS", text)
+    with pytest.raises(ConfigError, match="NAME=http"):
+        current_settings()
+
+
+def test_name_that_is_there_twice_has_replicas(monkeypatch):
+    monkeypatch.setenv("RELAY_STUDENT_URLS", "relay=http://a, relay=http://b,base=https://c")
+    assert current_settings().student_urls == {"relay": ("http://a", "http://b"), "base": ("https://c",)}

@@ -11,6 +11,7 @@ from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
 from relayllm.engines.openai.pool_config import PoolConfig
+from relayllm.engines.roles import remote_teacher
 from relayllm.relay.prices import Prices
 from relayllm.relay.protocols import CallRequest
 from relayllm.relay.teacher import RemoteTeacher
@@ -228,3 +229,16 @@ def test_audit_that_cannot_be_written_sends_nothing(tmp_path):
                                          governance={"audit": str(tmp_path / "missing" / "audit")}) as pool:
         assert written(pool).degraded
         assert not server.asked
+
+
+def test_pool_file_in_place_of_an_address_makes_the_pool(tmp_path):
+    ours, _ = tokenizers()
+    with servers(1) as (server,):
+        path = tmp_path / "teachers.yaml"
+        path.write_text(f"teachers:\n  - {{name: big, urls: ['{server.url}'], prices: {{teacher: 3}}}}\n")
+        teacher = remote_teacher(str(path), ours, ours)
+        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, teacher, ours, context_length=512)
+        trace, = decoder.generate(["How many? "], max_new_tokens=120)
+        assert [call.teacher for call in trace.calls] == ["big", "big"]
+        assert teacher.server.prices["big"].teacher == 3
+        decoder.close()

@@ -25,6 +25,10 @@ class TeacherError(RelayError):
     """The teacher did not answer, or answered something that is not an answer."""
 
 
+class PolicyRefusal(TeacherError):
+    """A governance rule keeps a call from being sent; the answer goes on without that help."""
+
+
 class StudentError(RelayError):
     """A student behind a server did not answer, or is not the student that was expected."""
 

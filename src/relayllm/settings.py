@@ -48,6 +48,8 @@ class Settings:
     experiment: str
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
+    teachers: str | None
+    """A YAML file of several teachers, which stands before `teacher_url` where answers are served."""
     teacher_tokenizer: str | None
     """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
     student_urls: Mapping[str, tuple[str, ...]]
@@ -84,6 +86,7 @@ def current_settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
+        teachers=os.environ.get("RELAY_TEACHERS") or None,
         teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
         student_urls=_student_urls(os.environ.get("RELAY_STUDENT_URLS", "")),
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,

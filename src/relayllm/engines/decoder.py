@@ -12,6 +12,7 @@ from relayllm.engines.loading import load_tokenizer
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.engines.roles import (
     context_of,
+    is_remote,
     loaded_model,
     named_tokenizer,
     remote_teacher,
@@ -80,7 +81,7 @@ class RelayDecoder:
         options: dict[str, Any] = {"name": str(student), "cuda_graphs": cuda_graphs, "text_commands": text_commands}
         if teacher is None:
             return cls.from_models(model, tokenizer, **options)
-        if str(teacher).startswith(("http://", "https://")):
+        if is_remote(teacher):
             return cls.from_models(model, tokenizer, str(teacher), **options)
         return cls.from_models(
             model, tokenizer, loaded_model(teacher, dtype, device, teacher_revision),

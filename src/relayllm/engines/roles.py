@@ -54,12 +54,26 @@ def named_tokenizer() -> Tokenizer | None:
 
 def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
                    news: threading.Event | None = None) -> RemoteTeacher:
-    """A server's teacher, which may not write the student's command tokens where it knows them."""
+    """A server's teacher, or a file's pool of them, which may not write the student's commands where it knows them."""
+    from relayllm.engines.openai.pool import TeacherPool
+    from relayllm.engines.openai.pool_config import read_pool
     from relayllm.engines.openai.teacher import OpenAITeacher
 
     commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
     forbidden = () if commands is None else (commands.call, commands.end)
+    if is_pool(url):
+        return RemoteTeacher(TeacherPool(read_pool(url), theirs, forbidden_ids=forbidden, news=news))
     return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
+
+
+def is_pool(teacher: str | Path) -> bool:
+    """Whether this names the YAML file of a pool of teachers."""
+    return str(teacher).endswith((".yaml", ".yml"))
+
+
+def is_remote(teacher: str | Path) -> bool:
+    """Whether the teacher is behind an address, or a pool of them, rather than a model's folder or hub id."""
+    return str(teacher).startswith(("http://", "https://")) or is_pool(teacher)
 
 
 def loaded_model(source: str | Path, dtype: str | None, device: str | None, revision: str | None) -> CausalLM:

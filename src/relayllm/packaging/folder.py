@@ -38,12 +38,13 @@ class TeacherSource:
     revision: str = ""
 
     def address(self, folder: Path) -> str:
-        """What to load: a folder, a hub id, or the address in RELAY_TEACHER_URL, which always wins.
+        """What to load: a folder, a hub id, or what RELAY_TEACHERS or RELAY_TEACHER_URL names, which wins.
 
         Raises:
             ModelError: the package leaves the teacher to the environment, and the environment does not say.
         """
-        url = current_settings().teacher_url
+        settings = current_settings()
+        url = settings.teachers or settings.teacher_url
         if url:
             return url
         if self.kind == "endpoint":
@@ -163,7 +164,8 @@ def content_hash(folder: Path, leave_out: Sequence[str] = ()) -> str:
 
 def _check_weights(package: Package) -> None:
     folders = [package.student]
-    if package.teacher.kind == "embedded" and not os.environ.get("RELAY_TEACHER_URL"):
+    if package.teacher.kind == "embedded" and not (
+            os.environ.get("RELAY_TEACHERS") or os.environ.get("RELAY_TEACHER_URL")):
         folders.append(package.folder / "artifacts" / "teacher")
     for folder in folders:
         if not list(folder.glob("*.safetensors")):

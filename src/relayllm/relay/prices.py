@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from typing import Any, Self
 import yaml
 
 from relayllm.errors import ConfigError
-from relayllm.relay.trace import Ledger
+from relayllm.relay.trace import Call, Ledger
 
 VARIABLE = "RELAY_PRICES"
 MILLION = 1_000_000
@@ -46,6 +46,8 @@ class Prices:
     teacher_second: float = 0.0
     """Per second that a row takes of the teacher's batches, or waits for a teacher elsewhere."""
     currency: str = "USD"
+    teachers: Mapping[str, Prices] = field(default_factory=dict, hash=False)
+    """By name, those of a pool's teachers whose calls have prices of their own."""
 
     def __post_init__(self) -> None:
         for name in PRICED:
@@ -56,25 +58,38 @@ class Prices:
     @property
     def known(self) -> bool:
         """Whether anything costs anything; without, nothing speaks of money."""
-        return any(getattr(self, name) for name in PRICED)
+        return any(getattr(self, name) for name in PRICED) or any(one.known for one in self.teachers.values())
 
-    def cost(self, ledger: Ledger) -> float:
+    def cost(self, ledger: Ledger, calls: Sequence[Call] = ()) -> float:
         """What one completion cost, reading included."""
-        return sum(self.parts(ledger).values())
+        return sum(self.parts(ledger, calls).values())
 
-    def parts(self, ledger: Ledger) -> dict[str, float]:
-        """The cost of one completion, by what it was paid for; the keys are the prices' names."""
+    def parts(self, ledger: Ledger, calls: Sequence[Call] = ()) -> dict[str, float]:
+        """The cost of one completion, by what it was paid for; the keys are the prices' names.
+
+        With its calls, each is counted at the prices of its teacher.
+        """
         tokens = {"student": ledger.student_tokens + ledger.command_tokens,
                   "student_read": ledger.student_reread or ledger.student_prefilled,
                   "student_cached": ledger.student_cached, "teacher": ledger.teacher_tokens,
                   "teacher_read": ledger.teacher_prefilled, "teacher_cached": ledger.teacher_cached}
         seconds = {"student_second": ledger.student_seconds, "teacher_second": ledger.teacher_seconds}
-        return ({name: getattr(self, name) * count / MILLION for name, count in tokens.items()}
-                | {name: getattr(self, name) * count for name, count in seconds.items()})
+        return ({name: self._price(name, calls) * count / MILLION for name, count in tokens.items()}
+                | {name: self._price(name, calls) * count for name, count in seconds.items()})
+
+    def _price(self, name: str, calls: Sequence[Call]) -> float:
+        """The mean over calls, weighted by what they are counted in: the ledger holds their sum."""
+        own: float = getattr(self, name)
+        weigh = CALL_FIELDS.get(name)
+        weights = [getattr(call, weigh) for call in calls] if weigh and self.teachers else []
+        if not sum(weights):
+            return own
+        prices = [getattr(self.teachers.get(call.teacher, self), name) for call in calls]
+        return float(sum(price * weight for price, weight in zip(prices, weights, strict=True)) / sum(weights))
 
     def as_dict(self) -> dict[str, Any]:
         """The form that a file holds."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "teachers"}
 
     @classmethod
     def of(cls, given: Mapping[str, Any], source: str = "prices") -> Self:
@@ -83,7 +98,7 @@ class Prices:
         Raises:
             ConfigError: an unknown key, or a value that is no price.
         """
-        known = [field.name for field in fields(cls)]
+        known = [one.name for one in fields(cls) if one.name != "teachers"]
         unknown = sorted(str(name) for name in set(given) - set(known))
         if unknown:
             raise ConfigError(f"{source}: unknown price {', '.join(unknown)}; known are {', '.join(known)}")
@@ -104,7 +119,9 @@ class Prices:
         return cls.of(_of_text(text) if "=" in text else _of_file(Path(text)), VARIABLE)
 
 
-PRICED = tuple(field.name for field in fields(Prices) if field.name != "currency")
+PRICED = tuple(one.name for one in fields(Prices) if one.name not in ("currency", "teachers"))
+CALL_FIELDS = {"teacher": "delivered", "teacher_read": "read", "teacher_cached": "cached", "teacher_second": "seconds"}
+"""What of a call each price of a teacher is counted in."""
 
 
 def _of_text(text: str) -> dict[str, Any]:

@@ -79,19 +79,39 @@ class CallRequest:
     tokens are known."""
     enable_thinking: bool | None = None
     """What that template is told."""
+    session: int = 0
+    """The answer's key: its calls stay with one replica, whose prefix cache knows what came before."""
+    call: int = 1
+    """Which call of the answer it is, from 1."""
 
 
 class ServedCall(Protocol):
     """The tokens of one call as they arrive. Read `done` before `take`, never after."""
 
-    done: bool
-    """Nothing more will come."""
-    finished: bool
-    """The teacher wrote its end of text."""
-    error: Any
-    """Why the call failed; the tokens before it stand."""
-    cancel: Callable[[], None]
-    """End the call and its request; what arrived stays."""
+    @property
+    def done(self) -> bool:
+        """Nothing more will come."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """The teacher wrote its end of text."""
+        ...
+
+    @property
+    def error(self) -> Any:
+        """Why the call failed; the tokens before it stand."""
+        ...
+
+    @property
+    def cancel(self) -> Callable[[], None]:
+        """End the call and its request; what arrived stays."""
+        ...
+
+    @property
+    def teacher(self) -> str:
+        """Who is asked."""
+        ...
 
     def take(self) -> list[int]:
         """The tokens that arrived since the last time."""

@@ -29,6 +29,7 @@ class Row:
 
     __slots__ = (
         "authors",
+        "call_from",
         "call_tokens",
         "calls",
         "command_tokens",
@@ -56,6 +57,7 @@ class Row:
         "student_tokens",
         "teacher_cached",
         "teacher_left",
+        "teacher_name",
         "teacher_pending",
         "teacher_prefilled",
         "teacher_prompt",
@@ -104,6 +106,10 @@ class Row:
         self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
         self.teacher_left = 0
+        self.teacher_name = ""
+        """Who writes, or wrote, the last call."""
+        self.call_from = (0, 0)
+        """What teachers had read fresh and found cached when the call began."""
         self.student_tokens, self.command_tokens, self.teacher_tokens = (
             prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
@@ -197,10 +203,12 @@ class Row:
         if finished and self.stop is None:
             self.stop = StopReason.TEACHER_FINISHED
 
-    def hand_back(self, *, seconds: float = 0.0, failed: bool = False) -> None:
+    def hand_back(self, *, seconds: float = 0.0, failed: bool = False, refused: bool = False) -> None:
         """The call is over; the student goes on, alone when the teacher failed."""
         last = self.calls[-1]
-        self.calls[-1] = Call(last.position, last.requested, last.granted, len(self.call_tokens), seconds, failed)
+        self.calls[-1] = Call(last.position, last.requested, last.granted, len(self.call_tokens), seconds, failed,
+                              self.teacher_name, self.teacher_prefilled - self.call_from[0],
+                              self.teacher_cached - self.call_from[1], refused)
         self.policy.settle(len(self.call_tokens))
         self.pen, self.teacher_left = Pen.STUDENT, 0
         self.degraded = self.degraded or failed
@@ -244,6 +252,7 @@ class Row:
         granted = max(0, min(self.policy.length(requested), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
         self.teacher_left, self.call_tokens = granted, []
+        self.teacher_name, self.call_from = "", (self.teacher_prefilled, self.teacher_cached)
         self.writer.reset()
         self.pen = Pen.TEACHER if granted else Pen.STUDENT
 

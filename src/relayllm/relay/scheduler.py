@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relayllm.errors import PolicyRefusal
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.engine import Engine
@@ -170,7 +171,8 @@ class Session:
         elif over:
             row.teacher_wrote(self._in_student_ids(row.call_tokens, delivery.finished), finished=delivery.finished)
         if over or row.stop is not None:
-            row.hand_back(seconds=one.call_seconds(), failed=delivery.error is not None)
+            row.hand_back(seconds=one.call_seconds(), failed=delivery.error is not None,
+                          refused=isinstance(delivery.error, PolicyRefusal))
         one.written()
 
     def _in_student_ids(self, teacher_ids: Sequence[int], finished: bool) -> list[int]:

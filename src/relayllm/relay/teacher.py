@@ -90,6 +90,7 @@ class LocalTeacher:
         """Open a cache at the row's first call; from then on count what is found in it."""
         if id(row) not in self._handles:
             self._handles[id(row)] = self.engine.open()
+        row.teacher_name = self.engine.name
         row.teacher_cached += self.engine.length(self._handles[id(row)])
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
@@ -153,6 +154,8 @@ class RemoteTeacher:
         self.server = server
         self._streams: dict[int, tuple[ServedCall, float]] = {}
         self._views: dict[int, list[int]] = {}
+        self._read: dict[int, dict[str, int]] = {}
+        """Per row how much of the view each teacher has read."""
 
     @property
     def up(self) -> bool:
@@ -168,8 +171,10 @@ class RemoteTeacher:
         request = CallRequest(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
                               seed=key_of(row.key, TEACHER_SALT, row.position) >> 33,
                               answer_start=len(row.teacher_prompt), messages=row.messages,
-                              enable_thinking=row.options.enable_thinking)
-        self._streams[id(row)] = (self.server.submit(request), time.perf_counter())
+                              enable_thinking=row.options.enable_thinking, session=row.key, call=len(row.calls))
+        stream = self.server.submit(request)
+        self._streams[id(row)] = (stream, time.perf_counter())
+        row.teacher_name = stream.teacher
 
     def advance(self, rows: Sequence[Row], *, writing: int) -> Iterable[tuple[Row, Delivery]]:
         """Collect what came for each call: a server batches by itself."""
@@ -177,7 +182,10 @@ class RemoteTeacher:
             stream, started = self._streams[id(row)]
             done = stream.done  # read before the tokens: nothing may come in between
             tokens = tuple(stream.take())
+            row.teacher_name = stream.teacher
             self._views[id(row)] += tokens
+            if done or tokens:
+                self._account(row)
             if done:
                 row.teacher_seconds += time.perf_counter() - started
                 nothing = not (stream.finished or tokens or row.call_tokens)
@@ -186,8 +194,18 @@ class RemoteTeacher:
             elif tokens:
                 yield row, Delivery(tokens)
 
+    def _account(self, row: Row) -> None:
+        """A teacher that joins later reads fresh what another one has read."""
+        read, view = self._read.setdefault(id(row), {}), self._views[id(row)]
+        cached = row.teacher_cached - row.call_from[1]
+        fresh = max(0, cached - read.get(row.teacher_name, 0))
+        row.teacher_cached -= fresh
+        row.teacher_prefilled += fresh
+        read[row.teacher_name] = len(view)
+
     def release(self, row: Row) -> None:
         """End the request."""
+        self._read.pop(id(row), None)
         running = self._streams.pop(id(row), None)
         if running is not None and not running[0].done:
             running[0].cancel()

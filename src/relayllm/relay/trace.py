@@ -45,6 +45,14 @@ class Call:
     """From hand-over to hand-back, wall clock."""
     failed: bool = False
     """The teacher gave an error instead of (all of) its tokens."""
+    teacher: str = ""
+    """Who was asked: the name of a pool's teacher, an address, or a model; empty when nobody was."""
+    read: int = 0
+    """Tokens that this teacher read fresh for the call."""
+    cached: int = 0
+    """Tokens of its earlier calls of this answer, which its cache may hold."""
+    refused: bool = False
+    """A governance rule kept the call from being sent; `failed` is true as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 from relayllm.errors import ConfigError
 from relayllm.relay.prices import MILLION, Prices
-from relayllm.relay.trace import Ledger
+from relayllm.relay.trace import Call, Ledger
 from relayllm.serving.errors import ApiError
 
 VARIABLE = "RELAY_API_KEYS"
@@ -211,10 +211,10 @@ class Allowance:
         self._closed = True
         self.settle(delivered)
 
-    def book(self, ledger: Ledger) -> None:
+    def book(self, ledger: Ledger, calls: Sequence[Call] = ()) -> None:
         """The completion is over: what it cost besides the tokens of its calls, reading included."""
-        parts = self._prices.parts(ledger)
-        self._keys.book(self._key, sum(parts.values()) - parts["teacher"])
+        taken = self._prices.parts(ledger)["teacher"]  # what `take` has counted, at the price of one teacher
+        self._keys.book(self._key, self._prices.cost(ledger, calls) - taken)
 
 
 def _key(place: int, entry: str) -> Key:

@@ -34,7 +34,7 @@ class Metrics:
         self.tokens = counter("relay_tokens_total", "Completion tokens by author", ["author", *WHICH])
         self.prompt_tokens = counter("relay_prompt_tokens_total", "Prompt tokens", WHICH)
         self.answers = counter("relay_answers_total", "Completions by reason of their end", ["stop_reason", *WHICH])
-        self.calls = counter("relay_calls_total", "Calls of the teacher", ["failed", *WHICH])
+        self.calls = counter("relay_calls_total", "Calls of the teacher", ["failed", "teacher", *WHICH])
         self.cost = counter("relay_cost_total", "Cost of completions by price, in the currency of the prices",
                             ["price", *WHICH])
         self.degraded = counter("relay_degraded_total", "Completions that the student had to finish alone", WHICH)
@@ -55,10 +55,10 @@ class Metrics:
         self.prompt_tokens.labels(*which).inc(len(trace.prompt_ids))
         self.answers.labels(trace.stop_reason.value, *which).inc()
         for call in trace.calls:
-            self.calls.labels(str(call.failed).lower(), *which).inc()
+            self.calls.labels(str(call.failed).lower(), call.teacher, *which).inc()
             self.handover.labels(*which).observe(call.seconds)
         self.degraded.labels(*which).inc(degraded)
-        for price, cost in (prices.parts(ledger) if prices.known else {}).items():
+        for price, cost in (prices.parts(ledger, trace.calls) if prices.known else {}).items():
             self.cost.labels(price, *which).inc(cost)
         if first:
             self.first_token.labels(*which).observe(first)

@@ -67,6 +67,7 @@ class Stream:
 
     def __init__(self) -> None:
         self.done = self.finished = False
+        self.teacher = "far"
         self.error = None
         self.tokens: list[int] = []
         self.cancelled = False

@@ -25,7 +25,9 @@ from relayllm.relay.protocols import CallRequest
 class CallStream:
     """The tokens of one call as they arrive. `take` from any thread; read `done` before it, never after."""
 
-    def __init__(self, notify: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, notify: Callable[[], None] = lambda: None, teacher: str = "") -> None:
+        self.teacher = teacher
+        """Who is asked."""
         self._lock = threading.Lock()
         self._notify = notify
         self._fresh: list[int] = []

@@ -36,7 +36,8 @@ class OpenAITeacher:
 
     def __init__(self, url: str, tokenizer: Tokenizer, *, model: str | None = None, mode: Mode | None = None,
                  forbidden_ids: Sequence[int] = (), options: RemoteOptions | None = None,
-                 api_key: str | None = None, news: threading.Event | None = None) -> None:
+                 api_key: str | None = None, news: threading.Event | None = None,
+                 name: str = "") -> None:
         self.options = options or RemoteOptions.from_environment()
         self.breaker = CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds)
         # A copy: tokenizers of the tokenizers library are not to be used from two threads.
@@ -46,6 +47,8 @@ class OpenAITeacher:
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
+        self.name = name or self._client.url
+        """What traces call it."""
         self._handshake = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
                                     lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
         self._caller = Caller(self._client, self._handshake, self.breaker, self.options, self._codec)
@@ -83,7 +86,7 @@ class OpenAITeacher:
 
         Never raises: a server that is down, or a circuit that is open, is an answer with an error.
         """
-        stream = CallStream(self._news.set)
+        stream = CallStream(self._news.set, self.name)
         if not self._thread.is_alive():
             stream.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
         elif not self.breaker.admits():

@@ -10,7 +10,7 @@ from typing import Any
 
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.prices import PRICED, Prices
-from relayllm.relay.trace import Author, Ledger, StopReason, Trace
+from relayllm.relay.trace import Author, Call, Ledger, StopReason, Trace
 from relayllm.serving.api.jobs import Job
 from relayllm.serving.api.logprobs import TextOffsets, chat_logprobs, text_logprobs
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
@@ -100,7 +100,7 @@ def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
     return {
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call)} for index, trace in enumerate(traces) for call in trace.calls],
-        "ledger": ledger_field([trace.ledger for trace in traces], job.deployment.prices),
+        "ledger": ledger_field([(trace.ledger, trace.calls) for trace in traces], job.deployment.prices),
         "segments": [segment for index, trace in enumerate(traces) for segment in segment_fields(trace, index)],
         "degraded": bool(withheld),
         "degraded_by": withheld,
@@ -117,13 +117,14 @@ def segment_fields(trace: Trace, choice: int) -> list[Json]:
              "tokens": run.tokens, "token_start": run.start} for run in trace.segments]
 
 
-def ledger_field(ledgers: Sequence[Ledger], prices: Prices) -> Json:
+def ledger_field(spent: Sequence[tuple[Ledger, Sequence[Call]]], prices: Prices) -> Json:
     """The sum of several ledgers; with the cost, and of it what each price made, where prices are known."""
+    ledgers = [ledger for ledger, _ in spent]
     total = {name: sum(getattr(ledger, name) for ledger in ledgers) for name in Ledger.__dataclass_fields__}
     counts = {**total, "completion_tokens": sum(ledger.completion_tokens for ledger in ledgers)}
     if not prices.known:
         return counts
-    parts = {name: sum(prices.parts(ledger)[name] for ledger in ledgers) for name in PRICED}
+    parts = {name: sum(prices.parts(*one)[name] for one in spent) for name in PRICED}
     return {**counts, "cost": sum(parts.values()), "currency": prices.currency,
             "cost_parts": {name: part for name, part in parts.items() if part}}
 

@@ -25,6 +25,10 @@ class CallEntry(AnswerModel):
     delivered: int = Field(description="tokens that the teacher wrote")
     seconds: float
     failed: bool
+    teacher: str = Field(description="who was asked; empty: nobody")
+    read: int = Field(description="tokens that this teacher read fresh for the call")
+    cached: int = Field(description="tokens of its earlier calls of this answer")
+    refused: bool = Field(description="a governance rule kept the call from being sent")
 
 
 class LedgerEntry(AnswerModel):
@@ -65,7 +69,7 @@ class RelayEntry(AnswerModel):
     ledger: LedgerEntry
     segments: list[SegmentEntry]
     degraded: bool = Field(description="help that was asked for was withheld")
-    degraded_by: list[Literal["teacher", "key_budget"]] = Field(description="who withheld it")
+    degraded_by: list[Literal["teacher", "policy", "key_budget"]] = Field(description="who withheld it")
     stop_reasons: list[str]
     seed: int | None
     version: str
@@ -354,7 +358,8 @@ class ErrorAnswer(AnswerModel):
 
 EXAMPLE_RELAY: dict[str, Any] = {
     "call_ratio": 0.0625, "calls": [{"choice": 0, "position": 12, "requested": 2, "granted": 2, "delivered": 2,
-                                     "seconds": 0.08, "failed": False}],
+                                     "seconds": 0.08, "failed": False, "teacher": "qwen3-8b",
+                                     "read": 31, "cached": 0, "refused": False}],
     "ledger": {"student_tokens": 27, "command_tokens": 3, "teacher_tokens": 2, "student_prefilled": 21,
                "teacher_prefilled": 31, "teacher_cached": 0,
                "student_cached": 0, "student_reread": 0, "student_seconds": 0.21, "teacher_seconds": 0.07,

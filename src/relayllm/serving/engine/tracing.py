@@ -96,9 +96,11 @@ def write_trace(settings: Settings, name: str, version: str, alias: str, request
         span.set_outputs(row["text"])
         span.end(end_time_ns=at(row["end"]))
     root.set_attributes({"call_ratio": trace.call_ratio, "stop_reason": trace.stop_reason.value,
-                         "ledger": asdict(trace.ledger), "calls": len(trace.calls), **tags})
+                         "ledger": asdict(trace.ledger), "calls": len(trace.calls),
+                         "teachers": [call.teacher for call in trace.calls], **tags})
     if prices.known:
-        root.set_attributes({"cost": prices.cost(trace.ledger), "cost_parts": prices.parts(trace.ledger),
+        root.set_attributes({"cost": prices.cost(trace.ledger, trace.calls),
+                             "cost_parts": prices.parts(trace.ledger, trace.calls),
                              "currency": prices.currency})
     root.set_outputs(trace.text)
     root.end(end_time_ns=at(request.ended))

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,8 +97,8 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
     """
     make = make or (partial(_gateway, students) if students else _decoder)
     if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
-        return LoadedModel(found, make(found.folder, None if teacher in (None, NO_TEACHER) else teacher), Options(),
-                           prices=Prices.from_environment(os.environ))
+        bare = make(found.folder, None if teacher == NO_TEACHER else teacher or os.environ.get("RELAY_TEACHERS"))
+        return LoadedModel(found, bare, Options(), prices=_with_teachers(Prices.from_environment(os.environ), bare))
     package = open_package(found.folder)
     check_signature(found.folder)
     source = package.teacher
@@ -108,8 +108,16 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
     if students:
         check_weights(decoder, package)
     slots = int(package.decoding.get("slots") or 0) or None
+    prices = Prices.from_environment(os.environ) if VARIABLE in os.environ else package.prices
     return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve,
-                       Prices.from_environment(os.environ) if VARIABLE in os.environ else package.prices)
+                       _with_teachers(prices, decoder))
+
+
+def _with_teachers(prices: Prices, decoder: Any) -> Prices:
+    """With those of a pool's teachers that have prices of their own."""
+    server = getattr(getattr(decoder, "teacher", None), "server", None)
+    own = getattr(server, "prices", None)
+    return replace(prices, teachers=own) if own else prices
 
 
 def defaults_of(decoding: Mapping[str, Any]) -> Options:
@@ -195,9 +203,11 @@ def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder
 def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
     from relayllm import RelayDecoder
 
-    if teacher is not None and not str(teacher).startswith(("http://", "https://")):
+    if teacher is not None and not teacher.startswith(("http://", "https://")) and not teacher.endswith(
+            (".yaml", ".yml")):
         raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
-                          "--teacher URL, or RELAY_TEACHER_URL; '--teacher none' serves the student alone")
+                          "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
+                          "alone")
     return RelayDecoder.from_servers(students, student, teacher)
 
 

@@ -98,9 +98,11 @@ class Deployment:
 
 
 def degraded_by(request: EngineRequest, trace: Trace) -> list[str]:
-    """Why an answer got less help than it asked for: `teacher` failed, or the `key_budget` was spent."""
+    """Why an answer got less help than it asked for: `teacher` failed, a `policy` refused, or the
+    `key_budget` was spent."""
     short = request.allowance is not None and request.allowance.short
-    return ["teacher"] * trace.degraded + ["key_budget"] * short
+    refused = any(call.refused for call in trace.calls)
+    return ["policy" if refused else "teacher"] * trace.degraded + ["key_budget"] * short
 
 
 class ModelRouter:
@@ -183,7 +185,7 @@ class ModelRouter:
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
         degraded = bool(degraded_by(request, trace))
         if request.allowance is not None:
-            request.allowance.book(trace.ledger)
+            request.allowance.book(trace.ledger, trace.calls)
         self.metrics.count(trace, deployment.version, deployment.alias, prices=deployment.prices,
                            first=request.first and request.first - request.created,
                            total=request.ended - request.created, degraded=degraded)

@@ -1,0 +1,175 @@
+"""A pool of teachers: the first that is up and allowed writes a call, the next one when it fails before a token.
+
+Several replicas may stand behind one name. All calls of an answer stay with one of them, the least loaded when it first
+calls.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relayllm.engines.openai.calls import CallStream
+from relayllm.engines.openai.governance import Governance
+from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.pool_config import PoolConfig, TeacherConfig
+from relayllm.engines.openai.teacher import OpenAITeacher
+from relayllm.errors import PolicyRefusal, TeacherError
+from relayllm.relay.prices import Prices
+from relayllm.relay.protocols import CallRequest, Tokenizer
+
+SESSIONS = 10_000
+"""Answers whose replica is remembered; the oldest is forgotten first."""
+
+
+@dataclass(eq=False)
+class Replica:
+    """One server, and what it is busy with."""
+
+    server: OpenAITeacher
+    running: list[CallStream] = field(default_factory=list)
+    answers: int = 0
+    """Answers that were given to it."""
+
+    @property
+    def load(self) -> int:
+        """Calls in flight."""
+        self.running = [stream for stream in self.running if not stream.done]
+        return len(self.running)
+
+
+class NamedTeacher:
+    """One teacher of a pool: its replicas."""
+
+    def __init__(self, config: TeacherConfig, replicas: Sequence[Replica]) -> None:
+        self.config, self.replicas = config, replicas
+        self._sessions: OrderedDict[int, Replica] = OrderedDict()
+
+    @property
+    def up(self) -> bool:
+        """Whether some replica may be asked."""
+        return any(replica.server.up for replica in self.replicas)
+
+    def rank(self, request: CallRequest) -> int:
+        """0 where a rule gives it the call, 2 where its rule does not; 1 without a rule."""
+        when = self.config.when
+        if when is None:
+            return 1
+        return 0 if request.n >= when.min_tokens and request.call >= when.from_call else 2
+
+    def submit(self, request: CallRequest) -> CallStream:
+        """Ask the answer's replica."""
+        replica = self._replica(request.session)
+        stream = replica.server.submit(request)
+        replica.running.append(stream)
+        return stream
+
+    def _replica(self, session: int) -> Replica:
+        """The answer's own while it is up, else the least loaded; of equals the one with fewest answers so far."""
+        known = self._sessions.get(session)
+        if known is None or not known.server.up:
+            able = [one for one in self.replicas if one.server.up] or self.replicas
+            known = min(able, key=lambda one: (one.load, one.answers))
+            known.answers += 1
+            self._sessions[session] = known
+        self._sessions.move_to_end(session)
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return known
+
+
+class PoolCall:
+    """One call on its way through the pool. For the scheduler's thread; read `done` before `take`."""
+
+    def __init__(self, request: CallRequest, teachers: Sequence[NamedTeacher], governance: Governance | None) -> None:
+        self._request, self._left, self._governance = request, list(teachers), governance
+        self._begun = False
+        self.teacher = ""
+        """Who is asked, or was asked last."""
+        self._stream = CallStream()
+        self._next()
+
+    @property
+    def done(self) -> bool:
+        """Nothing more will come, of any teacher."""
+        while self._stream.done and self._stream.error is not None and self._left and not self._begun:
+            fresh = self._stream.take()
+            if fresh:
+                self._stream.add(fresh)
+                break
+            self._next()
+        return self._stream.done
+
+    @property
+    def finished(self) -> bool:
+        """The teacher wrote its end of text."""
+        return self._stream.finished
+
+    @property
+    def error(self) -> TeacherError | None:
+        """Why the last one asked failed."""
+        return self._stream.error
+
+    def take(self) -> list[int]:
+        """The tokens that arrived since the last time."""
+        tokens = self._stream.take()
+        self._begun = self._begun or bool(tokens)
+        return tokens
+
+    def cancel(self) -> None:
+        """End the call; no other teacher is asked."""
+        self._left = []
+        self._stream.cancel()
+
+    def _next(self) -> None:
+        teacher = self._left.pop(0)
+        self.teacher = teacher.config.name
+        try:
+            free = teacher.config.trusted or self._governance is None
+            request = self._request if free or self._governance is None else self._governance.review(
+                self._request, self.teacher)
+        except PolicyRefusal as refusal:
+            self._stream = CallStream(teacher=self.teacher)
+            self._stream.close(error=refusal)
+        else:
+            self._stream = teacher.submit(request)
+
+
+class TeacherPool:
+    """A `CallServer` over several teachers."""
+
+    def __init__(self, config: PoolConfig, tokenizer: Tokenizer, *, forbidden_ids: Sequence[int] = (),
+                 options: RemoteOptions | None = None, news: threading.Event | None = None) -> None:
+        self._news = news or threading.Event()
+        self._governance = None if config.governance is None else Governance(config.governance, tokenizer)
+        self.teachers = [NamedTeacher(one, [Replica(OpenAITeacher(
+            url, tokenizer, model=one.model, mode=one.mode, forbidden_ids=forbidden_ids, options=options,
+            api_key=os.environ.get(one.key_variable, "") if one.key_variable else "", news=self._news,
+            name=one.name)) for url in one.urls]) for one in config.teachers]
+        self.prices = {one.name: Prices(**one.prices.model_dump()) for one in config.teachers if one.prices}
+        """By name, of the teachers that have prices of their own."""
+
+    @property
+    def up(self) -> bool:
+        """Whether some teacher may be asked."""
+        return any(teacher.up for teacher in self.teachers)
+
+    def submit(self, request: CallRequest) -> PoolCall:
+        """Start a call; teachers whose circuits are open come last."""
+        return PoolCall(request, sorted(self.teachers, key=lambda one: (not one.up, one.rank(request))),
+                        self._governance)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until some call has news, at most so long."""
+        came = self._news.wait(seconds)
+        self._news.clear()
+        return came
+
+    def close(self) -> None:
+        """End all calls and let the connections go."""
+        for teacher in self.teachers:
+            for replica in teacher.replicas:
+                replica.server.close()

@@ -1,0 +1,111 @@
+"""The file of a pool: its teachers in their order, with prices, and the rules of what they may be sent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from relayllm.errors import ConfigError
+
+
+class Part(BaseModel):
+    """A part of the file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class When(Part):
+    """Which calls this teacher is asked first; for others it is the last resort."""
+
+    min_tokens: int = Field(default=1, ge=1)
+    """Calls of at least n tokens."""
+    from_call: int = Field(default=1, ge=1)
+    """From this call of an answer on."""
+
+
+class TeacherPrices(Part):
+    """As `relay.prices.Prices` has them, for this teacher's calls; what is left out is free."""
+
+    teacher: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    teacher_read: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    teacher_cached: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    teacher_second: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+
+
+class TeacherConfig(Part):
+    """One teacher: the replicas that serve it."""
+
+    name: str = Field(pattern=r"^[\w.:-]+$")
+    urls: tuple[str, ...] = Field(min_length=1)
+    model: str | None = None
+    mode: Literal["auto", "ids", "messages", "text"] | None = None
+    key_variable: str | None = None
+    """The environment variable that holds its API key; left out: no key is sent."""
+    trusted: bool = False
+    """In one's own house: the governance rules do not read what it is sent."""
+    when: When | None = None
+    prices: TeacherPrices | None = None
+
+
+class RuleConfig(Part):
+    """`email` and `card` are known by name; any other name brings a regular expression."""
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    pattern: str | None = None
+    action: Literal["mask", "refuse"] = "mask"
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        if self.pattern is None and self.name not in ("email", "card"):
+            raise ValueError(f"rule {self.name} has no pattern: give one, or name it email or card")
+        try:
+            matches_nothing = re.compile(self.pattern or "x").search("")
+        except re.error as error:
+            raise ValueError(f"pattern of rule {self.name} is no regular expression ({error})") from error
+        if matches_nothing:
+            raise ValueError(f"pattern of rule {self.name} matches the empty text: make it need a character")
+        return self
+
+
+class GovernanceConfig(Part):
+    """What is masked or refused, and where the audit is kept."""
+
+    rules: tuple[RuleConfig, ...] = ()
+    audit: str | None = None
+    key_variable: str | None = None
+    """The environment variable with the key of the audit's hashes; left out: plain sha256."""
+
+
+class PoolConfig(Part):
+    """The whole file; teachers are asked in its order."""
+
+    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
+    governance: GovernanceConfig | None = None
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        names = [teacher.name for teacher in self.teachers]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two teachers are named {', '.join(twice)}: give each a name of its own")
+        return self
+
+
+def read_pool(path: str | Path) -> PoolConfig:
+    """The pool that a YAML file describes.
+
+    Raises:
+        ConfigError: the file cannot be read, or an entry is not what it must be.
+    """
+    try:
+        return PoolConfig.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors())
+        raise ConfigError(f"{path} is no pool of teachers: {faults}") from error
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the pool of teachers {path} cannot be read ({error}): give a YAML file with a list "
+                          "`teachers`, or the address of one teacher") from error

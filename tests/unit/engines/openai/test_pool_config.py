@@ -1,0 +1,47 @@
+"""The file of a pool of teachers: what it may say, and what its errors name."""
+
+from __future__ import annotations
+
+import pytest
+
+from relayllm.engines.openai.governance import luhn
+from relayllm.engines.openai.pool_config import read_pool
+from relayllm.errors import ConfigError
+
+GOOD = """
+teachers:
+  - name: cheap
+    urls: [http://cheap:8000]
+    prices: {teacher: 0.4}
+  - name: strong
+    urls: [http://one:8000, http://two:8000]
+    when: {min_tokens: 20}
+governance:
+  rules: [{name: email}, {name: staff, pattern: 'S-\\d+', action: refuse}]
+"""
+
+
+def test_pool_file_keeps_the_order(tmp_path):
+    path = tmp_path / "teachers.yaml"
+    path.write_text(GOOD)
+    assert [teacher.name for teacher in read_pool(path).teachers] == ["cheap", "strong"]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("strong", "cheap", "two teachers are named cheap"), ("urls: [http://cheap:8000]", "url: x", "teachers.0.urls"),
+    ("teacher: 0.4", "teacher: -1", "prices.teacher"), ("email", "mail", "rule mail has no pattern"),
+    ("S-\\\\d+", "(", "no regular expression"), ("S-\\\\d+", "a*", "empty text"), (GOOD, "[", "cannot be read"),
+    (GOOD, "", "file")])
+def test_pool_file_fault_is_named(tmp_path, old, new, says):
+    path = tmp_path / "teachers.yaml"
+    text = GOOD.replace(old.replace("\\\\", "\\"), new)
+    assert text != GOOD
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        read_pool(path)
+
+
+@pytest.mark.parametrize(("number", "valid"), [
+    ("4111 1111 1111 1111", True), ("4111 1111 1111 1112", False), ("3782-822463-10005", True)])
+def test_luhn_tells_card_numbers(number, valid):
+    assert luhn(number) is valid

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from relayllm.errors import ConfigError
 
 
-class Part(BaseModel):
+class PoolSection(BaseModel):
     """A part of the file: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class When(Part):
+class When(PoolSection):
     """Which calls this teacher is asked first; for others it is the last resort."""
 
     min_tokens: int = Field(default=1, ge=1)
@@ -27,7 +27,7 @@ class When(Part):
     """From this call of an answer on."""
 
 
-class TeacherPrices(Part):
+class TeacherPrices(PoolSection):
     """As `relay.prices.Prices` has them, for this teacher's calls; what is left out is free."""
 
     teacher: float = Field(default=0.0, ge=0, allow_inf_nan=False)
@@ -36,7 +36,7 @@ class TeacherPrices(Part):
     teacher_second: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
-class TeacherConfig(Part):
+class TeacherConfig(PoolSection):
     """One teacher: the replicas that serve it."""
 
     name: str = Field(pattern=r"^[\w.:-]+$")
@@ -51,7 +51,7 @@ class TeacherConfig(Part):
     prices: TeacherPrices | None = None
 
 
-class RuleConfig(Part):
+class RuleConfig(PoolSection):
     """`email` and `card` are known by name; any other name brings a regular expression."""
 
     name: str = Field(pattern=r"^[\w-]+$")
@@ -71,7 +71,7 @@ class RuleConfig(Part):
         return self
 
 
-class GovernanceConfig(Part):
+class GovernanceConfig(PoolSection):
     """What is masked or refused, and where the audit is kept."""
 
     rules: tuple[RuleConfig, ...] = ()
@@ -80,7 +80,7 @@ class GovernanceConfig(Part):
     """The environment variable with the key of the audit's hashes; left out: plain sha256."""
 
 
-class PoolConfig(Part):
+class PoolConfig(PoolSection):
     """The whole file; teachers are asked in its order."""
 
     teachers: tuple[TeacherConfig, ...] = Field(min_length=1)

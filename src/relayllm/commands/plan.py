@@ -1,5 +1,7 @@
 """`relay plan`: what a profile would download, hold in memory, decode and cost, before a GPU is rented.
 
+With `--requests-per-day` it prices a month of traffic, too (`plan_traffic`).
+
 Counts follow from the profile. Hours follow from the counts and a speed, which is either measured and given, or an
 assumption of this file; the table says which. Nothing is loaded or downloaded.
 """
@@ -11,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from relayllm.commands.plan_traffic import measured, prices_of, traffic_of, traffic_report
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
 from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
 from relayllm.errors import ConfigError
@@ -21,6 +24,7 @@ DECODE_SHARE, TRAIN_SHARE = 0.4, 0.35
 """Assumed shares of a GPU's memory bandwidth while decoding, and of its arithmetic while training."""
 COMMON_LORA = LoraConfig(rank=16, alpha=32, dropout=0.0, target_modules="all-linear", command_rows=True)
 """What the plan compares with when the profile trains every weight."""
+ANSWER_TOKENS = 1000
 BENCHMARK_PROBLEMS = {"minerva": 272, "math-500": 500, "gsm8k": 1319, "olympiadbench": 674, "aime-2024": 30,
                       "aime-2025": 30, "bbeh": 4520, "mmlu-pro": 12_032, "supergpqa": 26_529}
 
@@ -72,21 +76,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay plan`."""
     parser.add_argument("--profile", help="a file in params/, without .yaml; default: params.yaml")
     parser.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="default: h100")
-    parser.add_argument("--answer-tokens", type=int, default=1000, help="assumed mean length of an answer")
+    parser.add_argument("--answer-tokens", type=int,
+                        help=f"assumed mean length of an answer; default: {ANSWER_TOKENS}, of traffic the measured one")
     for name in ("student", "teacher", "update"):
         parser.add_argument(f"--{name}-tokens-per-second", type=float, dest=name,
                             help="measured on one such GPU; without it hours are estimated from its data sheet")
+    traffic = parser.add_argument_group("a month of traffic, at RELAY_PRICES or the profile's prices")
+    traffic.add_argument("--requests-per-day", type=int, help="price a month of so many")
+    traffic.add_argument("--prompt-tokens", type=int, default=PROMPT_TOKENS, help=f"default: {PROMPT_TOKENS}")
+    traffic.add_argument("--call-ratio", type=float, help="share of the teacher's tokens; default: the report's")
+    traffic.add_argument("--calls", type=float, help="mean number of calls of an answer; default: the report's")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the plan."""
-    if arguments.answer_tokens < 1:
+    if arguments.answer_tokens is not None and arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
+    if arguments.requests_per_day is None and (arguments.call_ratio is not None or arguments.calls is not None):
+        raise ConfigError("--call-ratio and --calls are of traffic: give --requests-per-day, too")
     name = arguments.profile
     path = current_settings().root / f"params/{name}.yaml" if name else current_settings().params
     speeds = Speeds(arguments.student, arguments.teacher, arguments.update)
-    print("\n".join(report(load_params(path), arguments.gpu, arguments.answer_tokens, speeds)))
+    params = load_params(path)
+    month = [] if arguments.requests_per_day is None else ["", *_traffic(params, arguments)]
+    print("\n".join([*report(params, arguments.gpu, arguments.answer_tokens or ANSWER_TOKENS, speeds), *month]))
     return 0
+
+
+def _traffic(params: Params, arguments: argparse.Namespace) -> Iterator[str]:
+    asked = (arguments.call_ratio, arguments.calls)
+    known = measured(current_settings().root, params) if asked == (None, None) else None
+    traffic = traffic_of(arguments.requests_per_day, arguments.prompt_tokens, arguments.answer_tokens, asked, known,
+                         ANSWER_TOKENS)
+    return traffic_report(traffic, *prices_of(params))
 
 
 def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iterator[str]:

@@ -1,0 +1,136 @@
+"""A month of traffic in money: sums by hand, and what cannot be priced."""
+
+from __future__ import annotations
+
+import json
+from math import ceil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayllm.cli import main
+from relayllm.commands.plan_traffic import Traffic, measured, month, relay_ledgers
+from relayllm.config import load_params
+from relayllm.errors import ConfigError, DataError
+from relayllm.relay.prices import Prices
+
+ROOT = Path(__file__).parents[3]
+PRICES = Prices(student=1.0, student_read=0.5, teacher=10.0, teacher_read=4.0, teacher_cached=1.0)
+
+
+def test_month_two_calls_by_hand():
+    # 100 tokens, two calls of 5: the student writes 30, calls, writes 30, calls, writes 30.
+    (_, ledger), = relay_ledgers(Traffic(1, 50, 100, 0.1, 2))
+    assert (ledger.student_tokens, ledger.teacher_tokens) == (90, 10)
+    assert ledger.teacher_prefilled == 50 + 30 + 30
+    assert ledger.teacher_cached == 50 + 30 + 5  # the second call finds all that stood there when the first had ended
+    assert ledger.student_prefilled == 50 + 10
+    paid = month(Traffic(1000, 50, 100, 0.1, 2), PRICES)["relay"]
+    assert sum(paid.values()) == pytest.approx(30_000 * (90 * 1 + 60 * 0.5 + 10 * 10 + 110 * 4 + 85 * 1) / 1e6)
+
+
+def test_month_teacher_and_student_alone_read_the_prompt_once():
+    found = month(Traffic(1000, 50, 100, 0.1, 2), PRICES)
+    assert sum(found["teacher alone"].values()) == pytest.approx(30_000 * (100 * 10 + 50 * 4) / 1e6)
+    assert sum(found["student alone"].values()) == pytest.approx(30_000 * (100 * 1 + 50 * 0.5) / 1e6)
+
+
+def test_month_answers_without_a_call_read_nothing_at_the_teacher():
+    shares = relay_ledgers(Traffic(1, 50, 100, 0.02, 0.25))
+    assert [(share, ledger.teacher_prefilled > 0) for share, ledger in shares] == [(0.75, False), (0.25, True)]
+    assert shares[1][1].teacher_tokens == 8
+
+
+@given(st.floats(0.001, 0.9), st.floats(0.05, 12), st.integers(1, 5000), st.integers(20, 5000))
+def test_month_mean_of_tokens_is_what_was_asked(ratio, calls, prompt, answer):
+    ratio = min(ratio, calls / ceil(calls))  # those that call most have room for it
+    shares = relay_ledgers(Traffic(1, prompt, answer, ratio, calls))
+    assert sum(share for share, _ in shares) == pytest.approx(1)
+    assert sum(share * ledger.teacher_tokens for share, ledger in shares) == pytest.approx(ratio * answer)
+    assert all(ledger.completion_tokens == pytest.approx(answer) for _, ledger in shares)
+    assert all(ledger.student_tokens >= -1e-6 for _, ledger in shares)
+
+
+def test_month_without_calls_is_the_student_alone():
+    found = month(Traffic(10, 50, 100, 0, 0), PRICES)
+    assert found["relay"] == found["student alone"]
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    ({"requests": 0}, "--requests-per-day is 0"), ({"prompt": 0}, "--prompt-tokens is 0"),
+    ({"call_ratio": 1.5}, "--call-ratio is 1.5"), ({"call_ratio": float("nan")}, "--call-ratio is nan"),
+    ({"calls": -1.0}, "--calls is -1"), ({"calls": 0.0}, "give both as 0"), ({"call_ratio": 0.0}, "give both as 0"),
+    ({"calls": 0.5, "call_ratio": 0.8}, "the answers that call")])
+def test_traffic_that_cannot_be_is_an_error(options, said):
+    with pytest.raises(ConfigError, match=said):
+        Traffic(**{"requests": 1, "prompt": 1, "answer": 100, "call_ratio": 0.1, "calls": 1.0, **options})
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with a profile whose prices are known."""
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    monkeypatch.delenv("RELAY_PARAMS", raising=False)
+    monkeypatch.setenv("RELAY_PRICES", "student=1,student_read=0.5,teacher=10,teacher_read=4,teacher_cached=1")
+    (tmp_path / "params.yaml").write_text((ROOT / "params/tiny.yaml").read_text())
+    return tmp_path
+
+
+def summarise(project: Path, profile: str = "tiny") -> None:
+    average = {"completion_tokens": 100.0, "call_ratio": 0.1, "calls_per_answer": 2.0}
+    path = project / "artifacts/report/summary.json"
+    path.parent.mkdir(parents=True)
+    relay = load_params(project / "params.yaml").evaluate.relay
+    path.write_text(json.dumps({"profile": profile, "methods": {relay: {"average": average}}}))
+
+
+def test_plan_prices_a_month_as_the_report_measured_it(project, capsys):
+    summarise(project)
+    assert main(["plan", "--requests-per-day", "1000", "--prompt-tokens", "50"]) == 0
+    printed = capsys.readouterr().out
+    assert "30,000 in 30 days, in USD (RELAY_PRICES)" in printed
+    assert "2.00 calls an answer, 10.00 % of its tokens (measured" in printed
+    rows = {line[:15].strip(): line[15:].split()[0] for line in printed.splitlines() if "of the teacher alone" in line}
+    assert rows == {"relay": "22.35", "student alone": "3.75", "teacher alone": "36.00"}
+    assert "84 % of that is reading" in printed  # 525 of 625
+
+
+def test_plan_what_is_given_stands_before_what_was_measured(project, capsys):
+    summarise(project)
+    assert main(["plan", "--requests-per-day", "1", "--call-ratio", "0.5", "--calls", "3"]) == 0
+    assert "3.00 calls an answer, 50.00 % of its tokens (given)" in capsys.readouterr().out
+
+
+def test_plan_without_prices_in_the_environment_takes_the_profile_s(project, monkeypatch, capsys):
+    monkeypatch.delenv("RELAY_PRICES")
+    assert main(["plan", "--requests-per-day", "1", "--call-ratio", "0.5", "--calls", "3"]) == 0
+    assert "(report.prices of the profile)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--requests-per-day", "10"], "what an answer calls is not known"),
+    (["--requests-per-day", "10", "--calls", "2"], "belong together"),
+    (["--calls", "2"], "give --requests-per-day, too")])
+def test_plan_traffic_half_said_is_an_error_that_names_the_rest(project, capsys, words, said):
+    assert main(["plan", *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_plan_prices_per_second_alone_are_an_error(project, monkeypatch, capsys):
+    monkeypatch.setenv("RELAY_PRICES", "teacher_second=0.001")
+    assert main(["plan", "--requests-per-day", "1", "--call-ratio", "0.5", "--calls", "3"]) == 1
+    assert "no token has a price" in capsys.readouterr().err
+
+
+def test_measured_of_another_profile_is_not_taken(project):
+    summarise(project, "smoke")
+    assert measured(project, load_params(project / "params.yaml")) is None
+
+
+def test_measured_broken_summary_is_an_error(project):
+    summarise(project)
+    (project / "artifacts/report/summary.json").write_text("{")
+    with pytest.raises(DataError, match="is no summary of a report"):
+        measured(project, load_params(project / "params.yaml"))

@@ -19,6 +19,8 @@ from relayllm.errors import ConfigError, DataError
 from relayllm.relay.prices import VARIABLE, Prices
 from relayllm.relay.trace import Ledger
 
+COMMAND_TOKENS = 3
+"""Of a command that asks for fewer than ten tokens; the student writes them and the teacher never reads them."""
 DAYS = 30
 """Of a month."""
 SUMMARY = "artifacts/report/summary.json"
@@ -56,9 +58,18 @@ class Traffic:
         if bool(self.calls) != bool(self.call_ratio):
             raise ConfigError(f"--calls is {self.calls:g} and --call-ratio is {self.call_ratio:g}: give both as 0, or "
                               "neither")
-        if self.calls and self.call_ratio / self.calls * math.ceil(self.calls) > 1 + 1e-9:
-            raise ConfigError(f"--call-ratio is {self.call_ratio:g} with {self.calls:g} calls an answer: the answers "
-                              "that call would be longer than --answer-tokens; give more calls or a smaller share")
+        if self.calls and self.a_call < 1 - 1e-9:
+            raise ConfigError(f"{self.calls:g} calls bring {self.call_ratio * self.answer:.2g} tokens of "
+                              f"{self.answer:g}, less than one each: give fewer --calls or a larger --call-ratio")
+        longest = math.ceil(self.calls) * (self.a_call + COMMAND_TOKENS)
+        if longest > self.answer * (1 + 1e-9):
+            raise ConfigError(f"{math.ceil(self.calls)} calls with their commands are {longest:.0f} tokens, the answer "
+                              f"has {self.answer:g}: give more --answer-tokens, or other --calls and --call-ratio")
+
+    @property
+    def a_call(self) -> float:
+        """Tokens that one call delivers."""
+        return self.call_ratio * self.answer / self.calls if self.calls else 0.0
 
     @property
     def a_month(self) -> int:
@@ -115,14 +126,17 @@ def relay_ledgers(traffic: Traffic) -> list[tuple[float, Ledger]]:
 
 
 def _ledger(traffic: Traffic, calls: int) -> Ledger:
-    """An answer of so many calls, evenly laid: each finds cached what the last one saw, and reads what came since."""
-    a_call = traffic.call_ratio * traffic.answer / traffic.calls if calls else 0.0
-    written = traffic.answer - calls * a_call
+    """An answer of so many calls, evenly laid: each finds cached what the last one saw, and reads what came since.
+
+    A teacher's last token is in no cache: nobody has read it yet.
+    """
+    commands, told = calls * COMMAND_TOKENS, calls * traffic.a_call
+    written = traffic.answer - commands - told
     between = written / (calls + 1)
     fresh = traffic.prompt + calls * between if calls else 0.0
-    cached = sum(traffic.prompt + done * (between + a_call) for done in range(1, calls))
-    return _tokens(student_tokens=written, teacher_tokens=calls * a_call, teacher_prefilled=fresh,
-                   teacher_cached=cached, student_prefilled=traffic.prompt + calls * a_call)
+    cached = sum(traffic.prompt + done * (between + traffic.a_call) - 1 for done in range(1, calls))
+    return _tokens(student_tokens=written, command_tokens=commands, teacher_tokens=told, teacher_prefilled=fresh,
+                   teacher_cached=cached, student_prefilled=traffic.prompt + told)
 
 
 def _tokens(**means: float) -> Ledger:

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from tests.support.fake_teacher import FakeTeacher
 from tests.support.fakes_serving import eventually
+from tests.support.reference import best
+from tests.support.small_models import pair
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    from tests.support.small_models import pair
-
     place = tmp_path_factory.mktemp("models")
     student, tokenizer, teacher, theirs = pair()
     for name, model, its in (("student", student, tokenizer), ("teacher", teacher, theirs)):
@@ -66,6 +67,28 @@ def ready(url):
 def server(folders):
     with process(folders) as running:
         yield running
+
+
+def test_served_pool_goes_on_to_its_second_teacher_and_names_it(folders, tmp_path):
+    *_, teacher, tokenizer = pair()
+
+    def greedy(ids):
+        while True:
+            ids = [*ids, best(teacher, ids, ())]
+            yield ids[-1]
+
+    pool = tmp_path / "pool.yaml"
+    ask = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
+           "relay": {"call_bias": 12.0, "max_calls": 2}}
+    with FakeTeacher(tokenizer, greedy) as alive:
+        pool.write_text(f"teachers:\n- {{name: cheap, urls: ['http://127.0.0.1:9']}}\n"
+                        f"- {{name: strong, urls: ['{alive.url}']}}\n")
+        with process(folders, "--teacher", str(pool)) as running:
+            reply = httpx.post(f"{running.url}/v1/chat/completions", json=ask, timeout=60, trust_env=False).json()
+    calls = reply["relay"]["calls"]
+    assert calls
+    assert [(call["teacher"], call["failed"]) for call in calls] == [("strong", False)] * len(calls)
+    assert not reply["relay"]["degraded"]
 
 
 def test_curl_streams_an_answer(server):

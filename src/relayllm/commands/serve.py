@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay serve`."""
     add = parser.add_argument
     add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
-    add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--teacher", help="folder, hub id, http address, or the .yaml file of a pool of teachers, instead of the "
+                          "package's own; 'none': the student alone")
     add("--student", action="append", default=[], metavar="URL",
         help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
              "loaded then: MODEL gives tokenizer and decoding")

@@ -114,7 +114,7 @@ def test_answer_shows_teacher_tokens_calls_ratio_and_ledger(page):
     done(page)
     assert page.locator(MARKS).all_inner_texts() == ["238", "219", "219"]
     assert page.locator("#relay sup").count() == 3
-    assert page.locator("#relay sup").first.get_attribute("aria-label") == "call: the student asked for 3 tokens"
+    assert page.get_attribute("#relay sup >> nth=0", "aria-label") == "call: the student asked scripted for 3 tokens"
     assert re.match(r"\d+\.\d %", page.inner_text("#relay .ratio b"))
     assert "9 of" in page.inner_text("#relay .ratio")
     shot(page, "page")
@@ -152,15 +152,9 @@ def test_dial_tells_the_measured_share(page):
 
 
 def test_span_names_the_teacher_where_the_server_does(page):
-    def named(route):
-        reply = route.fetch()
-        route.fulfill(response=reply, body=reply.text().replace('{"choice":0,"position"',
-                                                                '{"choice":0,"teacher":"large","position"'))
-
-    page.route("**/v1/chat/completions", named)
     ask_example(page)
-    assert page.get_attribute("#relay .text > p mark", "title") == "written by the teacher large"
-    assert page.get_attribute("#relay sup >> nth=0", "title") == "call: the student asked large for 3 tokens"
+    assert page.get_attribute("#relay .text > p mark", "title") == "written by the teacher scripted"
+    assert page.get_attribute("#relay sup >> nth=0", "title") == "call: the student asked scripted for 3 tokens"
 
 
 def test_new_conversation_while_writing_forgets_what_was_written(page):

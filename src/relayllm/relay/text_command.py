@@ -26,9 +26,17 @@ SPACES = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n", "ĉ": "\t", "č": "\r
 
 
 def piece_of(token: str) -> str:
-    """The text of a vocabulary entry, as far as ASCII goes."""
+    """The text of a vocabulary entry, as far as ASCII goes; a byte by itself has none that is sure.
+
+    A run of bytes is decoded as a whole: beside one that is no UTF-8 a `<` is lost in the text.
+    """
+    return "" if BYTE.fullmatch(token) else token.translate(SPACES)
+
+
+def is_byte_of_call(token: str) -> bool:
+    """Whether an entry is the byte of a letter of `<call>`: no tokenizer writes one, and it could spell a command."""
     byte = BYTE.fullmatch(token)
-    return chr(int(byte[1], 16)) if byte and int(byte[1], 16) < 128 else token.translate(SPACES)
+    return byte is not None and chr(int(byte[1], 16)) in CALL
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class TextCommands(CommandTokens):
 
     pieces: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
     """Id -> text, special tokens left out."""
+    bytes_of_call: frozenset[int] = frozenset()
+    """Tokens of single bytes of `<call>`, which are never written."""
     spelling: tuple[tuple[int, ...], ...] = ()
     """`<call>` and `</call>` in the tokens that the tokenizer itself would take."""
 
@@ -50,7 +60,9 @@ class TextCommands(CommandTokens):
         """
         hidden, size = frozenset(special), max(vocabulary.values()) + 1
         pieces = {index: piece_of(token) for token, index in vocabulary.items() if index not in hidden}
-        found = cls(size + 1_000_000, size + 1_000_001, tuple(digits), pieces, (tuple(opening), tuple(closing)))
+        found = cls(size + 1_000_000, size + 1_000_001, tuple(digits), pieces,
+                    frozenset(index for token, index in vocabulary.items() if is_byte_of_call(token)),
+                    (tuple(opening), tuple(closing)))
         if found.closing_tokens[0] >= FAR or not found.opening_ids or len(found.numbers) < 10:
             raise ModelError(f"no tokens of this vocabulary spell {CALL}, a number and {END_CALL} piece by piece: the "
                              "student needs command tokens (`relay warmup` adds them)")
@@ -75,7 +87,7 @@ class TextCommands(CommandTokens):
         """For so many characters written: the tokens after which `<call>` stands in the text, whole or in a longer
         piece."""
         return tuple(frozenset(token for token, text in self.pieces.items() if CALL in CALL[:written] + text)
-                     for written in range(len(CALL)))
+                     | self.bytes_of_call for written in range(len(CALL)))
 
     @cached_property
     def opening_ids(self) -> frozenset[int]:

@@ -70,10 +70,18 @@ def test_text_command_random_walk_writes_only_whole_commands(seed, budget, calls
     assert row.student_tokens + row.command_tokens == len(row.ids)
 
 
+@pytest.mark.parametrize("before", [(), ("<",), ("<", "call"), ("<", "call", ">"), ("<", "call", ">", "1")])
+def test_byte_that_a_decoder_may_lose_is_no_part_of_a_command(before):
+    row = new_row()
+    follow(row, ("x", *before))
+    mask = row.mask()
+    assert VOCABULARY["<0x3C>"] not in mask.only if mask.only else VOCABULARY["<0x3C>"] in mask.never
+
+
 @pytest.mark.parametrize("words", [
     ("<", "call", ">", "1", "2", "</", "call", ">"), ("Ġ<call>", "100", "</call>"), ("Ċ<", "ca", "ll", ">", "9", "</c",
                                                                                     "all", ">"),
-    ("<0x3C>", "call>", "12", "<", "/", "c", "a", "l", "ll>"[1:2], ">"), ("<", "<", "call", ">", "3", "</call", ">")])
+    ("<", "call>", "12", "<", "/", "c", "a", "l", "ll>"[1:2], ">"), ("<", "<", "call", ">", "3", "</call", ">")])
 def test_text_command_of_any_pieces_passes_the_pen(words):
     row = new_row()
     follow(row, ("x", *words))

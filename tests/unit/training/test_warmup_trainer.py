@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ LORA = LoraConfig(rank=2, alpha=4, dropout=0.0, target_modules=["q_proj"], comma
 
 
 def trainer(folder: Path, lora: LoraConfig | None) -> WarmupTrainer:
-    tokenizer = base_tokenizer()
+    tokenizer = deepcopy(base_tokenizer())  # it gets two tokens more
     network = make_model("llama", tokenizer, seed=1)
     commands = add_command_tokens(network, tokenizer)
     arguments = SFTConfig(output_dir=str(folder), learning_rate=1e-3, lr_scheduler_type="linear", max_steps=2,

@@ -210,7 +210,7 @@ class RewardConfig(Section):
 class MoneyRewardConfig(Section):
     name: Literal["money"]
     weight: Annotated[float, Field(ge=0)]
-    """What 1,000 answers may cost, in the prices' currency, before being right is worth nothing: 1 / that."""
+    """Reward that an answer loses for each unit of the prices' currency that 1,000 like it would cost."""
     prices: PricesConfig
 
     def options(self) -> dict[str, float | bool]:

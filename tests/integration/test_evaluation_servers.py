@@ -20,7 +20,7 @@ from relayllm.problems.prompting import messages
 from relayllm.settings import current_settings
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher
-from tests.support.reference import best
+from tests.support.reference import greedy
 from tests.support.small_models import pair
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate
@@ -48,14 +48,9 @@ def servers(monkeypatch: pytest.MonkeyPatch):
     """Servers of the policy and of the teacher; `join` makes the environment name them."""
     student, tokenizer, teacher, _ = pair()
 
-    def greedy(ids):
-        while True:
-            ids = [*ids, best(teacher, ids, ())]
-            yield ids[-1]
-
     with ExitStack() as stack:
         ours = stack.enter_context(FakeStudent(student, tokenizer))
-        theirs = stack.enter_context(FakeTeacher(tokenizer, greedy))
+        theirs = stack.enter_context(FakeTeacher(tokenizer, greedy(teacher)))
 
         def join(*, teacher: bool = True) -> None:
             monkeypatch.setenv("RELAY_STUDENT_URLS", f"relay={ours.url}")

@@ -25,7 +25,7 @@ from relayllm.evaluation.models import Models
 from relayllm.problems.problem import Problem, read_problems, write_problems
 from relayllm.stages import filter as filter_stage
 from tests.support.fake_teacher import FakeTeacher, Fault
-from tests.support.reference import best
+from tests.support.reference import greedy
 from tests.support.small_models import pair
 
 PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
@@ -37,14 +37,7 @@ QUICK = RemoteOptions(stall_seconds=5.0, attempts=2, backoff_seconds=0.01, break
 def server():
     """A server that answers as the small teacher does, greedily."""
     _, _, teacher, tokenizer = pair()
-
-    def write(ids):
-        while True:
-            token = best(teacher, ids, ())
-            yield token
-            ids = [*ids, token]
-
-    with FakeTeacher(tokenizer, write) as server:
+    with FakeTeacher(tokenizer, greedy(teacher)) as server:
         yield server
 
 

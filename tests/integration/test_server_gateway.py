@@ -19,7 +19,7 @@ from relayllm.serving.models.loading import FoundModel, check_weights, load
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import eventually, serving
-from tests.support.reference import best
+from tests.support.reference import greedy
 from tests.support.small_models import make_model, pair
 
 MESSAGES = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
@@ -40,14 +40,9 @@ def pools():
     """Two student servers and a teacher's."""
     student, tokenizer, teacher, _ = pair()
 
-    def greedy(ids):
-        while True:
-            ids = [*ids, best(teacher, ids, ())]
-            yield ids[-1]
-
     with ExitStack() as stack:
         students = [stack.enter_context(FakeStudent(student, tokenizer)) for _ in range(2)]
-        yield students, stack.enter_context(FakeTeacher(tokenizer, greedy))
+        yield students, stack.enter_context(FakeTeacher(tokenizer, greedy(teacher)))
 
 
 @pytest.fixture

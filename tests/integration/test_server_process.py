@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.fake_teacher import FakeTeacher
 from tests.support.fakes_serving import eventually
-from tests.support.reference import best
+from tests.support.reference import greedy
 from tests.support.small_models import pair
 
 
@@ -71,16 +71,10 @@ def server(folders):
 
 def test_served_pool_goes_on_to_its_second_teacher_and_names_it(folders, tmp_path):
     *_, teacher, tokenizer = pair()
-
-    def greedy(ids):
-        while True:
-            ids = [*ids, best(teacher, ids, ())]
-            yield ids[-1]
-
     pool = tmp_path / "pool.yaml"
     ask = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
            "relay": {"call_bias": 12.0, "max_calls": 2}}
-    with FakeTeacher(tokenizer, greedy) as alive:
+    with FakeTeacher(tokenizer, greedy(teacher)) as alive:
         pool.write_text(f"teachers:\n- {{name: cheap, urls: ['http://127.0.0.1:9']}}\n"
                         f"- {{name: strong, urls: ['{alive.url}']}}\n")
         with process(folders, "--teacher", str(pool)) as running:

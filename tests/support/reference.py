@@ -17,6 +17,16 @@ def best(model, ids, banned):
     return int(logits.argmax())
 
 
+def greedy(model):
+    """What `FakeTeacher` writes with: from ids, the most likely tokens one after another."""
+    def write(ids):
+        while True:
+            ids = [*ids, best(model, ids, ())]
+            yield ids[-1]
+
+    return write
+
+
 def told_now(tokenizer, ids):
     """What another tokenizer is told as text, and the last ids, three at most, that wait for a character's rest."""
     waiting = []

@@ -16,16 +16,12 @@ from typing import Any
 
 from relayllm.config import Params
 from relayllm.errors import ConfigError, DataError
-from relayllm.relay.prices import VARIABLE, Prices
+from relayllm.relay.prices import CALL_TOKENS, VARIABLE, Prices
 from relayllm.relay.trace import Ledger
 
-COMMAND_TOKENS = 3
-"""Of a command that asks for fewer than ten tokens; the student writes them and the teacher never reads them."""
 DAYS = 30
 """Of a month."""
 SUMMARY = "artifacts/report/summary.json"
-CALLS = ("teacher", "teacher_read", "teacher_cached")
-"""Prices that a call is paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ class Traffic:
         if self.calls and self.a_call < 1 - 1e-9:
             raise ConfigError(f"{self.calls:g} calls bring {self.call_ratio * self.answer:.2g} tokens of "
                               f"{self.answer:g}, less than one each: give fewer --calls or a larger --call-ratio")
-        longest = math.ceil(self.calls) * (self.a_call + COMMAND_TOKENS)
+        longest = math.ceil(self.calls) * (self.a_call + self.a_command)
         if longest > self.answer * (1 + 1e-9):
             raise ConfigError(f"{math.ceil(self.calls)} calls with their commands are {longest:.0f} tokens, the answer "
                               f"has {self.answer:g}: give more --answer-tokens, or other --calls and --call-ratio")
@@ -70,6 +66,11 @@ class Traffic:
     def a_call(self) -> float:
         """Tokens that one call delivers."""
         return self.call_ratio * self.answer / self.calls if self.calls else 0.0
+
+    @property
+    def a_command(self) -> int:
+        """Tokens of a command that asks for so many: two tags and a digit each. The teacher never reads them."""
+        return 2 + len(str(max(1, round(self.a_call))))
 
     @property
     def a_month(self) -> int:
@@ -130,7 +131,7 @@ def _ledger(traffic: Traffic, calls: int) -> Ledger:
 
     A teacher's last token is in no cache: nobody has read it yet.
     """
-    commands, told = calls * COMMAND_TOKENS, calls * traffic.a_call
+    commands, told = calls * traffic.a_command, calls * traffic.a_call
     written = traffic.answer - commands - told
     between = written / (calls + 1)
     fresh = traffic.prompt + calls * between if calls else 0.0
@@ -165,7 +166,7 @@ def prices_of(params: Params) -> tuple[Prices, str]:
     prices, source = Prices.from_environment(os.environ), VARIABLE
     if not prices.known and params.report.prices:
         prices, source = Prices.of(params.report.prices.model_dump(), "report.prices"), "report.prices of the profile"
-    if not any(getattr(prices, name) for name in ("student", "student_read", *CALLS)):
+    if not any(getattr(prices, name) for name in ("student", "student_read", *CALL_TOKENS)):
         raise ConfigError(f"no token has a price, so a month has none: set {VARIABLE}, as in "
                           "student=0.05,teacher=2.4,teacher_read=0.6")
     return prices, source
@@ -183,7 +184,7 @@ def traffic_report(traffic: Traffic, prices: Prices, source: str) -> Iterator[st
         cost = sum(parts.values())
         of_teacher = f"{100 * cost / whole:6.1f} % of the teacher alone" if whole else ""
         yield f"  {way:13}  {cost:>14,.2f}  {of_teacher}".rstrip()
-    called = {name: found["relay"][name] for name in CALLS}
+    called = {name: found["relay"][name] for name in CALL_TOKENS}
     paid = sum(called.values())
     if paid:
         yield f"  Calls are {paid:,.2f} of the relay's price; {100 * (1 - called['teacher'] / paid):.0f} % of that " \

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayllm.config import EvaluateConfig
-from relayllm.evaluation.answering import options_of
 from relayllm.evaluation.cached_writer import CachedWriter
 from relayllm.evaluation.cost import Cost
 from relayllm.grading import grade
@@ -37,7 +36,7 @@ def counterfactuals(writer: CachedWriter, benchmarks: Mapping[str, Sequence[Prob
     """Two rows per place: as the policy went on, and the other way. Greedy, one continuation each."""
     rows: list[dict[str, Any]] = []
     for name, problems in benchmarks.items():
-        options = {**options_of(config, name), "n": 1, "temperature": 0.0, "teacher_temperature": 0.0}
+        options = config.decoding.greedy().options()
         some = list(problems)[:config.call_value_problems]
         traces = writer.generate([messages(problem) for problem in some], seed=config.seed, **options)
         found = [place for problem, trace in zip(some, traces, strict=True) for place in _places(problem, trace)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayllm.config import EvaluateConfig
-from relayllm.evaluation.answering import options_of
 from relayllm.evaluation.cached_writer import CachedWriter
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
@@ -37,12 +36,12 @@ def needed_tokens(writer: CachedWriter, benchmarks: Mapping[str, Sequence[Proble
                   config: EvaluateConfig) -> list[dict[str, Any]]:
     """One row per call of a right answer: the tokens it delivered, and the fewest that would have done.
 
-    Greedy. The student goes on as it likes behind the shorter call; 0 is an answer that comes right without the call.
-    Every length up to 16 is tried, so `needed` is exact there; above, it is at most a quarter too long.
+    Greedy. The student goes on as it likes behind the shorter call; 0 is an answer that comes right with no further
+    help at all. Every length up to 16 is tried, so `needed` is exact there; above, it is at most a quarter too long.
     """
     rows: list[dict[str, Any]] = []
     for name, problems in benchmarks.items():
-        options = {**options_of(config, name), "n": 1, "temperature": 0.0, "teacher_temperature": 0.0}
+        options = config.decoding.greedy().options()
         some = list(problems)[:config.call_value_problems]
         traces = writer.generate([messages(problem) for problem in some], seed=config.seed, **options)
         calls = [_Spent(problem, trace, call) for problem, trace in zip(some, traces, strict=True)

@@ -122,6 +122,8 @@ class Prices:
 PRICED = tuple(one.name for one in fields(Prices) if one.name not in ("currency", "teachers"))
 CALL_FIELDS = {"teacher": "delivered", "teacher_read": "read", "teacher_cached": "cached", "teacher_second": "seconds"}
 """What of a call each price of a teacher is counted in."""
+CALL_TOKENS = ("teacher", "teacher_read", "teacher_cached")
+"""The prices per token that a call is paid for."""
 
 
 def _of_text(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from relayllm.evaluation.analysis.comparisons import STUDENT, TEACHER, differenc
 from relayllm.evaluation.analysis.scores import Scores, averages, with_teacher_as_author
 from relayllm.evaluation.analysis.statistics import Estimate, matched_share, reduction, router_accuracy
 from relayllm.evaluation.records import PRICED, SECONDS
-from relayllm.relay.prices import Prices
+from relayllm.relay.prices import CALL_TOKENS, Prices
 from relayllm.relay.trace import Ledger
 
 NOTHING = Estimate(0.0, np.zeros(1))
@@ -19,8 +19,6 @@ ANSWERS = 1000
 """Prices are told for so many answers."""
 COST = "cost"
 """The column of a frame that holds what each answer cost."""
-CALLS = ("teacher", "teacher_read", "teacher_cached")
-"""Prices that a call is paid for."""
 
 
 def with_costs(frame: pd.DataFrame, prices: Prices) -> pd.DataFrame:
@@ -64,7 +62,7 @@ def _parts(frame: pd.DataFrame, prices: Prices) -> dict[str, Any]:
 
 def _read_shares(frame: pd.DataFrame, prices: Prices) -> dict[str, float | None]:
     parts = pd.DataFrame(_parts(frame, prices)).groupby(frame["method"], sort=False).sum()
-    calls = parts[[*CALLS]].sum(axis=1)
+    calls = parts[[*CALL_TOKENS]].sum(axis=1)
     read = parts[["teacher_read", "teacher_cached"]].sum(axis=1)
     return {str(name): number(read[name] / calls[name]) if calls[name] > 0 else None for name in parts.index}
 

@@ -17,7 +17,7 @@ from relayllm.relay.policy import EntropyThreshold, Scripted
 from relayllm.relay.teacher import RemoteTeacher
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
-from tests.support.reference import best
+from tests.support.reference import greedy
 from tests.support.small_models import pair
 
 PROMPTS = ["There are pens in 12 boxes", "ok.", "x=7*8 ß🙂"]
@@ -35,15 +35,10 @@ def relay():
     """Makes a relay over servers: (decoder, student servers, teacher server)."""
     student, tokenizer, teacher, _ = pair("qwen3", True)
 
-    def greedy(ids):
-        while True:
-            ids = [*ids, best(teacher, ids, ())]
-            yield ids[-1]
-
     with ExitStack() as stack:
         def make(replicas=1, with_teacher=True, **more):
             servers = [stack.enter_context(FakeStudent(student, tokenizer, **more)) for _ in range(replicas)]
-            helper = stack.enter_context(FakeTeacher(tokenizer, greedy))
+            helper = stack.enter_context(FakeTeacher(tokenizer, greedy(teacher)))
             remote = OpenAIStudent([server.url for server in servers], tokenizer, options=QUICK)
             stack.callback(remote.shut_down)
             commands = (remote.commands.call, remote.commands.end)

@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": ("relayllm.commands.registry:compare", "Compare two model versions."),
     "promote": ("relayllm.commands.registry:promote", "Move the champion alias to a version that passes the gates."),
     "rollback": ("relayllm.commands.registry:rollback", "Give the champion alias back to the version before."),
+    "export": ("relayllm.commands.export", "Write the student as a GGUF file, for llama.cpp."),
     "fetch": ("relayllm.commands.registry:fetch", "Copy the student's weights of a version, for its servers."),
     "sync": ("relayllm.commands.sync", "Send to MLflow what stages measured while its server was away."),
     "check": ("relayllm.commands.registry:check", "Serve a version with MLflow, ask it one question, stop it."),

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ DRAIN_SECONDS = 30
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay serve`."""
     add = parser.add_argument
-    add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
+    add("model", nargs="?",
+        help=f"models:/NAME@ALIAS, a folder, or a bare student's .gguf file; default {DEFAULT_MODEL}, or the file that "
+             "--student names")
     add("--teacher", help="folder, hub id, http address, or the .yaml file of a pool of teachers, instead of the "
                           "package's own; 'none': the student alone")
-    add("--student", action="append", default=[], metavar="URL",
+    add("--student", action="append", default=[], metavar="URL|FILE",
         help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
-             "loaded then: MODEL gives tokenizer and decoding")
+             "loaded then: MODEL gives tokenizer and decoding. Or the student as a .gguf file, which llama.cpp runs here")
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
@@ -52,9 +54,15 @@ def main(arguments: argparse.Namespace) -> int:
     for name in ("canary", "trace_share"):
         if not 0 <= getattr(arguments, name) <= 1:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
+    arguments.model = arguments.model or bare_student(arguments.student) or DEFAULT_MODEL
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with take_port(arguments.host, arguments.port) as listener:
         return serve(arguments, listener, current_settings())
+
+
+def bare_student(students: Sequence[str]) -> str | None:
+    """The GGUF file that is all there is, where no model is named."""
+    return students[0] if len(students) == 1 and students[0].endswith(".gguf") else None
 
 
 def take_port(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
+from relayllm.engines.llama_cpp.model import GgufModel
 from relayllm.engines.loading import load_tokenizer
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.engines.roles import (
@@ -65,16 +66,18 @@ class RelayDecoder:
                         dtype: str | None = None, student_revision: str | None = None,
                         teacher_revision: str | None = None, cuda_graphs: bool | None = None,
                         text_commands: bool = False) -> RelayDecoder:
-        """Load from folders or the hub; the teacher may also be the http(s) address of an OpenAI-compatible server.
+        """Load from folders, GGUF files or the hub; the teacher may also be the http(s) address of an
+        OpenAI-compatible server.
 
         `cuda_graphs` makes decode steps of fixed shapes, on CUDA as graphs (see `engines.cuda_graphs`); None leaves it
         to the environment's RELAY_CUDA_GRAPHS. `text_commands` is for a student that was trained to write its
         commands as plain text (see `relay.text_command`). The dtype `int8` rounds the weights of both models for a CPU
-        (see `engines.int8`).
+        (see `engines.int8`). A GGUF file is decoded by llama.cpp in the types it was
+        written with (see `engines.llama_cpp`).
 
         Raises:
             ModelError: a model is missing, damaged, or does not fit its role.
-            ConfigError: int8 on an accelerator.
+            ConfigError: int8 on an accelerator; a GGUF file without llama-cpp-python.
         """
         tokenizer = load_tokenizer(student, student_revision)
         model = loaded_model(student, dtype, device, student_revision)
@@ -88,10 +91,11 @@ class RelayDecoder:
             load_tokenizer(teacher, teacher_revision), teacher_name=str(teacher), **options)
 
     @classmethod
-    def from_models(cls, student: CausalLM, tokenizer: Tokenizer, teacher: CausalLM | str | None = None,
+    def from_models(cls, student: CausalLM | GgufModel, tokenizer: Tokenizer,
+                    teacher: CausalLM | GgufModel | str | None = None,
                     teacher_tokenizer: Tokenizer | None = None, *, name: str = "student", teacher_name: str = "teacher",
                     cuda_graphs: bool | None = None, text_commands: bool = False) -> RelayDecoder:
-        """From transformers models in memory; the student may be one that is being trained, the teacher an address.
+        """From models in memory; the student may be one that is being trained, the teacher an address.
 
         For an address `teacher_tokenizer` is the one that its model has, where that is not the student's; left out,
         RELAY_TEACHER_TOKENIZER names it.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from relayllm.engines.checkpoints.gguf import names_gguf, read_tokenizer
 from relayllm.errors import ModelError
 from relayllm.settings import current_settings
 
@@ -16,13 +17,15 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
-    """The tokenizer of a model folder or hub id.
+    """The tokenizer of a model folder, a GGUF file or a hub id.
 
     Raises:
         ModelError: it is missing or unreadable.
     """
     from transformers import AutoTokenizer
 
+    if names_gguf(source):
+        return read_tokenizer(Path(source))
     _check_folder(source)
     try:
         return AutoTokenizer.from_pretrained(str(source), revision=revision)

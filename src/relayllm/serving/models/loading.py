@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from relayllm.engines.checkpoints.gguf import names_gguf
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError, RelayError, StudentError
 from relayllm.files import write_json
 from relayllm.packaging.folder import RECORD, Package, open_package
@@ -43,6 +44,7 @@ class FoundModel:
     name: str
     version: str
     folder: Path
+    """Or the GGUF file of a bare student."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,11 @@ def find(source: str, settings: Settings, registry: Callable[[], Any], patience:
     """
     if not source.startswith("models:/"):
         folder = Path(source)
+        if names_gguf(source) and folder.is_file():
+            return FoundModel(FALLBACK_NAME, folder.stem, folder)
         if not folder.is_dir():
-            raise ModelError(f"there is no model at {folder}: give a folder, or a registered version such as "
-                             "models:/relay-decoder@champion (`make pipeline` promotes one)")
+            raise ModelError(f"there is no model at {folder}: give a folder, a .gguf file, or a registered version such "
+                             "as models:/relay-decoder@champion (`make pipeline` promotes one)")
         return FoundModel(_name_of(folder), folder.resolve().name, folder)
     note = settings.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:
@@ -88,15 +92,17 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
          make: Load | None = None) -> LoadedModel:
     """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
 
-    With addresses of `students` no model is loaded: the servers must have the package's weights.
+    `students` stand in for the package's own: the addresses of servers, with which no model is loaded here, or one GGUF
+    file. They must have the package's weights.
 
     Raises:
         ModelError: the folder is not whole, or is no relay decoder.
         StudentError: a student's server is out of reach, or serves other weights than the package's.
         ConfigError: students are servers, and the teacher is a folder.
     """
-    make = make or (partial(_gateway, students) if students else _decoder)
-    if not (found.folder / "artifacts" / RECORD).is_file() and (found.folder / "config.json").is_file():
+    make = make or _maker(students)
+    if names_gguf(found.folder) or (not (found.folder / "artifacts" / RECORD).is_file()
+                                    and (found.folder / "config.json").is_file()):
         bare = make(found.folder, None if teacher == NO_TEACHER else teacher or os.environ.get("RELAY_TEACHERS"))
         return LoadedModel(found, bare, Options(), prices=_with_teachers(Prices.from_environment(os.environ), bare))
     package = open_package(found.folder)
@@ -192,6 +198,20 @@ def _name_of(folder: Path) -> str:
         return str(record.get("registered_name") or FALLBACK_NAME)
     except (OSError, ValueError, AttributeError):
         return FALLBACK_NAME
+
+
+def _maker(students: Sequence[str]) -> Load:
+    """What makes a decoder of a package's student and teacher: with its own weights, or with who stands in for them.
+
+    Raises:
+        ConfigError: a file among servers, or several.
+    """
+    files = [student for student in students if names_gguf(student)]
+    if files and len(students) > 1:
+        raise ConfigError(f"--student names {', '.join(students)}: give one GGUF file, or the addresses of servers")
+    if files:
+        return lambda _, teacher, **options: _decoder(Path(files[0]), teacher, **options)
+    return partial(_gateway, students) if students else _decoder
 
 
 def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:

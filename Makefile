@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Threads that wait must not spin: see THREADS in src/relayllm/settings.py.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help env ingest pipeline repro test smoke lint bench ui test-vllm test-clients docs study clean clean-all
+.PHONY: help env ingest pipeline repro test smoke lint bench ui test-vllm test-llama test-clients docs study clean clean-all
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ ui: env ## Prefect and MLflow in the browser, over the stores of this folder
 
 test-vllm: env ## The vLLM engine, in an environment of its own
 	@bash tests/vllm/run.sh
+
+test-llama: env ## GGUF models through llama.cpp, which is compiled here the first time (minutes)
+	@bash tests/llama/run.sh
 
 test-clients: env ## Other people's clients against the server, in an environment of their own
 	@bash tests/clients/run.sh

@@ -29,8 +29,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     file, kind = arguments.gguf, arguments.quantise.upper()
     if file.suffix != ".gguf" or file.exists():
-        raise ConfigError(f"--gguf is {file}, which {'exists' if file.exists() else 'does not end in .gguf'}: name a new "
-                          "file, student.gguf")
+        raise ConfigError(f"--gguf is {file}, which {'exists' if file.exists() else 'does not end in .gguf'}: name a "
+                          "new file, student.gguf")
     source = student_folder(arguments.model)
     if kind in FLOATS:
         export(source, file, kind)

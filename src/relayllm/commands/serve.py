@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                           "package's own; 'none': the student alone")
     add("--student", action="append", default=[], metavar="URL|FILE",
         help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
-             "loaded then: MODEL gives tokenizer and decoding. Or the student as a .gguf file, which llama.cpp runs here")
+             "loaded then: MODEL gives tokenizer and decoding. Or the student as a .gguf file, which llama.cpp runs "
+             "here")
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")

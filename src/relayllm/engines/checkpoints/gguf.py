@@ -130,8 +130,8 @@ def _reader(file: Path) -> Any:
     try:
         return gguf.GGUFReader(file)
     except Exception as error:  # what a cut-off file makes of numpy's views
-        raise ModelError(f"cannot read {file}: {type(error).__name__}: {_first_line(error)}; it was cut off or damaged: "
-                         "copy it again") from error
+        raise ModelError(f"cannot read {file}: {type(error).__name__}: {_first_line(error)}; it was cut off or "
+                         "damaged: copy it again") from error
 
 
 def _first_line(error: Exception) -> str:

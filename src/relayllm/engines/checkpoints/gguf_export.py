@@ -61,9 +61,10 @@ def check_exportable(config: Any, tokenizer: Any, source: Path) -> None:
     """
     scaling = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     core = json.loads(tokenizer.backend_tokenizer.to_str()) if getattr(tokenizer, "is_fast", False) else {}
-    if (config.architectures or ["unknown"])[0] not in ARCHITECTURES:
-        raise ModelError(f"{source} is a {(config.architectures or ['unknown'])[0]}, and only {', '.join(ARCHITECTURES)} "
-                         "are exported: use llama.cpp's own convert_hf_to_gguf.py, whose files are served as well")
+    name = (config.architectures or ["unknown"])[0]
+    if name not in ARCHITECTURES:
+        raise ModelError(f"{source} is a {name}, and only {', '.join(ARCHITECTURES)} are exported: use llama.cpp's own "
+                         "convert_hf_to_gguf.py, whose files are served as well")
     if scaling != "default":
         raise ModelError(f"{source} scales its positions ({scaling}), which is not exported here: use llama.cpp's own "
                          "convert_hf_to_gguf.py, whose files are served as well")
@@ -143,7 +144,7 @@ def _special_tokens(tokenizer: Any) -> dict[str, Any]:
 
 
 def _tensors(model: Any, config: Any, kind: str) -> Iterator[tuple[str, np.ndarray[Any, Any], Any]]:
-    """(Name, data, type where it is not that of the array) of every tensor; a head tied to the embedding is left out."""
+    """Name, data, and type where it is not the array's, of every tensor; a head tied to the embedding is left out."""
     gguf = gguf_package()
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == _architecture(config))
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)

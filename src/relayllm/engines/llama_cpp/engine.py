@@ -161,8 +161,8 @@ class LlamaCppEngine:
             params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         pointer = api.llama_init_from_model(self._model.pointer, params)
         if not pointer:
-            raise ModelError(f"llama.cpp has no room for {rows} rows of {tokens} tokens of {self.name}: {last_error()}; "
-                             "give fewer slots or a smaller --max-context")
+            raise ModelError(f"llama.cpp has no room for {rows} rows of {tokens} tokens of {self.name}: {last_error()}"
+                             "; give fewer slots or a smaller --max-context")
         return Context(api, pointer)
 
     def _forget(self, slot: int) -> None:

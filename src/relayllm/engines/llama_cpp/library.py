@@ -25,8 +25,8 @@ def library() -> Any:
     try:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
-        raise ConfigError(f"a GGUF model needs the package llama-cpp-python, which cannot be loaded ({error}): run `pip "
-                          "install relayllm[llama-cpp]`; it is compiled for this machine, which takes minutes") from error
+        raise ConfigError(f"a GGUF model needs the package llama-cpp-python, which cannot be loaded ({error}): run "
+                          "`pip install relayllm[llama-cpp]`, which compiles it for this machine in minutes") from error
     _kept.append(llama_cpp.llama_log_callback(_keep))
     llama_cpp.llama_log_set(_kept[-1], None)
     llama_cpp.llama_backend_init()

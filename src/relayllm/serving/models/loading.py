@@ -73,8 +73,8 @@ def find(source: str, settings: Settings, registry: Callable[[], Any], patience:
         if names_gguf(source) and folder.is_file():
             return FoundModel(FALLBACK_NAME, folder.stem, folder)
         if not folder.is_dir():
-            raise ModelError(f"there is no model at {folder}: give a folder, a .gguf file, or a registered version such "
-                             "as models:/relay-decoder@champion (`make pipeline` promotes one)")
+            raise ModelError(f"there is no model at {folder}: give a folder, a .gguf file, or a registered version "
+                             "such as models:/relay-decoder@champion (`make pipeline` promotes one)")
         return FoundModel(_name_of(folder), folder.resolve().name, folder)
     note = settings.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:

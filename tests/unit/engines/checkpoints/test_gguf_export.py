@@ -101,7 +101,7 @@ def test_what_cannot_be_written_is_refused_by_name(folder, tmp_path):
     scaled.rope_parameters = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0}
     with pytest.raises(ModelError, match="scales its positions \\(yarn\\)"):
         check_exportable(scaled, tokenizer, place)
-    with pytest.raises(ConfigError, match="no type 'Q4_K_M': without llama.cpp there are F32, F16, BF16"):
+    with pytest.raises(ConfigError, match=r"no type 'Q4_K_M': without llama\.cpp there are F32, F16, BF16"):
         export(place, tmp_path / "student.gguf", "Q4_K_M")
     assert not (tmp_path / "student.gguf").exists()
 

@@ -1,0 +1,40 @@
+"""Everything here runs llama.cpp: it is skipped, by name, where the package is not installed (`make test-llama`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from relayllm import RelayDecoder
+from relayllm.engines.checkpoints.gguf_export import export
+from tests.support.small_models import pair
+
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: run `make test-llama`")
+
+
+@pytest.fixture(scope="session")
+def gguf(tmp_path_factory):
+    """Small models of one architecture as float32 GGUF files: (student, teacher)."""
+    @cache
+    def files(kind: str = "qwen3", same: bool = True) -> tuple[Path, Path]:
+        place = tmp_path_factory.mktemp("gguf")
+        student, words, teacher, theirs = pair(kind, same)
+        for name, model, tokenizer in (("student", student, words), ("teacher", teacher, theirs)):
+            model.save_pretrained(place / name)
+            tokenizer.save_pretrained(place / name)
+            export(place / name, place / f"{name}.gguf")
+        return place / "student.gguf", place / "teacher.gguf"
+
+    return files
+
+
+@pytest.fixture(scope="session")
+def decoder_of(gguf):
+    """A relay of two GGUF files."""
+    @cache
+    def make(kind: str = "qwen3", same: bool = True) -> RelayDecoder:
+        return RelayDecoder.from_pretrained(*gguf(kind, same))
+
+    return make

@@ -194,6 +194,11 @@ class RelayDecoder:
         return context - longest
 
     @property
+    def knows_commands(self) -> bool:
+        """Whether the student can write a call: not a model that was never taught to."""
+        return isinstance(self.commands, TextCommands) or self.commands.call < len(self.tokenizer)
+
+    @property
     def remote(self) -> bool:
         """Whether the student is behind servers, and no model is in this process."""
         return hasattr(self.student, "begin")

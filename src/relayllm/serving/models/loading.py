@@ -217,7 +217,11 @@ def _maker(students: Sequence[str]) -> Load:
 def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
     from relayllm import RelayDecoder
 
-    return RelayDecoder.from_pretrained(student, teacher, **options)
+    decoder = RelayDecoder.from_pretrained(student, teacher, **options)
+    if teacher is not None and not decoder.knows_commands:
+        raise ModelError(f"{student} has no <call> and </call> among its tokens, so it would never call {teacher}: "
+                         "serve a trained student (`relay export` writes one as GGUF), or this alone, --teacher none")
+    return decoder
 
 
 def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
@@ -232,9 +236,9 @@ def _gateway(students: Sequence[str], student: Path, teacher: str | None, **opti
 
 
 def check_weights(decoder: Any, package: Package) -> None:
-    """Ask the student's servers the questions that the package was asked before it was packed.
+    """Ask the student's servers, or its file, the questions that the package was asked before it was packed.
 
-    Rounding differs between engines, so most of the beginnings must be the same, not all.
+    Rounding differs between engines and types, so most of the beginnings must be the same, not all.
 
     Raises:
         StudentError: they serve other weights.
@@ -246,9 +250,9 @@ def check_weights(decoder: Any, package: Package) -> None:
     same = [_begins_alike(trace.token_ids, case.token_ids, decoder.commands.call)
             for trace, case in zip(traces, cases, strict=True)]
     if 2 * same.count(True) < len(same):
-        raise StudentError(f"the student's servers answer {same.count(True)} of {len(same)} packed questions as the "
-                           f"package in {package.folder} does: they serve other weights; start them with "
-                           f"{package.student}")
+        raise StudentError(f"--student answers {same.count(True)} of {len(same)} packed questions as the package in "
+                           f"{package.folder} does: it has other weights; start its servers with {package.student}, or "
+                           "`relay export` the file again")
 
 
 def _begins_alike(found: Sequence[int], packed: Sequence[int], call: int) -> bool:

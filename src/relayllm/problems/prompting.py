@@ -24,7 +24,9 @@ def _options(choices: list[str]) -> str:
 
 
 def _instruction(problem: Problem) -> str:
-    """A problem may say for itself how it is graded; then it must also be asked so."""
+    """The problem's own, or its set's; a problem may say for itself how it is graded, and is then asked so."""
+    if "instruction" in problem.meta:
+        return str(problem.meta["instruction"]).strip()
     benchmark = row(problem.family)
     if grading_of(problem) == "choice" and benchmark.grading != "choice":
         return BOXED_LETTER

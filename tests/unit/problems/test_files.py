@@ -84,6 +84,7 @@ def test_files_choices_are_asked_and_graded_as_such(tmp_path: Path) -> None:
     ("a.csv", "question,answer,answer\n?,1,2\n", r"a\.csv:1: the header names answer twice"),
     ("a.csv", 'question,answer\n"one\n\ntwo",1\n\nthree,\n', r"a\.csv:6: answer is ''"),
     ("a.jsonl", '{"question": "?", "answer": "1", "tolerance": "high"}\n', r"a\.jsonl:1: tolerance is 'high'"),
+    ("a.jsonl", '{"question": "?", "answer": "1", "instruction": 7}\n', r"a\.jsonl:1: instruction is 7"),
     ("a.jsonl", '{"problem": "?", "prompt": "1", "messages": []}\n',
      r"a\.jsonl:1: no question; its columns are problem, prompt, messages.*question: problem, answer: COLUMN"),
     ("a.jsonl.gz", "no gzip", r"a\.jsonl\.gz: not a whole \.gz file"),

@@ -26,6 +26,12 @@ def test_messages_own_file_is_asked_like_mathematics() -> None:
     assert "boxed" in messages(Problem("1", "What?", "2", "mine"))[0]["content"]
 
 
+def test_messages_a_problems_own_instruction_stands_for_the_sets() -> None:
+    ask = "Write only: The answer is, and the number."
+    assert messages(Problem("1", "What?", "2", "mine", meta={"instruction": ask}))[0]["content"] == f"What?\n\n{ask}"
+    assert messages(Problem("1", "What?", "2", "mine", meta={"instruction": ""}))[0]["content"] == "What?"
+
+
 def test_messages_training_set_and_benchmark_are_asked_alike() -> None:
     training, benchmark = (messages(Problem("1", "What?", "2", family))[0]["content"] for family in
                            ("dapo-17k", "math-500"))

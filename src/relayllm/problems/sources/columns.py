@@ -129,6 +129,9 @@ def _meta(record: SourceRow, cells: Mapping[str, Any]) -> dict[str, Any]:
         meta.setdefault("grading", "choice")
     if meta.get("grading", "math") not in KINDS:
         raise DataError(f"{record.place}: grading is {meta['grading']!r}, it must be one of {', '.join(KINDS)}")
+    if not isinstance(meta.get("instruction", ""), str):
+        raise DataError(f"{record.place}: instruction is {_shown(meta['instruction'])}, it must be text: what stands "
+                        "behind the question and says in which form to answer")
     if "tolerance" in meta:
         meta["tolerance"] = _tolerance(record, meta["tolerance"])
     return meta

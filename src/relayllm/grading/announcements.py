@@ -7,8 +7,8 @@ import re
 MARK = re.compile(r"####[ \t]*([^\n]+)")
 HEADING = re.compile(r"\W*(?:[A-Za-z]{2,}\b[\s:]+\S|\d+[.):]\s+[A-Za-z])")
 """`#### Step 1: ...` and `#### 2. Compute` are headings of Markdown."""
-ANNOUNCED = re.compile(r"\banswers?\**(?:\s+to\s+[^.\n:]{1,80}?)?\s*(?:is\b|are\b|:|=)\**\s*:?\s*"
-                       r"(?:(?:therefore|thus|simply|just|equal to|given by|indeed)\b[\s:,]*)*"
+ANNOUNCED = re.compile(r"\banswers?\**(?:\s+to\s+[^.\n:]{1,80}?)?\s*(?:is\b|are\b|:|=)\**\s*[:,]?\s*"
+                       r"(?:(?:therefore|thus|simply|just|of course|equal to|given by|indeed)\b[\s:,]*)*"
                        r"(?!(?:in)?correct\b|right\b|wrong\b|(?:un)?reasonable\b|(?:in)?valid\b|not\b|in the\b)(?=\S)"
                        r"|^[#*\s]*final answer[*\s]*\n\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
 MADE_UP = re.compile(r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Exercise|Q|User|Human|Instruction)\b\s*\d*\s*[:.]",

@@ -74,6 +74,7 @@ def test_rounding_is_one_rule(value: Fraction, places: int) -> None:
     ("The answer is $8$ or $4$.", "8, 4"), (r"The answers are \(x\), \(y\), and \(z\).", "x, y, z"),
     ("The answer is 3.5 meters (or so).", "3.5 meters"), ("So the answer is 12 apples. He is happy.", "12 apples"),
     ("The answer is 5**2", "5**2"), ("#### 18\n\nQuestion: two?\n#### 2", "18"), ("#### Step 1: add\n#### 18", "18"),
+    ("The answer is, 5.", "5"), ("The answer is, of course, 5.", "5"), ("The answer is,\n5", "5"),
     ("The answer is 5. But wait. The answer is 6.", "6"), ("The answer is 5. This answer is correct.", "5"),
     ("The answer is 5.\n\nQuestion: two?\nThe answer is 2.", "5"), (r"The final answer is: $\boxed{", None),
     ("No idea.", None), (r"\boxed{5}. \boxed{5}", "5"), (r"\boxed{1}, \boxed{2}", "1, 2"),

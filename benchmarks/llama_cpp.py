@@ -36,7 +36,8 @@ def main() -> None:
     decoder.student.ends = frozenset()  # answers are as long as they are told to be
     found: dict[str, Any] = {"machine": machine(), "model": given.model.name, "rows": {}}
     for rows in ROWS:
-        took = side_by_side({"bare": partial(bare, decoder, rows), "relay": partial(relay, decoder, rows)}, given.repeats)
+        runs = {"bare": partial(bare, decoder, rows), "relay": partial(relay, decoder, rows)}
+        took = side_by_side(runs, given.repeats)
         found["rows"][rows] = figures(took, rows)
         print(line(rows, found["rows"][rows]), flush=True)
     if given.json:

@@ -24,23 +24,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Write the student."""
-    from relayllm.engines.checkpoints.gguf_export import FLOATS, export
-    from relayllm.engines.llama_cpp.quantise import quantise
-
     file, kind = arguments.gguf, arguments.quantise.upper()
     if file.suffix != ".gguf" or file.exists():
         raise ConfigError(f"--gguf is {file}, which {'exists' if file.exists() else 'does not end in .gguf'}: name a "
                           "new file, student.gguf")
-    source = student_folder(arguments.model)
-    if kind in FLOATS:
-        export(source, file, kind)
-    else:
-        with tempfile.TemporaryDirectory(prefix="relay-export-", dir=file.resolve().parent) as folder:
-            export(source, whole := Path(folder) / "whole.gguf")
-            quantise(whole, file, kind)
+    write(student_folder(arguments.model), file, kind)
     print(f"{file}: the student of {arguments.model} as {kind}, {file.stat().st_size / 2**20:,.1f} MiB\n"
           f"try it: relay generate --model {file} --teacher URL \"...\"")
     return 0
+
+
+def write(source: Path, file: Path, kind: str) -> None:
+    """Write a model's folder as a GGUF file, its matrices as floats or rounded by llama.cpp.
+
+    Raises:
+        ConfigError: there is no such type, or a package that is needed is not installed.
+        ModelError: the folder is no model, or cannot be written so.
+    """
+    from relayllm.engines.checkpoints.gguf_export import FLOATS, export
+    from relayllm.engines.llama_cpp.quantise import check_type, quantise
+
+    if kind in FLOATS:
+        return export(source, file, kind)
+    check_type(kind)
+    with tempfile.TemporaryDirectory(prefix="relay-export-", dir=file.resolve().parent) as folder:
+        whole = Path(folder) / "whole.gguf"
+        export(source, whole)
+        quantise(whole, file, kind)
 
 
 def student_folder(model: str) -> Path:

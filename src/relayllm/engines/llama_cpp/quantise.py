@@ -18,6 +18,17 @@ def file_types() -> dict[str, int]:
     return {name: number for name, number in found.items() if name.startswith(("Q", "IQ", "TQ"))}
 
 
+def check_type(kind: str) -> None:
+    """Refuse what is no type, before anything is written.
+
+    Raises:
+        ConfigError: there is no such type.
+    """
+    known = file_types()
+    if kind not in known:
+        raise ConfigError(f"no type {kind!r}: there are F32, F16 and BF16, and llama.cpp rounds to {', '.join(known)}")
+
+
 def quantise(source: Path, file: Path, kind: str) -> None:
     """Write the model of one GGUF file as another.
 
@@ -27,12 +38,10 @@ def quantise(source: Path, file: Path, kind: str) -> None:
         ConfigError: there is no such type, or llama-cpp-python is not installed.
         ModelError: llama.cpp could not do it.
     """
-    known = file_types()
-    if kind not in known:
-        raise ConfigError(f"no type {kind!r}: llama.cpp rounds to {', '.join(known)}")
+    check_type(kind)
     api = library()
     params = api.llama_model_quantize_default_params()
-    params.ftype, params.nthread = known[kind], os.cpu_count() or 1
+    params.ftype, params.nthread = file_types()[kind], os.cpu_count() or 1
     with atomic_write(file) as part:
         if api.llama_model_quantize(str(source).encode(), str(part).encode(), ctypes.byref(params)):
             raise ModelError(f"llama.cpp could not write {source} as {kind}: {last_error()}")

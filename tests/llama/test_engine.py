@@ -99,6 +99,19 @@ def test_caches_that_grow_are_read_again_and_nothing_changes(engine):
     assert engine.length(first) == 4
 
 
+def test_a_forward_that_failed_costs_no_row_what_it_had_read(engine, monkeypatch):
+    row = engine.open()
+    engine.step([StepInput(row, [5, 6, 7], allowed=(1 << 12) - 1)])
+    monkeypatch.setattr(engine._api, "llama_decode", lambda *_: 2)
+    with pytest.raises(ModelError, match=r"could not read 1 tokens of student \(code 2\)"):
+        engine.step([StepInput(row, [8], allowed=(1 << 12) - 1)])
+    monkeypatch.undo()
+    fresh = engine.open()
+    output = engine.step([StepInput(row, [8], allowed=(1 << 12) - 1),
+                          StepInput(fresh, [5, 6, 7, 8], allowed=(1 << 12) - 1)])
+    assert output.logprobs[0] == pytest.approx(output.logprobs[1], abs=1e-5)
+
+
 def test_a_slot_that_was_freed_holds_nothing_of_the_row_before(engine):
     one = engine.open()
     engine.step([StepInput(one, [9, 9, 9, 9], allowed=(1 << 12) - 1)])

@@ -80,7 +80,7 @@ class LlamaCppEngine:
         most = int(self._api.llama_max_parallel_sequences())
         if rows > most:
             raise ConfigError(f"{rows} rows side by side, and llama.cpp takes {most}: give fewer slots")
-        self._context = None  # the old caches go before the new ones come
+        self._drop()  # the old caches go before the new ones come
         self._context = self._new_context(rows, tokens)
         self._rows, self._capacity = rows, tokens
         known = [(self._slot[row], read) for row, read in self._tokens.items() if read]
@@ -144,6 +144,7 @@ class LlamaCppEngine:
         """Logits of llama.cpp itself, valid until its next forward: (flags set, V)."""
         code = self._api.llama_decode(self._context.pointer, self._batch.filled(ids, at, slots, flags))
         if code:
+            self._drop()
             raise ModelError(f"llama.cpp could not read {len(ids)} tokens of {self.name} (code {code}): {last_error()}")
         rows = int(flags.sum())
         shape = (rows, self._model.scored_tokens)
@@ -164,6 +165,10 @@ class LlamaCppEngine:
             raise ModelError(f"llama.cpp has no room for {rows} rows of {tokens} tokens of {self.name}: {last_error()}"
                              "; give fewer slots or a smaller --max-context")
         return Context(api, pointer)
+
+    def _drop(self) -> None:
+        """Let go of all caches; whoever steps next reads again what its row has read."""
+        self._context, self._rows, self._capacity = None, 0, 0
 
     def _forget(self, slot: int) -> None:
         self._api.llama_memory_seq_rm(self._api.llama_get_memory(self._context.pointer), slot, -1, -1)

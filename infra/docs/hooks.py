@@ -1,4 +1,4 @@
-"""What the documentation's site reads besides `docs/`: the project's own pages, the params, the HTTP API.
+"""What the documentation's site reads besides its pages: the project's own, the notebooks, the params, the HTTP API.
 
 MkDocs calls the functions by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
@@ -6,6 +6,7 @@ MkDocs calls the functions by their names (https://www.mkdocs.org/user-guide/con
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -19,9 +20,11 @@ LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?(\))")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """The project's own pages stand beside those of docs/."""
+    """The project's own pages stand beside those of docs/, and every notebook is a page."""
     for name in PROJECT_PAGES:
         files.append(File.generated(config, f"project/{name}", content=(ROOT / name).read_text(encoding="utf-8")))
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
     return files
 
 
@@ -39,6 +42,14 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     markdown = markdown.replace("{{ params }}", params_tables()).replace("{{ http_api }}", http_api(markdown))
     here = page.file.src_uri
     return LINK.sub(lambda match: match[1] + _target(match[2], here) + (match[3] or "") + match[4], markdown)
+
+
+def notebook_page(path: Path) -> str:
+    """The cells of a notebook as Markdown, and a link to the file."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells]
+    parts = [f"```python\n{text}\n```" if code else text for text, code in texts]
+    return "\n\n".join([*parts, f'<a href="{path.name}" download>The notebook as a file</a>'])
 
 
 def params_tables() -> str:
@@ -121,4 +132,5 @@ def _target(link: str, here: str) -> str:
         there = f"project/{name}"
     else:  # a folder or a file of the code is no page: the README's tree says what it is
         there = name.removeprefix("docs/") if name.startswith("docs/") else "project/README.md"
+        there = re.sub(r"\.ipynb$", ".md", there)
     return posixpath.relpath(there, posixpath.dirname(here) or ".")

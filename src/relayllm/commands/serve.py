@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import ConfigError, ServingError
+from relayllm.serving.models.loading import CHAMPION
 from relayllm.settings import Settings, current_settings
 
-DEFAULT_MODEL = "models:/relay-decoder@champion"
 DRAIN_SECONDS = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay serve`."""
     add = parser.add_argument
-    add("model", nargs="?", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
+    add("model", nargs="?", default=CHAMPION, help=f"models:/NAME@ALIAS, or a folder; default {CHAMPION}")
     add("--teacher", help="folder, hub id, http address, or the .yaml file of a pool of teachers, instead of the "
                           "package's own; 'none': the student alone")
     add("--student", action="append", default=[], metavar="URL",

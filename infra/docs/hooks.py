@@ -16,7 +16,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?(\))")
+LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)]*)?(\))")
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -31,6 +31,7 @@ class Row:
         "authors",
         "call_from",
         "call_tokens",
+        "caller",
         "calls",
         "command_tokens",
         "commands",
@@ -72,11 +73,11 @@ class Row:
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
                  commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX) -> None:
+                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX, caller: str = "") -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample, self.messages = seed, index, sample, messages
+        self.seed, self.index, self.sample, self.messages, self.caller = seed, index, sample, messages, caller
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT

@@ -218,9 +218,9 @@ def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder
 
 def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
     from relayllm import RelayDecoder
+    from relayllm.engines.roles import is_remote
 
-    if teacher is not None and not teacher.startswith(("http://", "https://")) and not teacher.endswith(
-            (".yaml", ".yml")):
+    if teacher is not None and not is_remote(teacher):
         raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
                           "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
                           "alone")

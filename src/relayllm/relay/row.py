@@ -7,6 +7,7 @@ the new tokens only.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from enum import Enum
 
@@ -14,7 +15,11 @@ from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
 from relayllm.relay.protocols import Message
+from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
+
+PROCESS = secrets.randbits(64)
+"""Another number in every process: what is hashed with it cannot be guessed."""
 
 
 class Pen(Enum):
@@ -116,6 +121,14 @@ class Row:
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
         self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0
+
+    @property
+    def session(self) -> int:
+        """The answer among all of this process: its key comes from its seed, which other prompts may have, too.
+
+        It goes into audits and so tells nothing of the prompt to whoever does not know this process's number.
+        """
+        return key_of(self.key, hash((PROCESS, self.prompt_ids)))
 
     @property
     def position(self) -> int:

@@ -194,9 +194,9 @@ class Row:
         self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
-        """Pass the pen by a rule's decision, in writing if the rule writes."""
+        """Pass the pen by a rule's decision, in writing if the rule writes and the student can read it."""
         at = self.position
-        if self.policy.written:
+        if self.policy.written and self.commands.known:
             command = self.commands.write(n)
             if self.remaining <= len(command):
                 return

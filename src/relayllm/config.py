@@ -60,9 +60,11 @@ class IngestConfig(Section):
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
     copies: dict[str, str]
-    """Set of the catalogue -> a local copy of it, in its own schema: a file, a glob or a folder."""
+    """Set of the catalogue -> a local copy of it, in its own schema unless `columns` maps it: a file, a glob or a
+    folder."""
     columns: dict[str, dict[str, str | list[str]]]
-    """Set of the user's own files -> field of a problem -> column, path into one, or several that are joined."""
+    """Set of the user's own files, or a copy's -> field of a problem -> column, path into one, or several that are
+    joined."""
     seed: int
 
 
@@ -72,7 +74,8 @@ class ValidateConfig(Section):
     max_question_chars: Count
     max_answer_chars: Count
     near_duplicate_similarity: Share
-    """Share of word pairs in common from which a training question counts as one of a benchmark."""
+    """Share of word pairs in common from which a training question counts as one of a benchmark. From here on `ingest`
+    drops copies of a benchmark from a public training set."""
 
 
 class TinyModel(Section):

@@ -9,6 +9,7 @@ import ast
 import json
 import posixpath
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,11 @@ def notebook_page(path: Path) -> str:
 
 
 def params_tables() -> str:
-    """A table per section of params.yaml, from the fields and docstrings of `relayllm/config.py`."""
-    tree = ast.parse((ROOT / "src/relayllm/config.py").read_text(encoding="utf-8"))
+    """A table per section of params.yaml, from the fields and docstrings of `relayllm/config`."""
     parts = []
-    for node in tree.body:
+    sources = [ROOT / f"src/relayllm/config/{name}.py" for name in ("data", "models", "training", "evaluation",
+                                                                    "shared", "params")]
+    for node in chain.from_iterable(ast.parse(path.read_text(encoding="utf-8")).body for path in sources):
         if isinstance(node, ast.ClassDef) and (rows := list(_fields(node))):
             about = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
             lines = [f"### {node.name}", "", about, "", "| key | type | what it is |", "|---|---|---|", *rows]

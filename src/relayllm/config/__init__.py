@@ -7,12 +7,12 @@ from relayllm.config.data import FilterConfig, IngestConfig, ValidateConfig, War
 from relayllm.config.evaluation import EvaluateConfig, JudgeConfig, PackageConfig, ReportConfig, RoutersConfig
 from relayllm.config.models import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel
 from relayllm.config.params import Params, load_params
-from relayllm.config.shared import Count, Decoding, Name, Price, PricesConfig, Section, Share
+from relayllm.config.shared import GREEDY, Count, Decoding, Name, Price, PricesConfig, Section, Share
 from relayllm.config.training import GrpoConfig, GrpoRun, LoraConfig, MoneyRewardConfig, RewardConfig, WarmupConfig
 
 __all__ = [
-    "BaseModelsConfig", "Count", "Decoding", "EvaluateConfig", "FilterConfig", "GrpoConfig", "GrpoRun", "HubModel",
-    "IngestConfig", "JudgeConfig", "LocalModel", "LoraConfig", "ModelSource", "MoneyRewardConfig", "Name",
+    "GREEDY", "BaseModelsConfig", "Count", "Decoding", "EvaluateConfig", "FilterConfig", "GrpoConfig", "GrpoRun",
+    "HubModel", "IngestConfig", "JudgeConfig", "LocalModel", "LoraConfig", "ModelSource", "MoneyRewardConfig", "Name",
     "PackageConfig", "Params", "Price", "PricesConfig", "ReportConfig", "RewardConfig", "RoutersConfig", "Section",
     "Share", "TinyModel", "ValidateConfig", "WarmupConfig", "WarmupSetConfig", "load_params",
 ]

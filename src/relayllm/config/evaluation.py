@@ -32,7 +32,7 @@ class RoutersConfig(Section):
 
 class EvaluateConfig(Section):
     relay: str
-    """The run that stands for the relay: what teacher-free, fixed-N, dial and the routers refer to."""
+    """The run that stands for the relay: what teacher-free, fixed-N, call-ratio-Mx and the routers refer to."""
     methods: list[str]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count

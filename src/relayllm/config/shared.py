@@ -18,6 +18,10 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+GREEDY = {"temperature": 0.0, "teacher_temperature": 0.0}
+"""Both models at temperature 0."""
+
+
 class Decoding(Section):
     """How one run of the relay decoder samples and what it may spend."""
 
@@ -38,7 +42,7 @@ class Decoding(Section):
 
     def greedy(self) -> Decoding:
         """The same limits with both models at temperature 0."""
-        return self.model_copy(update={"temperature": 0.0, "teacher_temperature": 0.0})
+        return self.model_copy(update=GREEDY)
 
 
 class PricesConfig(Section):

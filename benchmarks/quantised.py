@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from relayllm import RelayDecoder
-from relayllm.commands.export import DEFAULT_MODEL, write
+from relayllm.commands.export import write
 from relayllm.grading import grade
 from relayllm.packaging.folder import Package, open_package
 from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.prompting import messages
 from relayllm.registry.client import Registry
 from relayllm.relay.trace import Trace
-from relayllm.serving.models.loading import defaults_of, find
+from relayllm.serving.models.loading import CHAMPION, defaults_of, find
 from relayllm.settings import current_settings
 
 
 def main() -> None:
     """Answer with each, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help=f"default {DEFAULT_MODEL}")
+    parser.add_argument("model", nargs="?", default=CHAMPION, help=f"default {CHAMPION}")
     parser.add_argument("--types", nargs="+", default=["F32", "Q8_0", "Q4_K_M"])
     parser.add_argument("--problems", type=int, default=100, help="of each benchmark, at most")
     parser.add_argument("--json", type=Path)

@@ -37,10 +37,10 @@ def ingest_needed() -> bool:
 
 
 def _ingest_key() -> str:
-    """Changes with the section of params.yaml, the files it names, the code that makes problems, and the pin."""
-    root = current_settings().root
-    config = load_params(current_settings().params).ingest
-    parts = [config.model_dump_json(), str((root / "data").is_dir())]
+    """Changes with what ingest reads of params.yaml, the files it names, the code that makes problems, and the pin."""
+    root, params = current_settings().root, load_params(current_settings().params)
+    config = params.ingest
+    parts = [config.model_dump_json(), str(params.validate_.near_duplicate_similarity), str((root / "data").is_dir())]
     parts += [content_key(root / path) for path in own_paths(config)]
     parts += [path.read_text() for path in sorted((root / "src/relayllm/problems").rglob("*.py"))]
     parts += [(root / "data.dvc").read_text() if (root / "data.dvc").is_file() else ""]

@@ -1,4 +1,4 @@
-"""What the documentation's site reads besides `docs/`: the project's own pages, the params, the HTTP API.
+"""What the documentation's site reads besides its pages: the project's own, the notebooks, the params, the HTTP API.
 
 MkDocs calls the functions by their names (https://www.mkdocs.org/user-guide/configuration/#hooks).
 """
@@ -6,8 +6,10 @@ MkDocs calls the functions by their names (https://www.mkdocs.org/user-guide/con
 from __future__ import annotations
 
 import ast
+import json
 import posixpath
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)(#[^)]*)?(\))")
+LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)]*)?(\))")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """The project's own pages stand beside those of docs/."""
+    """The project's own pages stand beside those of docs/, and every notebook is a page."""
     for name in PROJECT_PAGES:
         files.append(File.generated(config, f"project/{name}", content=(ROOT / name).read_text(encoding="utf-8")))
+    for path in sorted((ROOT / "docs/notebooks").glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=notebook_page(path)))
     return files
 
 
@@ -41,11 +45,20 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     return LINK.sub(lambda match: match[1] + _target(match[2], here) + (match[3] or "") + match[4], markdown)
 
 
+def notebook_page(path: Path) -> str:
+    """The cells of a notebook as Markdown, and a link to the file."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells]
+    parts = [f"```python\n{text}\n```" if code else text for text, code in texts]
+    return "\n\n".join([*parts, f'<a href="{path.name}" download>The notebook as a file</a>'])
+
+
 def params_tables() -> str:
-    """A table per section of params.yaml, from the fields and docstrings of `relayllm/config.py`."""
-    tree = ast.parse((ROOT / "src/relayllm/config.py").read_text(encoding="utf-8"))
+    """A table per section of params.yaml, from the fields and docstrings of `relayllm/config`."""
     parts = []
-    for node in tree.body:
+    sources = [ROOT / f"src/relayllm/config/{name}.py" for name in ("data", "models", "training", "evaluation",
+                                                                    "shared", "params")]
+    for node in chain.from_iterable(ast.parse(path.read_text(encoding="utf-8")).body for path in sources):
         if isinstance(node, ast.ClassDef) and (rows := list(_fields(node))):
             about = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
             lines = [f"### {node.name}", "", about, "", "| key | type | what it is |", "|---|---|---|", *rows]
@@ -121,4 +134,5 @@ def _target(link: str, here: str) -> str:
         there = f"project/{name}"
     else:  # a folder or a file of the code is no page: the README's tree says what it is
         there = name.removeprefix("docs/") if name.startswith("docs/") else "project/README.md"
+        there = re.sub(r"\.ipynb$", ".md", there)
     return posixpath.relpath(there, posixpath.dirname(here) or ".")

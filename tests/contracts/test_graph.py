@@ -55,7 +55,7 @@ def test_command_gives_the_options_that_run_takes(name):
 def test_run_takes_its_own_section_or_all_params_and_says_what_it_does(name):
     first, *rest = inspect.signature(function(name)).parameters.values()
     kind = typing.get_type_hints(function(name))[first.name]
-    assert kind is (Params if name == "report" else type(load_params(ROOT / "params.yaml").section(name)))
+    assert kind is (Params if name in ("report", "ingest") else type(load_params(ROOT / "params.yaml").section(name)))
     assert all(option.kind is option.KEYWORD_ONLY for option in rest)
     assert inspect.getdoc(function(name)).split("\n")[0].endswith(".")
 

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,20 @@ def test_question_of_the_readme_is_one_that_the_tiny_world_asks():
     assert asked
     assert asked <= set(golds)
     assert all(f": {golds[question]}\n" in README for question in asked)
+
+
+def test_badges_say_what_the_package_says():
+    """They are files of ours: a reader's machine asks no other host."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    shown = {name: re.search(r"<title>\w+: (.*)</title>", (ROOT / f"docs/images/badge-{name}.svg").read_text())[1]
+             for name in re.findall(r"badge-(\w+)\.svg", README)}
+    first, last = (int(minor) for minor in re.fullmatch(r">=3\.(\d+),<3\.(\d+)", project["requires-python"]).groups())
+    assert shown == {"licence": project["license"], "paper": "arXiv 2601.05167",
+                     "python": ", ".join(f"3.{minor}" for minor in range(first, last))}
+
+
+def test_picture_of_the_pipeline_has_the_stages_in_their_order():
+    stages = re.findall(r"^  ([a-z_]+):$", (ROOT / "dvc.yaml").read_text(), re.M)
+    picture = (ROOT / "docs/images/pipeline.svg").read_text()
+    drawn = re.findall(r'class="n file-n"[^>]*>([a-z_]+)<', picture)
+    assert drawn == ["ingest", *stages]

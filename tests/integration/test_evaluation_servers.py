@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from relayllm.config import load_params
+from relayllm.config import GREEDY, load_params
 from relayllm.errors import ConfigError
 from relayllm.evaluation.answer_cache import answer_cache
 from relayllm.evaluation.cost import Cost
@@ -72,7 +72,7 @@ def answered(folder: Path, name: str, runs: Path, **options):
 @pytest.mark.parametrize(("name", "options"), [
     ("relay", {"call_bias": 12.0}), ("teacher-free", {"teacher_enabled": False}), ("relay", {"call_bias": -50.0})])
 def test_method_answers_the_same_before_its_server(folders, servers, tmp_path, name, options):
-    greedy = {**options, "temperature": 0.0, "teacher_temperature": 0.0}
+    greedy = {**options, **GREEDY}
     here = answered(folders, name, tmp_path / "here", **greedy)
     servers()
     there = answered(folders, name, tmp_path / "there", **greedy)

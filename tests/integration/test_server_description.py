@@ -7,7 +7,9 @@ import json
 import pytest
 
 from relayllm.relay.prices import Prices
-from relayllm.serving.api import schemas
+from relayllm.serving.api.schemas import answers
+from relayllm.serving.api.schemas import server as about
+from relayllm.serving.api.schemas.examples import EXAMPLES
 from tests.support.fakes_serving import serving
 
 
@@ -31,37 +33,37 @@ def test_every_route_of_the_description_has_a_schema_for_its_answer(described):
 
 
 @pytest.mark.parametrize(("kind", "schema"), [
-    ("chat.completion", schemas.ChatCompletion), ("chat.completion.chunk", schemas.ChatCompletionChunk),
-    ("text_completion", schemas.TextCompletion), ("text_completion.chunk", schemas.TextCompletionChunk)])
+    ("chat.completion", answers.ChatCompletion), ("chat.completion.chunk", answers.ChatCompletionChunk),
+    ("text_completion", answers.TextCompletion), ("text_completion.chunk", answers.TextCompletionChunk)])
 def test_examples_of_the_description_keep_to_their_schema(described, kind, schema):
-    schema.model_validate(schemas.EXAMPLES[kind])
+    schema.model_validate(EXAMPLES[kind])
     shown = [content["example"]["choices"][0].keys() for methods in described["paths"].values()
              for one in methods.values() for content in one["responses"]["200"].get("content", {}).values()
              if content.get("example", {}).get("object") == kind.removesuffix(".chunk" if "text" in kind else "")]
-    assert any(keys <= schemas.EXAMPLES[kind]["choices"][0].keys() for keys in shown)
+    assert any(keys <= EXAMPLES[kind]["choices"][0].keys() for keys in shown)
 
 
 @pytest.mark.parametrize("more", [{}, {"n": 2}, {"logprobs": True, "top_logprobs": 2}, {"relay": {"teacher": False}}])
 def test_chat_answers_keep_to_the_schema_whole_and_streamed(server, more):
-    schemas.ChatCompletion.model_validate(server.chat(**more).json())
+    answers.ChatCompletion.model_validate(server.chat(**more).json())
     for chunk in chunks(server.chat(stream=True, stream_options={"include_usage": True}, **more)):
-        schemas.ChatCompletionChunk.model_validate(chunk)
+        answers.ChatCompletionChunk.model_validate(chunk)
 
 
 @pytest.mark.parametrize("more", [{}, {"n": 2, "echo": True}, {"logprobs": 2}])
 def test_continued_texts_keep_to_the_schema_whole_and_streamed(server, more):
-    schemas.TextCompletion.model_validate(server.complete(**more).json())
+    answers.TextCompletion.model_validate(server.complete(**more).json())
     for chunk in chunks(server.complete(stream=True, **more)):
-        schemas.TextCompletionChunk.model_validate(chunk)
+        answers.TextCompletionChunk.model_validate(chunk)
 
 
 def test_other_answers_keep_to_their_schema(server):
-    schemas.ModelList.model_validate(server.client.get("/v1/models").json())
-    schemas.ModelEntry.model_validate(server.client.get("/v1/models/relay-decoder").json())
-    schemas.Health.model_validate(server.client.get("/health").json())
-    schemas.Readiness.model_validate(server.client.get("/ready").json())
-    schemas.TableAnswer.model_validate(server.client.post("/invocations", json={"inputs": [{"prompt": "x"}]}).json())
-    schemas.ErrorAnswer.model_validate(server.client.get("/v1/models/other").json())
+    about.ModelList.model_validate(server.client.get("/v1/models").json())
+    about.ModelEntry.model_validate(server.client.get("/v1/models/relay-decoder").json())
+    about.Health.model_validate(server.client.get("/health").json())
+    about.Readiness.model_validate(server.client.get("/ready").json())
+    answers.TableAnswer.model_validate(server.client.post("/invocations", json={"inputs": [{"prompt": "x"}]}).json())
+    about.ErrorAnswer.model_validate(server.client.get("/v1/models/other").json())
 
 
 def chunks(answer):

@@ -6,7 +6,7 @@ import httpx
 import openai
 import pytest
 
-from relayllm.serving.api.schemas import ResponseObject
+from relayllm.serving.api.schemas.answers import ResponseObject
 from tests.support.fakes_serving import serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."

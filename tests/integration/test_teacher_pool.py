@@ -215,6 +215,20 @@ def test_refused_call_degrades_the_row_and_the_api_says_why(monkeypatch, tmp_pat
     assert lines[0]["content"].startswith("hmac-sha256:")
 
 
+def test_audit_names_the_key_that_asked_and_never_holds_it(tmp_path):
+    with servers(1) as (server,), pooled([{"name": "far", "urls": [server.url]}],
+                                         governance={"audit": str(tmp_path / "audit")}) as pool:
+        with serving(decoder_of(pool), keys="ann:s3cret,ben:0ther") as front:
+            for name, secret in (("ann", "s3cret"), ("ben", "0ther")):
+                front.client.headers["authorization"] = f"Bearer {secret}"
+                assert front.chat().json()["relay"]["calls"][0]["teacher"] == "far", name
+        written(pool)
+    text = (tmp_path / "audit").read_text()
+    callers = [json.loads(line)["caller"] for line in text.splitlines()]
+    assert list(dict.fromkeys(callers)) == ["ann", "ben", None]
+    assert "s3cret" not in text
+
+
 def test_refused_call_goes_to_a_trusted_teacher():
     rules = {"rules": [{"name": "project", "pattern": "boxes", "action": "refuse"}]}
     with servers() as (far, near), pooled(two(far, near, trusted=True), governance=rules) as pool:

@@ -7,16 +7,15 @@ import tempfile
 from pathlib import Path
 
 from relayllm.errors import ConfigError
+from relayllm.serving.models.loading import CHAMPION
 from relayllm.settings import current_settings
-
-DEFAULT_MODEL = "models:/relay-decoder@champion"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay export`."""
     add = parser.add_argument
-    add("model", nargs="?", default=DEFAULT_MODEL,
-        help=f"models:/NAME@ALIAS, a package's folder, or a model's folder; default {DEFAULT_MODEL}")
+    add("model", nargs="?", default=CHAMPION,
+        help=f"models:/NAME@ALIAS, a package's folder, or a model's folder; default {CHAMPION}")
     add("--gguf", type=Path, required=True, metavar="FILE", help="what to write, NAME.gguf; must not exist yet")
     add("--quantise", default="F16", metavar="TYPE",
         help="F32, F16 or BF16, or a type of llama.cpp: Q8_0, Q4_K_M ... (with llama-cpp-python); default F16")

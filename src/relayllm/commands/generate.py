@@ -11,9 +11,8 @@ from typing import Any
 
 from relayllm.errors import ConfigError
 from relayllm.relay.trace import Author
-from relayllm.settings import current_settings
+from relayllm.serving.models.loading import CHAMPION, load_model
 
-DEFAULT_MODEL = "models:/relay-decoder@champion"
 RESET = "\x1b[0m"
 COLOURS = {Author.STUDENT: "", Author.TEACHER: "\x1b[1;33m", Author.COMMAND: "\x1b[2m"}
 PLAIN = {Author.STUDENT: ("", ""), Author.TEACHER: ("[", "]"), Author.COMMAND: ("", "")}
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay generate`."""
     add = parser.add_argument
     add("question", help="what to ask; - reads it from the input")
-    add("--model", default=DEFAULT_MODEL, help=f"models:/NAME@ALIAS, or a folder; default {DEFAULT_MODEL}")
+    add("--model", default=CHAMPION, help=f"models:/NAME@ALIAS, or a folder; default {CHAMPION}")
     add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
     add("--max-new-tokens", type=int)
     add("--max-calls", type=int)
@@ -36,13 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Answer one question."""
-    from relayllm.registry.client import Registry
-    from relayllm.serving.models.loading import find, load
-
     question = sys.stdin.read().strip() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise ConfigError("the question is empty: relay generate \"How many ...?\"")
-    loaded = load(find(arguments.model, current_settings(), Registry), arguments.teacher)
+    loaded = load_model(arguments.model, arguments.teacher)
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
     seen: list[Any] = []

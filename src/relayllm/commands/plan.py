@@ -13,9 +13,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relayllm.commands.plan_traffic import measured, prices_of, traffic_of, traffic_report
+from relayllm.commands.plan_traffic import ONE_TEACHER, measured, prices_of, traffic_of, traffic_report
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
 from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
+from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
 from relayllm.training.memory import GIB, PROMPT_TOKENS, decoding_memory, grpo_memory, training_memory
@@ -79,24 +80,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answer-tokens", type=int,
                         help=f"assumed mean length of an answer; default: {ANSWER_TOKENS}, of traffic the measured one")
     for name in ("student", "teacher", "update"):
-        parser.add_argument(f"--{name}-tokens-per-second", type=float, dest=name,
+        parser.add_argument(f"--{name}-tokens-per-second", type=float, dest=f"{name}_speed",
                             help="measured on one such GPU; without it hours are estimated from its data sheet")
     traffic = parser.add_argument_group("a month of traffic, at RELAY_PRICES or the profile's prices")
     traffic.add_argument("--requests-per-day", type=int, help="price a month of so many")
     traffic.add_argument("--prompt-tokens", type=int, default=PROMPT_TOKENS, help=f"default: {PROMPT_TOKENS}")
     traffic.add_argument("--call-ratio", type=float, help="share of the teacher's tokens; default: the report's")
     traffic.add_argument("--calls", type=float, help="mean number of calls of an answer; default: the report's")
+    traffic.add_argument("--teacher", metavar="FILE",
+                         help="the .yaml file of a pool of teachers, whose prices count; default: RELAY_TEACHERS")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the plan."""
     if arguments.answer_tokens is not None and arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
-    if arguments.requests_per_day is None and (arguments.call_ratio is not None or arguments.calls is not None):
-        raise ConfigError("--call-ratio and --calls are of traffic: give --requests-per-day, too")
+    given = (arguments.call_ratio, arguments.calls, arguments.teacher)
+    if arguments.requests_per_day is None and given != (None, None, None):
+        raise ConfigError("--call-ratio, --calls and --teacher are of traffic: give --requests-per-day, too")
     name = arguments.profile
     path = current_settings().root / f"params/{name}.yaml" if name else current_settings().params
-    speeds = Speeds(arguments.student, arguments.teacher, arguments.update)
+    speeds = Speeds(arguments.student_speed, arguments.teacher_speed, arguments.update_speed)
     params = load_params(path)
     month = [] if arguments.requests_per_day is None else ["", *_traffic(params, arguments)]
     print("\n".join([*report(params, arguments.gpu, arguments.answer_tokens or ANSWER_TOKENS, speeds), *month]))
@@ -108,7 +112,9 @@ def _traffic(params: Params, arguments: argparse.Namespace) -> Iterator[str]:
     known = measured(current_settings().root, params) if asked == (None, None) else None
     traffic = traffic_of(arguments.requests_per_day, arguments.prompt_tokens, arguments.answer_tokens, asked, known,
                          ANSWER_TOKENS)
-    return traffic_report(traffic, *prices_of(params))
+    teachers = arguments.teacher or current_settings().teachers
+    pool = read_pool(teachers) if teachers and is_pool(teachers) else ONE_TEACHER
+    return traffic_report(traffic, *prices_of(params, pool), pool)
 
 
 def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A month of traffic in money: the relay beside the student alone and the teacher alone, reading included.
 
 What an answer calls is given, or measured by this folder's report; nothing of it is assumed. The calls of an answer
-are taken to lie evenly in it, and a teacher to find in its cache all that it has read.
+are taken to lie evenly in it, and a teacher to find in its cache all that it has read. Of a pool the teacher that the
+rules put first writes a call, at its own prices; none is taken to fail.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.config import Params
+from relayllm.engines.openai.pool_config import PoolConfig, TeacherConfig
 from relayllm.errors import ConfigError, DataError
 from relayllm.relay.prices import CALL_TOKENS, VARIABLE, Prices
-from relayllm.relay.trace import Ledger
+from relayllm.relay.trace import Call, Ledger
 
 DAYS = 30
 """Of a month."""
 SUMMARY = "artifacts/report/summary.json"
+ONE_TEACHER = PoolConfig(teachers=(TeacherConfig(name="teacher", urls=("",)),))
+"""Without a pool: every call is its, at the prices that all teachers have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +123,52 @@ def traffic_of(requests: int, prompt: float, answer: int | None, asked: tuple[fl
     return Traffic(requests, prompt, length, known["call_ratio"], known["calls"], f"measured: {SUMMARY}")
 
 
-def relay_ledgers(traffic: Traffic) -> list[tuple[float, Ledger]]:
-    """What an answer costs in tokens, as shares of answers with so many calls: a mean between two whole numbers."""
+@dataclass(frozen=True, slots=True)
+class PlannedAnswer:
+    """What an answer takes, in means."""
+
+    ledger: Ledger
+    calls: tuple[Call, ...] = ()
+    share: float = 1.0
+    """Of all answers."""
+
+
+def relay_answers(traffic: Traffic, pool: PoolConfig = ONE_TEACHER) -> list[PlannedAnswer]:
+    """Answers with so many calls: a mean between two whole numbers."""
     few = int(traffic.calls)
     more = traffic.calls - few
-    return [(share, _ledger(traffic, calls)) for share, calls in ((1 - more, few), (more, few + 1)) if share]
+    return [_answer(traffic, pool, calls, share) for share, calls in ((1 - more, few), (more, few + 1)) if share]
 
 
-def _ledger(traffic: Traffic, calls: int) -> Ledger:
-    """An answer of so many calls, evenly laid: each finds cached what the last one saw, and reads what came since.
+def _answer(traffic: Traffic, pool: PoolConfig, count: int, share: float) -> PlannedAnswer:
+    """An answer of so many calls, evenly laid."""
+    commands, told = count * traffic.a_command, count * traffic.a_call
+    written = traffic.answer - commands - told
+    calls = _calls(traffic, pool, count, written / (count + 1))
+    ledger = _tokens(student_tokens=written, command_tokens=commands, teacher_tokens=told,
+                     teacher_prefilled=sum(call.read for call in calls),
+                     teacher_cached=sum(call.cached for call in calls), student_prefilled=traffic.prompt + told)
+    return PlannedAnswer(ledger, calls, share)
+
+
+def _calls(traffic: Traffic, pool: PoolConfig, count: int, between: float) -> tuple[Call, ...]:
+    """Each finds cached what its teacher saw last, and reads what came since, all of it at that teacher's first call.
 
     A teacher's last token is in no cache: nobody has read it yet.
     """
-    commands, told = calls * traffic.a_command, calls * traffic.a_call
-    written = traffic.answer - commands - told
-    between = written / (calls + 1)
-    fresh = traffic.prompt + calls * between if calls else 0.0
-    cached = sum(traffic.prompt + done * (between + traffic.a_call) - 1 for done in range(1, calls))
-    return _tokens(student_tokens=written, command_tokens=commands, teacher_tokens=told, teacher_prefilled=fresh,
-                   teacher_cached=cached, student_prefilled=traffic.prompt + told)
+    known: dict[str, float] = {}
+    calls = []
+    for number in range(1, count + 1):
+        teacher = min(pool.teachers, key=lambda one: one.rank(max(1, round(traffic.a_call)), number)).name
+        view = traffic.prompt + number * between + (number - 1) * traffic.a_call
+        seen = known.get(teacher, 0.0)
+        calls.append(_call(teacher, delivered=traffic.a_call, read=view - seen, cached=max(0.0, seen - 1)))
+        known[teacher] = view + traffic.a_call
+    return tuple(calls)
+
+
+def _call(teacher: str, **means: float) -> Call:
+    return replace(Call(0, 0, 0, 0, teacher=teacher), **means)  # type: ignore[arg-type]
 
 
 def _tokens(**means: float) -> Ledger:
@@ -145,20 +176,23 @@ def _tokens(**means: float) -> Ledger:
     return replace(Ledger(), **means)  # type: ignore[arg-type]
 
 
-def month(traffic: Traffic, prices: Prices) -> dict[str, dict[str, float]]:
-    """What each way of answering costs a month, by what it is paid for."""
-    ways = {"relay": relay_ledgers(traffic),
-            "student alone": [(1.0, _tokens(student_tokens=traffic.answer, student_prefilled=traffic.prompt))],
-            "teacher alone": [(1.0, _tokens(teacher_tokens=traffic.answer, teacher_prefilled=traffic.prompt))]}
-    found: dict[str, dict[str, float]] = {}
-    for way, ledgers in ways.items():
-        parts = [(share, prices.parts(ledger)) for share, ledger in ledgers]
-        found[way] = {name: traffic.a_month * sum(share * part[name] for share, part in parts) for name in parts[0][1]}
-    return found
+def month(traffic: Traffic, prices: Prices, pool: PoolConfig = ONE_TEACHER) -> dict[str, dict[str, float]]:
+    """What each way of answering costs a month, by what it is paid for; every teacher of the pool is one."""
+    student = _tokens(student_tokens=traffic.answer, student_prefilled=traffic.prompt)
+    teacher = _tokens(teacher_tokens=traffic.answer, teacher_prefilled=traffic.prompt)
+    ways = {"relay": relay_answers(traffic, pool), "student alone": [PlannedAnswer(student)]} | {
+        _alone(one, pool): [PlannedAnswer(teacher, (_call(one.name, delivered=traffic.answer, read=traffic.prompt),))]
+        for one in pool.teachers}
+    return {way: _a_month(traffic, prices, answers) for way, answers in ways.items()}
 
 
-def prices_of(params: Params) -> tuple[Prices, str]:
-    """The prices to count with, and where they are: RELAY_PRICES, else the profile's.
+def _a_month(traffic: Traffic, prices: Prices, answers: list[PlannedAnswer]) -> dict[str, float]:
+    parts = [(one.share, prices.parts(one.ledger, one.calls)) for one in answers]
+    return {name: traffic.a_month * sum(share * part[name] for share, part in parts) for name in parts[0][1]}
+
+
+def prices_of(params: Params, pool: PoolConfig = ONE_TEACHER) -> tuple[Prices, str]:
+    """The prices to count with, and where they are: RELAY_PRICES, else the profile's; teachers' own before both.
 
     Raises:
         ConfigError: nothing has a price per token.
@@ -166,28 +200,46 @@ def prices_of(params: Params) -> tuple[Prices, str]:
     prices, source = Prices.from_environment(os.environ), VARIABLE
     if not prices.known and params.report.prices:
         prices, source = Prices.of(params.report.prices.model_dump(), "report.prices"), "report.prices of the profile"
-    if not any(getattr(prices, name) for name in ("student", "student_read", *CALL_TOKENS)):
+    prices = replace(prices, teachers=pool.prices)
+    counted = [prices.student, prices.student_read, *(getattr(one, name) for one in (prices, *pool.prices.values())
+                                                      for name in CALL_TOKENS)]
+    if not any(counted):
         raise ConfigError(f"no token has a price, so a month has none: set {VARIABLE}, as in "
                           "student=0.05,teacher=2.4,teacher_read=0.6")
     return prices, source
 
 
-def traffic_report(traffic: Traffic, prices: Prices, source: str) -> Iterator[str]:
-    """The month as lines of text."""
+def traffic_report(traffic: Traffic, prices: Prices, source: str, pool: PoolConfig = ONE_TEACHER) -> Iterator[str]:
+    """The month as lines of text; the last teacher of a pool is the one that prices are compared with."""
     yield f"A month of {traffic.requests:,} requests a day, {traffic.a_month:,} in {DAYS} days, in {prices.currency} " \
           f"({source})"
     yield f"  prompts of {traffic.prompt:,.0f} tokens, answers of {traffic.answer:,.0f}; {traffic.calls:.2f} calls " \
           f"an answer, {100 * traffic.call_ratio:.2f} % of its tokens ({traffic.source})"
-    found = month(traffic, prices)
-    whole = sum(found["teacher alone"].values())
+    found, last = month(traffic, prices, pool), _alone(pool.teachers[-1], pool)
+    whole, width = sum(found[last].values()), max(map(len, found))
     for way, parts in found.items():
         cost = sum(parts.values())
-        of_teacher = f"{100 * cost / whole:6.1f} % of the teacher alone" if whole else ""
-        yield f"  {way:13}  {cost:>14,.2f}  {of_teacher}".rstrip()
+        beside = f"{100 * cost / whole:6.1f} % of {'the ' * (pool is ONE_TEACHER)}{last}" if whole else ""
+        yield f"  {way:{width}}  {cost:>14,.2f}  {beside}".rstrip()
+    if pool is not ONE_TEACHER and traffic.calls:
+        yield f"  Of its calls, by the rules and if none fails: {_shares(traffic, pool)}."
     called = {name: found["relay"][name] for name in CALL_TOKENS}
     paid = sum(called.values())
     if paid:
         yield f"  Calls are {paid:,.2f} of the relay's price; {100 * (1 - called['teacher'] / paid):.0f} % of that " \
               "is reading."
-    if prices.student_second or prices.teacher_second:
+    if any(one.student_second or one.teacher_second for one in (prices, *pool.prices.values())):
         yield "  Prices per second are left out: the seconds of such traffic are not known before it is served."
+
+
+def _alone(teacher: TeacherConfig, pool: PoolConfig) -> str:
+    """The way of answering in which this teacher writes all."""
+    return "teacher alone" if pool is ONE_TEACHER else f"teacher {teacher.name} alone"
+
+
+def _shares(traffic: Traffic, pool: PoolConfig) -> str:
+    """Which teacher writes how many of the calls."""
+    answers = relay_answers(traffic, pool)
+    counts = {one.name: sum(answer.share * sum(call.teacher == one.name for call in answer.calls)
+                            for answer in answers) for one in pool.teachers}
+    return ", ".join(f"{name} {100 * count / traffic.calls:.0f} %" for name, count in counts.items())

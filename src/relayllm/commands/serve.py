@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import ConfigError, ServingError
+from relayllm.serving.models.loading import CHAMPION
 from relayllm.settings import Settings, current_settings
 
-DEFAULT_MODEL = "models:/relay-decoder@champion"
 DRAIN_SECONDS = 30
 
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `relay serve`."""
     add = parser.add_argument
     add("model", nargs="?",
-        help=f"models:/NAME@ALIAS, a folder, or a bare student's .gguf file; default {DEFAULT_MODEL}, or the file that "
+        help=f"models:/NAME@ALIAS, a folder, or a bare student's .gguf file; default {CHAMPION}, or the file that "
              "--student names")
     add("--teacher", help="folder, hub id, http address, or the .yaml file of a pool of teachers, instead of the "
                           "package's own; 'none': the student alone")
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
     for name in ("canary", "trace_share"):
         if not 0 <= getattr(arguments, name) <= 1:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
-    arguments.model = arguments.model or bare_student(arguments.student) or DEFAULT_MODEL
+    arguments.model = arguments.model or bare_student(arguments.student) or CHAMPION
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with take_port(arguments.host, arguments.port) as listener:
         return serve(arguments, listener, current_settings())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from relayllm.errors import ModelError
-from relayllm.relay.command import CALL, DIGITS, END_CALL, CommandTokens
+from relayllm.relay.command import CALL, DIGITS, END_CALL, CommandTokens, SpareCommandTokens
 
 
 def command_tokens(tokenizer: Any) -> CommandTokens | None:
@@ -54,8 +54,8 @@ def add_to_tokenizer(tokenizer: Any) -> CommandTokens:
     return found
 
 
-def spare_command_tokens(tokenizer: Any) -> CommandTokens:
-    """Ids for a student that has never seen a command: past its vocabulary, so that it can never say them."""
+def spare_command_tokens(tokenizer: Any) -> SpareCommandTokens:
+    """Ids for a student that has never seen a command."""
     size = len(tokenizer)
     digits = tuple(tokenizer.encode(digit, add_special_tokens=False)[-1] for digit in DIGITS)
-    return CommandTokens(size + 1_000_000, size + 1_000_001, digits)
+    return SpareCommandTokens(size + 1_000_000, size + 1_000_001, digits)

@@ -12,6 +12,7 @@ from relayllm.engines.llama_cpp.engine import LlamaCppEngine
 from relayllm.engines.llama_cpp.model import GgufModel
 from relayllm.engines.loading import end_ids, load_model, load_tokenizer
 from relayllm.engines.local import LocalEngine, scored_tokens
+from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.engine import Engine
 from relayllm.relay.protocols import CausalLM, Tokenizer
@@ -70,7 +71,6 @@ def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
                    news: threading.Event | None = None) -> RemoteTeacher:
     """A server's teacher, or a file's pool of them, which may not write the student's commands where it knows them."""
     from relayllm.engines.openai.pool import TeacherPool
-    from relayllm.engines.openai.pool_config import read_pool
     from relayllm.engines.openai.teacher import OpenAITeacher
 
     commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
@@ -78,11 +78,6 @@ def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
     if is_pool(url):
         return RemoteTeacher(TeacherPool(read_pool(url), theirs, forbidden_ids=forbidden, news=news))
     return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
-
-
-def is_pool(teacher: str | Path) -> bool:
-    """Whether this names the YAML file of a pool of teachers."""
-    return str(teacher).endswith((".yaml", ".yml"))
 
 
 def is_remote(teacher: str | Path) -> bool:

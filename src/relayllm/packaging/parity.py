@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from relayllm.config import GREEDY, Decoding
 from relayllm.errors import DataError, ModelError
 from relayllm.packaging.folder import ParityCase, open_package
 from relayllm.problems.problem import Problem
@@ -30,13 +31,11 @@ class ParityResult:
     """Ids of the problems that were answered otherwise."""
 
 
-def parity_cases(records: pd.DataFrame, count: int, decoder: Any, decoding: Mapping[str, Any]) -> list[ParityCase]:
+def parity_cases(records: pd.DataFrame, count: int, decoder: Any, decoding: Decoding) -> list[ParityCase]:
     """Ask the decoder, before it is packed, the first questions of every benchmark, greedy."""
     rows = _first_of_each(records[records["sample"] == 0], count)
     prompts = [_prompt(row) for row in rows]
-    options = {key: value for key, value in decoding.items() if key != "slots"}
-    traces = decoder.generate(prompts, slots=int(decoding["slots"]), seed=0,
-                              **{**options, "temperature": 0.0, "teacher_temperature": 0.0})
+    traces = decoder.generate(prompts, seed=0, **decoding.greedy().options())
     return [ParityCase(str(row["benchmark"]), str(row["problem_id"]), prompt, trace.text,
                        tuple(int(token) for token in trace.token_ids))
             for row, prompt, trace in zip(rows, prompts, traces, strict=True)]
@@ -81,7 +80,7 @@ def measure(folder: Path, timed: int) -> ParityResult:
 def ask(model: Any, folder: Path, timed: int) -> ParityResult:
     """Answer the parity questions as one batch, then the first `timed` of them one by one with a clock."""
     cases = open_package(folder).parity
-    greedy = {"temperature": 0.0, "teacher_temperature": 0.0, "seed": 0}
+    greedy = {**GREEDY, "seed": 0}
     answers = model.predict([{"prompt": case.prompt} for case in cases], params=greedy)
     strays = [case.problem_id for case, ids in zip(cases, answers["token_ids"], strict=True)
               if tuple(ids) != case.token_ids]

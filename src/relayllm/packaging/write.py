@@ -32,13 +32,13 @@ from relayllm.relay.prices import Prices
 from relayllm.settings import Settings, current_settings
 
 NO_BIAS = 0.0
-"""Where the dial stands when a request does not say: as the packaged policy was evaluated."""
+"""The call bias of a request that does not say: as the packaged policy was evaluated."""
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""
 ORIGIN = ("profile", "seed", "git_commit", "params_md5", "data_md5", "gap_recovered")
 """What a package's record takes over from the report's summary."""
-CODE = ("__init__.py", "config.py", "errors.py", "files.py", "settings.py", "relay", "engines",
+CODE = ("__init__.py", "config", "errors.py", "files.py", "settings.py", "relay", "engines",
         "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
 
@@ -80,7 +80,7 @@ def _prices() -> dict[str, Any] | None:
 
 
 def _bias_curve(method: str, curve: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The dial's curve; None when it was measured for another policy, or not at all."""
+    """The bias curve; None when it was measured for another policy, or not at all."""
     if curve is None or curve["relay"] != method:
         return None
     return {"points": curve["points"], "training": curve["training"]}

@@ -1,4 +1,4 @@
-"""The run-time dial: what a bias on `<call>` makes one trained model spend, and the bias for a wanted share."""
+"""The bias curve: what a call bias makes one trained model spend, and the bias for a wanted call ratio."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BiasCurve:
         """
         if not self.biases or not self.call_ratios[0] <= call_ratio <= self.call_ratios[-1]:
             reach = f"{self.call_ratios[0]:.4f} to {self.call_ratios[-1]:.4f}" if self.biases else "nothing"
-            raise ConfigError(f"call_ratio is {call_ratio:g}, the dial of this model was measured from {reach}: ask "
+            raise ConfigError(f"call_ratio is {call_ratio:g}, this model's call biases were measured from {reach}: ask "
                               "for a share between, or set the bias by hand")
         ends = list(zip(self.biases, self.call_ratios, strict=True))
         return min((bias for below, above in zip(ends, ends[1:] or ends, strict=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 CALL, END_CALL = "<call>", "</call>"
 DIGITS = "0123456789"
@@ -65,6 +65,8 @@ class CommandTokens:
     end: int
     digits: tuple[int, ...]
     """Ten ids, 0 to 9: ordinary digit tokens."""
+    known: ClassVar[bool] = True
+    """Whether the student can read them."""
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
@@ -95,6 +97,12 @@ class CommandTokens:
     def writer(self) -> CommandWriter:
         """The grammar at the beginning of a completion."""
         return TokenWriter(self)
+
+
+class SpareCommandTokens(CommandTokens):
+    """Ids past the vocabulary of a student that was never taught a command: it writes none and is shown none."""
+
+    known = False
 
 
 class TokenWriter:

@@ -27,7 +27,7 @@ class Options:
     teacher_temperature: float = 0.0
     teacher_enabled: bool = True
     call_bias: float = 0.0
-    """Added to the logit of `<call>`: the run-time dial between cost and accuracy."""
+    """Added to the logit of `<call>`: the run-time choice between cost and accuracy."""
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""

@@ -41,7 +41,7 @@ class CallPolicy(Protocol):
 
     @property
     def written(self) -> bool:
-        """Whether calls of this policy appear as commands in the student's view."""
+        """Whether calls of this policy appear as commands in the view of a student that knows commands."""
         ...
 
     @property

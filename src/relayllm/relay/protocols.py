@@ -83,6 +83,8 @@ class CallRequest:
     """The answer's key: its calls stay with one replica, whose prefix cache knows what came before."""
     call: int = 1
     """Which call of the answer it is, from 1."""
+    caller: str = ""
+    """Name of the API key that asks, for a pool's audit; empty where none was needed."""
 
 
 class ServedCall(Protocol):

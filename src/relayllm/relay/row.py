@@ -7,6 +7,7 @@ the new tokens only.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from enum import Enum
 
@@ -14,7 +15,11 @@ from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import Options
 from relayllm.relay.policy import STUDENT, CallPolicy
 from relayllm.relay.protocols import Message
+from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
+
+PROCESS = secrets.randbits(64)
+"""Another number in every process: what is hashed with it cannot be guessed."""
 
 
 class Pen(Enum):
@@ -31,6 +36,7 @@ class Row:
         "authors",
         "call_from",
         "call_tokens",
+        "caller",
         "calls",
         "command_tokens",
         "commands",
@@ -72,11 +78,11 @@ class Row:
 
     def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
                  commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX) -> None:
+                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX, caller: str = "") -> None:
         self.prompt_ids = tuple(prompt_ids)
         self.teacher_prompt = tuple(teacher_prompt or ())
         self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample, self.messages = seed, index, sample, messages
+        self.seed, self.index, self.sample, self.messages, self.caller = seed, index, sample, messages, caller
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT
@@ -115,6 +121,14 @@ class Row:
         self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
         self.student_cached = self.student_reread = 0
         self.student_seconds = self.teacher_seconds = 0.0
+
+    @property
+    def session(self) -> int:
+        """The answer among all of this process: its key comes from its seed, which other prompts may have, too.
+
+        It goes into audits and so tells nothing of the prompt to whoever does not know this process's number.
+        """
+        return key_of(self.key, hash((PROCESS, self.prompt_ids)))
 
     @property
     def position(self) -> int:
@@ -180,9 +194,9 @@ class Row:
         self.scored = len(self.ids)
 
     def force_call(self, n: int) -> None:
-        """Pass the pen by a rule's decision, in writing if the rule writes."""
+        """Pass the pen by a rule's decision, in writing if the rule writes and the student can read it."""
         at = self.position
-        if self.policy.written:
+        if self.policy.written and self.commands.known:
             command = self.commands.write(n)
             if self.remaining <= len(command):
                 return

@@ -31,13 +31,15 @@ class GenerationRequest:
     """The conversation that the prompt was made from, for a teacher's server with a chat template of its own."""
     prefix: Prefix = NO_PREFIX
     """The beginning of the answer, where this is a continuation."""
+    caller: str = ""
+    """Name of the API key that asks; empty where none was needed."""
 
     def new_row(self, commands: CommandTokens, *, with_teacher: bool) -> Row:
         """The row that writes it."""
         view = self.teacher_prompt_ids if self.teacher_prompt_ids is not None else self.prompt_ids
         return Row(self.prompt_ids, view if with_teacher else None, self.options, commands, seed=self.seed,
                    key=key_of(self.seed, self.row, self.sample), index=self.row, sample=self.sample,
-                   messages=self.messages, prefix=self.prefix)
+                   messages=self.messages, prefix=self.prefix, caller=self.caller)
 
 
 @dataclass(slots=True)

@@ -171,7 +171,8 @@ class RemoteTeacher:
         request = CallRequest(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
                               seed=key_of(row.key, TEACHER_SALT, row.position) >> 33,
                               answer_start=len(row.teacher_prompt), messages=row.messages,
-                              enable_thinking=row.options.enable_thinking, session=row.key, call=len(row.calls))
+                              enable_thinking=row.options.enable_thinking, session=row.session, call=len(row.calls),
+                              caller=row.caller)
         stream = self.server.submit(request)
         self._streams[id(row)] = (stream, time.perf_counter())
         row.teacher_name = stream.teacher

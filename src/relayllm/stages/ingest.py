@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relayllm.config import IngestConfig
+from relayllm.config import IngestConfig, Params
 from relayllm.errors import ConfigError, DataError
 from relayllm.files import atomic_write, write_json
 from relayllm.problems.catalogue import BENCHMARKS, TRAINING_SETS, own_name
@@ -24,23 +24,24 @@ MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "gradin
 """Fields of a problem that `ingest.columns` may map."""
 
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
-NEAR_DUPLICATE = 0.8
-"""Score from which a public training problem counts as a benchmark's."""
 
 
-def run(config: IngestConfig, *, data: Path) -> None:
+def run(params: Params, *, data: Path) -> None:
     """Write the training problems, the benchmarks and their manifest to a folder."""
-    ingest(config, data, SOURCES)
+    ingest(params.ingest, data, SOURCES, params.validate_.near_duplicate_similarity)
 
 
-def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> None:
-    """Read every set first, then replace the folder as a whole: the same params give the same bytes."""
+def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source], similarity: float) -> None:
+    """Read every set first, then replace the folder as a whole: the same params give the same bytes.
+
+    From `similarity` on a question of a public training set counts as a benchmark's.
+    """
     kinds = [source_of(name) for name in config.benchmarks]
     _check_names(config, kinds)
     training = _read(sources, config.source, _query(config, _training_name(config), training=True))
     benchmarks = [_read(sources, kind, _query(config, name, training=False))
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
-    training, dropped = usable(config, training, benchmarks)
+    training, dropped = usable(config, training, benchmarks, similarity)
     _check(training, benchmarks)
     with atomic_write(data) as folder:
         entries = [_write(folder, f"benchmarks/{each.name}.jsonl", each) for each in benchmarks]
@@ -51,7 +52,8 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source]) -> N
                f"{sum(len(each.problems) for each in benchmarks)} in {len(benchmarks)} benchmarks")
 
 
-def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemSet]) -> tuple[ProblemSet, list[str]]:
+def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemSet],
+           similarity: float) -> tuple[ProblemSet, list[str]]:
     """Drop what makes problems of a public training set unusable, and name them for the manifest.
 
     That is a question of a benchmark, and a question that the set answers in two ways. Nobody can edit a public set;
@@ -64,7 +66,7 @@ def usable(config: IngestConfig, training: ProblemSet, benchmarks: list[ProblemS
     from relayllm.validation.tables import question_text
 
     known = {problem.id: question_text(problem) for each in benchmarks for problem in each.problems}
-    matches = overlaps([question_text(problem) for problem in training.problems], known, NEAR_DUPLICATE)
+    matches = overlaps([question_text(problem) for problem in training.problems], known, similarity)
     copies = {problem.id for problem, match in zip(training.problems, matches, strict=True)
               if match is not None and match.kind == "copy"}
     two_answers = contradicted(training.problems)
@@ -102,7 +104,7 @@ def _training_name(config: IngestConfig) -> str:
 def _query(config: IngestConfig, name: str, *, training: bool) -> SourceQuery:
     limit = config.train_problems if training else config.benchmark_problems
     return SourceQuery(name, limit, config.seed, training, config.copies.get(name, ""),
-                       config.columns.get(own_name(set_name(name)), {}))
+                       config.columns.get(name if name in config.copies else own_name(set_name(name)), {}))
 
 
 def _read(sources: Mapping[str, Source], kind: str, query: SourceQuery) -> ProblemSet:
@@ -115,7 +117,8 @@ def _check_names(config: IngestConfig, kinds: list[str]) -> None:
     sets = [(_training_name(config), config.source), *zip(config.benchmarks, kinds, strict=True)]
     public = [name for name, kind in sets if kind == "huggingface"]
     own = [own_name(set_name(name)) for name, kind in sets if kind == "files"]
-    for key, given, known in (("copies", config.copies, public), ("columns", config.columns, own)):
+    copied = [name for name in public if name in config.copies]
+    for key, given, known in (("copies", config.copies, public), ("columns", config.columns, [*own, *copied])):
         wrong = sorted(set(given) - set(known))
         if wrong:
             raise ConfigError(f"params.yaml, ingest.{key} names {', '.join(wrong)}, which this run does not read; it "

@@ -36,7 +36,7 @@ def run(config: PackageConfig, *, model: Path, teacher: Path, report: Path, reco
     table, source = pd.read_parquet(rows), teacher_source(config)
     decoder = RelayDecoder.from_pretrained(model, settings.teacher_at(teacher))
     count = load_gates(settings).gates.parity.prompts
-    parity = parity_cases(table, count, decoder, config.decoding.model_dump())
+    parity = parity_cases(table, count, decoder, config.decoding)
     same = same_as_evaluated(table, parity)
     print_line(f"{len(parity)} parity questions; of {len(same)} evaluated greedy, {same.count(True)} read the same")
     record = package_record(config, json.loads(summary.read_text(encoding="utf-8")), source, parity)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from relayllm import RelayDecoder
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
-from relayllm.relay.policy import Scripted
+from relayllm.relay.policy import CallAtOnce, FixedLength, RandomPosition, Scripted
 from relayllm.relay.trace import Author, StopReason
 from tests.support.reference import reference
-from tests.support.small_models import make_model, pair
+from tests.support.small_models import base_tokenizer, make_model, pair
 
 WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
 LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}
@@ -298,3 +298,17 @@ def test_model_that_scores_fewer_tokens_than_its_tokenizer_knows_is_refused(role
     models = {"student": student, "teacher": teacher, role: small}
     with pytest.raises(ModelError, match=f"{role} scores {len(theirs) - 5} tokens"):
         RelayDecoder.from_models(models["student"], tokenizer, models["teacher"], theirs)
+
+
+@pytest.mark.parametrize("policy", [Scripted(script={0: [(3, 2)]}), CallAtOnce(n=2),
+                                    RandomPosition(probability=1.0, n=2, written=True), FixedLength(n=2)],
+                         ids=lambda policy: type(policy).__name__)
+def test_student_without_command_tokens_is_helped_without_being_shown_a_command(policy):
+    words = base_tokenizer()
+    student, teacher = make_model("qwen3", words, seed=1), make_model("qwen3", words, seed=2, width=48)
+    decoder = RelayDecoder.from_models(student, words, teacher, words)
+    trace, = decoder.generate(["There are pens in 12 boxes"], max_new_tokens=12, max_calls=1, policy=policy)
+    own = isinstance(policy, FixedLength)  # it changes calls that the student makes, and this one makes none
+    assert trace.ledger.teacher_tokens == (0 if own else 2)
+    assert trace.ledger.command_tokens == 0
+    assert max(trace.token_ids) < len(words)

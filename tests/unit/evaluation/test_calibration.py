@@ -61,8 +61,8 @@ def test_bisect_of_what_no_setting_spends_is_the_cheap_end():
 @pytest.mark.parametrize("multiple", [0.25, 0.5, 3.0])
 def test_call_bias_spends_the_multiple_or_the_most_below_it(decoder, multiple):
     calibration = Calibration(PENS, CONFIG)
-    bias = calibration.call_bias("dial", multiple, decoder)
-    found, own = calibration.found["dial"], calibration.bias_curve[0.0]
+    bias = calibration.call_bias("biased", multiple, decoder)
+    found, own = calibration.found["biased"], calibration.bias_curve[0.0]
     assert 0 < own < 1
     assert found.target == pytest.approx(multiple * own)
     assert found.call_ratio == calibration.bias_curve[bias] <= found.target

@@ -33,7 +33,7 @@ def test_read_outcomes_averages_samples():
 
 def test_parity_cases_go_round_the_benchmarks_and_are_greedy():
     decoder = FakeDecoder()
-    cases = parity_cases(ROWS, 3, decoder, {**DECODING, "temperature": 1.0, "teacher_temperature": 0.7})
+    cases = parity_cases(ROWS, 3, decoder, Decoding(**{**DECODING, "temperature": 1.0, "teacher_temperature": 0.7}))
     assert [case.problem_id for case in cases] == ["p0", "b0", "p1"]
     assert (decoder.options["temperature"], decoder.options["teacher_temperature"]) == (0.0, 0.0)
     assert cases[0].token_ids == (5, 6, 7, 8)
@@ -51,7 +51,7 @@ def test_teacher_source_of_the_hub_is_the_one_of_relay_params(tmp_path, monkeypa
 
 def test_parity_cases_without_records_says_so():
     with pytest.raises(DataError, match="empty"):
-        parity_cases(ROWS.head(0), 3, FakeDecoder(), DECODING)
+        parity_cases(ROWS.head(0), 3, FakeDecoder(), Decoding(**DECODING))
 
 
 def test_same_as_evaluated_looks_at_greedy_benchmarks_only():

@@ -19,6 +19,12 @@ def command(row, n: int) -> None:
         row.student_wrote(token, -1.0, False)
 
 
+def test_row_session_tells_prompts_of_one_seed_apart_and_is_the_same_for_the_same():
+    assert new_row("a").key == new_row("b").key
+    assert new_row("a").session != new_row("b").session
+    assert new_row("a").session == new_row("a").session
+
+
 def test_row_command_passes_the_pen_and_is_not_told():
     row = new_row()
     write(row, "ab")

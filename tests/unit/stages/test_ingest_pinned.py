@@ -27,5 +27,5 @@ def test_ingest_tiny_profile_gives_the_pinned_bytes(tmp_path: Path) -> None:
     pin = ROOT / "data.dvc"
     if not pin.is_file():
         pytest.skip("no data.dvc yet: run `make ingest` and commit it")
-    run(load_params(ROOT / "params" / "tiny.yaml").ingest, data=tmp_path / "data")
+    run(load_params(ROOT / "params" / "tiny.yaml"), data=tmp_path / "data")
     assert dvc_digest(tmp_path / "data") == yaml.safe_load(pin.read_text())["outs"][0]["md5"]

@@ -114,9 +114,9 @@ class Governance:
         data = content.encode("utf-8", "replace")
         digest = (f"hmac-sha256:{hmac.new(self._key, data, hashlib.sha256).hexdigest()}" if self._key
                   else f"sha256:{hashlib.sha256(data).hexdigest()}")
-        line = {"time": datetime.now(UTC).isoformat(), "answer": f"{request.session:x}", "call": request.call,
-                "teacher": teacher, "action": action, "rules": rules, "tokens": len(request.prompt_ids),
-                "content": digest}
+        line = {"time": datetime.now(UTC).isoformat(), "caller": request.caller or None,
+                "answer": f"{request.session:x}", "call": request.call, "teacher": teacher, "action": action,
+                "rules": rules, "tokens": len(request.prompt_ids), "content": digest}
         try:
             with self._lock, self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")

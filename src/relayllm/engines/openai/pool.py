@@ -18,7 +18,6 @@ from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool_config import PoolConfig, TeacherConfig
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import PolicyRefusal, TeacherError
-from relayllm.relay.prices import Prices
 from relayllm.relay.protocols import CallRequest, Tokenizer
 
 SESSIONS = 10_000
@@ -52,13 +51,6 @@ class NamedTeacher:
     def up(self) -> bool:
         """Whether some replica may be asked."""
         return any(replica.server.up for replica in self.replicas)
-
-    def rank(self, request: CallRequest) -> int:
-        """0 where a rule gives it the call, 2 where its rule does not; 1 without a rule."""
-        when = self.config.when
-        if when is None:
-            return 1
-        return 0 if request.n >= when.min_tokens and request.call >= when.from_call else 2
 
     def submit(self, request: CallRequest) -> CallStream:
         """Ask the answer's replica."""
@@ -149,8 +141,7 @@ class TeacherPool:
             url, tokenizer, model=one.model, mode=one.mode, forbidden_ids=forbidden_ids, options=options,
             api_key=os.environ.get(one.key_variable, "") if one.key_variable else "", news=self._news,
             name=one.name)) for url in one.urls]) for one in config.teachers]
-        self.prices = {one.name: Prices(**one.prices.model_dump()) for one in config.teachers if one.prices}
-        """By name, of the teachers that have prices of their own."""
+        self.prices = config.prices
 
     @property
     def up(self) -> bool:
@@ -159,8 +150,8 @@ class TeacherPool:
 
     def submit(self, request: CallRequest) -> PoolCall:
         """Start a call; teachers whose circuits are open come last."""
-        return PoolCall(request, sorted(self.teachers, key=lambda one: (not one.up, one.rank(request))),
-                        self._governance)
+        return PoolCall(request, sorted(self.teachers, key=lambda one: (
+            not one.up, one.config.rank(request.n, request.call))), self._governance)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until some call has news, at most so long."""

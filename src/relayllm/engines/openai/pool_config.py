@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from relayllm.errors import ConfigError
+from relayllm.relay.prices import Prices
 
 
 class PoolSection(BaseModel):
@@ -50,6 +51,12 @@ class TeacherConfig(PoolSection):
     when: When | None = None
     prices: TeacherPrices | None = None
 
+    def rank(self, n: int, call: int) -> int:
+        """Of an answer's call for n tokens: 0 where `when` gives it this teacher, 2 where it does not; 1 without."""
+        if self.when is None:
+            return 1
+        return 0 if n >= self.when.min_tokens and call >= self.when.from_call else 2
+
 
 class RuleConfig(PoolSection):
     """`email` and `card` are known by name; any other name brings a regular expression."""
@@ -86,6 +93,11 @@ class PoolConfig(PoolSection):
     teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
     governance: GovernanceConfig | None = None
 
+    @property
+    def prices(self) -> dict[str, Prices]:
+        """By name, of the teachers that have prices of their own."""
+        return {one.name: Prices(**one.prices.model_dump()) for one in self.teachers if one.prices}
+
     @model_validator(mode="after")
     def _unique(self) -> Self:
         names = [teacher.name for teacher in self.teachers]
@@ -93,6 +105,11 @@ class PoolConfig(PoolSection):
         if twice:
             raise ValueError(f"two teachers are named {', '.join(twice)}: give each a name of its own")
         return self
+
+
+def is_pool(teacher: str | Path) -> bool:
+    """Whether this names the YAML file of a pool of teachers."""
+    return str(teacher).endswith((".yaml", ".yml"))
 
 
 def read_pool(path: str | Path) -> PoolConfig:

@@ -7,8 +7,8 @@ import asyncio
 import os
 import random
 import threading
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,10 @@ from relayllm.engines.commands import command_tokens
 from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError, Usage
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.placement import Placement
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
 from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
 from relayllm.errors import ConfigError, StudentError
-from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 
 KEY_VARIABLE = "RELAY_STUDENT_API_KEY"
@@ -32,14 +32,30 @@ class _Replica:
     client: CompletionClient
     handshake: StudentHandshake
     breaker: CircuitBreaker
+    running: int = 0
+    """Segments in flight; touched in the event loop's thread only."""
+
+    @property
+    def load(self) -> int | None:
+        """Segments in flight; None while its circuit is open."""
+        return None if self.breaker.seconds_left else self.running
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Count a segment while it is written."""
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
 
 
 class OpenAIStudent:
     """Implements `relay.remote_session.RemoteStudent` over one or several vLLM servers of the same model.
 
-    All segments of an answer go to one replica, chosen by rendezvous hashing of the answer's key, so that its prefix
-    cache knows what came before. A replica that fails is left out until its circuit closes; the answer goes on at the
-    next one with what was received.
+    All segments of an answer go to one replica, so that its prefix cache knows what came before: the first by
+    rendezvous hashing that is not far busier than the others when the answer begins (see `placement`). A replica that
+    fails is left out until its circuit closes; the answer goes on at the next one with what was received.
     """
 
     def __init__(self, urls: Sequence[str], tokenizer: Any, *, model: str | None = None,
@@ -58,6 +74,7 @@ class OpenAIStudent:
         self._news = news or threading.Event()
         self._loop = asyncio.new_event_loop()
         self._replicas = [self._replica(url, tokenizer, model, api_key) for url in urls]
+        self._placement = Placement(urls)
         self._handles = 0
         self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-student", daemon=True)
@@ -93,7 +110,7 @@ class OpenAIStudent:
         options = row.options
         request = SegmentRequest(row.prompt_ids, tuple(row.ids), row.remaining, calls_left, options.max_call_tokens,
                                  options.call_bias, options.temperature, options.top_p, seed, options.top_logprobs,
-                                 row.key)
+                                 row.session)
         stream = SegmentStream(self._news.set)
         codec = SegmentCodec(request, self.commands, self.ends, self._vocabulary, stream)
         task = asyncio.run_coroutine_threadsafe(self._run(request, codec, stream), self._loop)
@@ -139,8 +156,8 @@ class OpenAIStudent:
                         CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds))
 
     def _order(self, session: int) -> list[_Replica]:
-        """The replicas by rendezvous hashing: the same first one for all segments of an answer."""
-        return sorted(self._replicas, key=lambda replica: key_of(session, hash_of(replica.client.url)))
+        """The replicas as the answer asks them: the same first one for all of its segments."""
+        return [self._replicas[place] for place in self._placement.order(session, [one.load for one in self._replicas])]
 
     async def _run(self, request: SegmentRequest, codec: SegmentCodec, stream: SegmentStream) -> None:
         limit = self.options.stall_seconds + request.remaining * self.options.token_seconds
@@ -165,7 +182,8 @@ class OpenAIStudent:
             if replica is None:
                 raise TransientError(f"no server of the student answers ({self.name})")
             try:
-                await self._attempt(replica, codec)
+                with replica.busy():
+                    await self._attempt(replica, codec)
             except TransientError as fault:
                 replica.breaker.failed()
                 order.append(order.pop(order.index(replica)))
@@ -180,6 +198,7 @@ class OpenAIStudent:
                 raise
             else:
                 replica.breaker.succeeded()
+                self._placement.settle(request.session, self._replicas.index(replica))
                 return
 
     async def _attempt(self, replica: _Replica, codec: SegmentCodec) -> None:
@@ -203,8 +222,3 @@ class OpenAIStudent:
         await asyncio.gather(*tasks, return_exceptions=True)
         for replica in self._replicas:
             await replica.client.close()
-
-
-def hash_of(url: str) -> int:
-    """A stable number for an address."""
-    return key_of(*url.encode())

@@ -1,4 +1,4 @@
-"""The dial's curve: accuracy and call ratio of one policy at several biases on `<call>`."""
+"""The bias curve: accuracy and call ratio of one policy at several call biases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from relayllm.errors import DataError
 from relayllm.evaluation.analysis.comparisons import number
 from relayllm.files import write_json
 
-FILE = "dial.json"
-"""Beside the records: which bias each method of the dial was given, and what every bias spent on training problems."""
+FILE = "bias_curve.json"
+"""Beside the records: the call bias of each `call-ratio-Mx`, and what every bias spent on training problems."""
 CELLS = ("call_ratio", "call_ratio_ci", "accuracy", "accuracy_ci")
 
 
@@ -24,7 +24,7 @@ def write_bias_curve(folder: Path, relay: str, biases: Mapping[str, float], trai
 
 
 def read_bias_curve(folder: Path) -> dict[str, Any] | None:
-    """What was found; None when no method of the dial was evaluated.
+    """What was found; None when no `call-ratio-Mx` was evaluated.
 
     Raises:
         DataError: the file is not what `write_bias_curve` wrote.

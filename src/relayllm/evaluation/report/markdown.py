@@ -105,7 +105,8 @@ def _settings(summary: Mapping[str, Any]) -> list[str]:
 
 def _bias_curve(summary: Mapping[str, Any]) -> list[str]:
     rows = bias_rows(summary)
-    return ["## The dial: one model, a bias on its call token", table(BIAS, rows)] if rows else []
+    head = "## The call bias: one model, a number added to the logit of its call token"
+    return [head, table(BIAS, rows)] if rows else []
 
 
 def _comparisons(summary: Mapping[str, Any]) -> list[str]:

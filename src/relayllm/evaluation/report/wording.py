@@ -101,7 +101,7 @@ BIAS = ("method", "bias", "call %", "accuracy")
 
 
 def bias_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """The points of the dial's curve under the heads of BIAS."""
+    """The points of the bias curve under the heads of BIAS."""
     return [[point["method"], f"{point['call_bias']:+.2f}", percent(point["call_ratio"], 2),
              f"{percent(point['accuracy'])} {between(point['accuracy_ci'])}"]
             for point in (summary["bias_curve"] or {"points": []})["points"]]

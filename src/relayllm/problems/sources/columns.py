@@ -30,13 +30,16 @@ USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instru
          "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "output", "solution")}
 
 
-def problem_of(record: SourceRow, name: str, key: str, columns: Columns) -> Problem:
+def problem_of(record: SourceRow, name: str, key: str, columns: Columns, *, grading: str = "") -> Problem:
     """A row of a user's file as a problem of the set `name`; `key` is its id where the row has none.
+
+    `grading` stands before what the row says.
 
     Raises:
         DataError: a column is missing, empty or of a type that is no text; names file, line, column and type.
     """
     cells = {column: readable(cell) for column, cell in mapped(record, name, columns).items() if not is_nothing(cell)}
+    cells |= {"grading": grading} if grading else {}
     question, answer = (_text(record, name, cells, field) for field in NEEDED)
     meta = _meta(record, cells)
     solution = _optional(record, cells, "solution")

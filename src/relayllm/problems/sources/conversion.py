@@ -24,7 +24,8 @@ def convert(benchmark: Benchmark, index: int, cells: Mapping[str, Any], place: s
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"{place}: not in the schema that {benchmark.name} has ({type(error).__name__}: {error}); "
                         f"columns: {', '.join(cells)}. Was the revision in src/relayllm/problems/catalogue.py changed, "
-                        "or does ingest.copies name another set's file?") from error
+                        "or does ingest.copies name another set's file, or one whose columns ingest.columns should "
+                        "map?") from error
     for field in ("question", "answer"):
         text = getattr(problem, field)
         if not isinstance(text, str) or not text.strip() or text.strip().casefold() in (*MISSING_TEXT, "none"):

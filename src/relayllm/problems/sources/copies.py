@@ -1,12 +1,15 @@
-"""Catalogue sets from a local copy in their own schema, as `ingest.copies` names it."""
+"""Catalogue sets from a local copy, as `ingest.copies` names it: in their own schema, or with mapped columns."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from relayllm.problems.catalogue import Benchmark
+from relayllm.problems.problem import Problem
+from relayllm.problems.sources.columns import Columns, problem_of
 from relayllm.problems.sources.conversion import convert
-from relayllm.problems.sources.records import digest, records, set_name, shards
+from relayllm.problems.sources.records import SourceRow, digest, records, set_name, shards
 from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 
@@ -14,13 +17,21 @@ def read_copy(benchmark: Benchmark, query: SourceQuery) -> ProblemSet:
     """Read a copy as the hub's rows are read: the same readers, the same ids, at most `limit` rows parsed.
 
     Raises:
-        DataError: no such file, or a row that is not in the set's schema; names file and line.
+        DataError: no such file, or a row that is not in the set's schema, or has not the columns that are mapped;
+            names file and line.
     """
     paths = shards(query.copy)
-    problems = tuple(convert(benchmark, record.index, {**record.cells, "part": _part(benchmark, record.path)},
+    problems = tuple(_mapped(benchmark, record, query.columns) if query.columns else
+                     convert(benchmark, record.index, {**record.cells, "part": _part(benchmark, record.path)},
                              record.place) for record in records(paths, query.limit, query.seed))
     return ProblemSet(query.name, problems, f"{benchmark.hub}, copy {Path(query.copy).name}",
                       f"sha256 {digest(paths)}", benchmark.licence)
+
+
+def _mapped(benchmark: Benchmark, record: SourceRow, columns: Columns) -> Problem:
+    """A row of another schema as a problem of the set: asked and graded as the catalogue says."""
+    problem = problem_of(record, benchmark.name, f"{record.index:05d}", columns, grading=benchmark.grading)
+    return replace(problem, family=benchmark.name)
 
 
 def _part(benchmark: Benchmark, path: Path) -> str:

@@ -20,9 +20,9 @@ class SourceQuery:
     seed: int
     training: bool
     copy: str = ""
-    """A local copy of a set of the catalogue, in the set's own schema: a file, a glob or a folder."""
+    """A local copy of a set of the catalogue, in its own schema unless columns are mapped: a file, a glob, a folder."""
     columns: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    """Field of a problem -> column of the user's file."""
+    """Field of a problem -> column of the user's file, or of the copy."""
 
 
 @dataclass(frozen=True, slots=True)

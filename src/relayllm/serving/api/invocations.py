@@ -23,7 +23,7 @@ from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
-from relayllm.serving.api.schemas import TableAnswer
+from relayllm.serving.api.schemas.answers import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_gone
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta

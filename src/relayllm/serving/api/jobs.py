@@ -13,7 +13,7 @@ from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.auth import Allowance, Key, Keys
+from relayllm.serving.auth import OPEN, Allowance, Key, Keys
 from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.requests import (
     EngineDeadError,
@@ -92,7 +92,9 @@ class Jobs:
             ApiError: the queue is full, or the engine has ended.
         """
         allowances = self._allowances(job, key, len(generations), asked)
+        caller = "" if key is OPEN else key.name
         for index, (generation, allowance) in enumerate(zip(generations, allowances, strict=True)):
+            generation = replace(generation, caller=caller)
             if allowance is not None:
                 generation = replace(generation, options=replace(generation.options, policy=allowance))
             job.requests.append(EngineRequest(generation, job.collector, index, streamed, self.model_router.watched,

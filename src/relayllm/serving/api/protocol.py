@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from relayllm.serving.api.schemas import EXAMPLES
+from relayllm.serving.api.schemas.examples import EXAMPLES
 from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, described
 
 MAX_SAMPLES = 16

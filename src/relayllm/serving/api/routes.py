@@ -14,19 +14,15 @@ from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
 from relayllm.serving.api.response_objects import ResponseRequest, ResponseWriter
-from relayllm.serving.api.schemas import (
+from relayllm.serving.api.schemas.answers import (
     ChatCompletion,
     ChatCompletionChunk,
-    ErrorAnswer,
-    Health,
-    ModelEntry,
-    ModelList,
-    Readiness,
     ResponseObject,
     TextCompletion,
     TextCompletionChunk,
-    answered,
 )
+from relayllm.serving.api.schemas.examples import answered
+from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry, ModelList, Readiness
 from relayllm.serving.api.streaming import EventStream, unless_gone
 from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key

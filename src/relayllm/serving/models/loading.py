@@ -22,12 +22,14 @@ from relayllm.packaging.folder import RECORD, Package, open_package
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import VARIABLE, Prices
-from relayllm.settings import Settings, without_secrets
+from relayllm.settings import Settings, current_settings, without_secrets
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder
 
 LOG = logging.getLogger("relayllm.serving")
+CHAMPION = "models:/relay-decoder@champion"
+"""What `make pipeline` promotes, and what is loaded when nobody says."""
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
 PROBES, PROBE_TOKENS = 4, 12
@@ -58,6 +60,20 @@ class LoadedModel:
     bias_curve: BiasCurve | None = None
     prices: Prices = field(default_factory=Prices)
     """The environment's, else those that the package was evaluated at."""
+
+
+def load_model(source: str = CHAMPION, teacher: str | None = None) -> LoadedModel:
+    """Find and load a registered version such as models:/relay-decoder@champion, a package's folder or a student's.
+
+    `teacher` stands in for the package's own, as in `load`.
+
+    Raises:
+        RegistryError: the registry does not answer, or has no such version.
+        ModelError: there is no such folder, it is not whole, or it is no relay decoder.
+    """
+    from relayllm.registry.client import Registry
+
+    return load(find(source, current_settings(), Registry), teacher)
 
 
 def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
@@ -226,9 +242,9 @@ def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder
 
 def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
     from relayllm import RelayDecoder
+    from relayllm.engines.roles import is_remote
 
-    if teacher is not None and not teacher.startswith(("http://", "https://")) and not teacher.endswith(
-            (".yaml", ".yml")):
+    if teacher is not None and not is_remote(teacher):
         raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
                           "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
                           "alone")

@@ -176,22 +176,22 @@ async function learn() {
   const reply = await fetch("facts", { headers: headers() }).catch(() => null);
   if (!reply || !reply.ok) return;
   Object.assign(FACTS, await reply.json(), { known: true });
-  const biases = FACTS.dial.map(([bias]) => bias);
+  const biases = FACTS.bias_curve.map(([bias]) => bias);
   if (biases.length > 1) [$("dial").min, $("dial").max] = [biases[0], biases[biases.length - 1]];
   turned();
 }
 
 function share(bias) {
-  const above = FACTS.dial.findIndex(([point]) => point >= bias);
+  const above = FACTS.bias_curve.findIndex(([point]) => point >= bias);
   if (above < 0) return null;
-  const [high, more] = FACTS.dial[above];
-  const [low, less] = FACTS.dial[Math.max(0, above - 1)];
+  const [high, more] = FACTS.bias_curve[above];
+  const [low, less] = FACTS.bias_curve[Math.max(0, above - 1)];
   return high === low ? more : less + ((more - less) * (bias - low)) / (high - low);
 }
 
 function turned() {
   const bias = Number($("dial").value);
-  const part = FACTS.dial.length ? share(bias) : null;
+  const part = FACTS.bias_curve.length ? share(bias) : null;
   const words = part === null ? (bias > 0 ? "+" : "") + bias : `about ${(100 * part).toFixed(1)} % by the teacher`;
   $("dial-value").textContent = words;
   $("dial").setAttribute("aria-valuetext", part === null ? `bias ${words}, its share was not measured` : words);

@@ -60,9 +60,9 @@ def pages(app: FastAPI, examples: Sequence[Any], model_router: ModelRouter, *, k
 def facts_of(deployment: Deployment | None) -> dict[str, Any]:
     """What the page tells of the model: pairs of a bias and the share of teacher tokens it gave, and the prices."""
     if deployment is None:
-        return {"dial": [], "prices": None}
+        return {"bias_curve": [], "prices": None}
     curve, prices = deployment.bias_curve, deployment.prices
-    return {"dial": [] if curve is None else list(zip(curve.biases, curve.call_ratios, strict=True)),
+    return {"bias_curve": [] if curve is None else list(zip(curve.biases, curve.call_ratios, strict=True)),
             "prices": prices.as_dict() if prices.known else None}
 
 

@@ -1,2 +1,2 @@
 const $ = (id) => document.getElementById(id);
-const FACTS = { dial: [], prices: null, known: false };
+const FACTS = { bias_curve: [], prices: null, known: false };

@@ -13,6 +13,7 @@ from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.student import OpenAIStudent
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import ConfigError, StudentError
+from relayllm.relay.options import Options
 from relayllm.relay.policy import EntropyThreshold, Scripted
 from relayllm.relay.teacher import RemoteTeacher
 from tests.support.fake_student import FakeStudent
@@ -115,6 +116,16 @@ def test_segments_of_an_answer_go_to_one_replica(relay):
         server.bodies.clear()
     decoder.generate(PROMPTS[:1], max_new_tokens=24, max_calls=3, call_bias=50.0)
     assert sorted(len(server.bodies) for server in servers)[:2] == [0, 0]
+
+
+def test_answers_of_one_seed_spread_over_the_replicas(relay):
+    decoder, servers, _ = relay(replicas=2)
+    decoder.student.verify()
+    before = [len(server.bodies) for server in servers]
+    options = Options(max_new_tokens=8, max_calls=0)
+    requests = [decoder.request(f"There are {number} pens", options, seed=0) for number in range(12)]
+    assert len(list(decoder.complete(requests, slots=12))) == 12
+    assert all(len(server.bodies) > count for server, count in zip(servers, before, strict=True))
 
 
 def test_without_a_student_the_teacher_writes_the_rest_and_the_trace_says_so(relay):

@@ -1,4 +1,4 @@
-"""The dial's curve, from what was found to the summary."""
+"""The bias curve, from what was found to the summary."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def test_without_a_dial_there_is_no_curve(tmp_path):
 
 def test_damaged_file_is_named(tmp_path):
     (tmp_path / FILE).write_text("{}")
-    with pytest.raises(DataError, match=r"dial\.json.*dvc repro"):
+    with pytest.raises(DataError, match=r"bias_curve\.json.*dvc repro"):
         read_bias_curve(tmp_path)

@@ -1,0 +1,63 @@
+"""The sections that measure what was trained, report it and pack it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from relayllm.config.shared import Count, Decoding, PricesConfig, Section
+
+
+class JudgeConfig(Section):
+    """A model that judges every answer a second time, at temperature 0; where it runs is RELAY_JUDGE_URL."""
+
+    model: str
+    prompt: str
+    """Version of what it is asked, in `evaluation.judging`."""
+    max_tokens: Count
+    """It may write so much before its verdict."""
+
+
+class RoutersConfig(Section):
+    """What the relay's rivals are given (`evaluation.routers`)."""
+
+    problems: Count
+    """Training problems on which query routers are trained and calibrated."""
+    samples: Annotated[int, Field(ge=2)]
+    """Answers of the student among which the cascade looks for agreement."""
+    step_tokens: Count
+    """Tokens at most of a step that the teacher writes for GlimpRouter."""
+
+
+class EvaluateConfig(Section):
+    relay: str
+    """The run that stands for the relay: what teacher-free, fixed-N, call-ratio-Mx and the routers refer to."""
+    methods: list[str]
+    """Rows of `evaluation.methods`."""
+    calibration_problems: Count
+    """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
+    routers: RoutersConfig
+    call_value_problems: Annotated[int, Field(ge=0)]
+    """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
+    decoding: Decoding
+    """Greedy benchmarks use temperature 0; avg@k benchmarks this temperature."""
+    grading_seconds: float
+    judge: JudgeConfig | None
+    """None: the rules alone decide."""
+    bootstrap: Count
+    seed: int
+
+
+class ReportConfig(Section):
+    examples: Count
+    prices: PricesConfig | None
+    """None: nothing speaks of money."""
+
+
+class PackageConfig(Section):
+    method: str
+    """The trained policy that is packaged."""
+    registered_name: str
+    teacher: Literal["embedded", "hub", "endpoint"]
+    decoding: Decoding

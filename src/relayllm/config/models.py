@@ -1,0 +1,60 @@
+"""The section of the base models: trained here, published, or lying on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from relayllm.config.shared import Count, Name, Section, Share
+
+
+class TinyModel(Section):
+    """A model of the Qwen3 architecture, trained from scratch on the tiny world."""
+
+    kind: Literal["tiny"]
+    hidden_size: Count
+    layers: Count
+    heads: Count
+    kv_heads: Count
+    intermediate_size: Count
+    hard_share: Share
+    """Share of hard problems in what it reads."""
+    drill_share: Share
+    """Share of bare products in what it reads."""
+    digit_weight: Annotated[float, Field(gt=0)]
+    """How much more the loss minds a digit than a word."""
+    steps: Count
+    batch_size: Count
+    learning_rate: float
+    seed: int
+
+
+class HubModel(Section):
+    """A published model, pinned."""
+
+    kind: Literal["hub"]
+    id: str
+    revision: str
+
+
+class LocalModel(Section):
+    """Weights on this machine: a folder that transformers reads, a GGUF file, or an adapter's folder."""
+
+    kind: Literal["local"]
+    path: str
+    """From the project's root, or absolute; ~ is the home folder."""
+    digest: str | None
+    """What the stage prints when it is null: SHA-256 of the content. With it another content is an error."""
+
+
+ModelSource = Annotated[TinyModel | HubModel | LocalModel, Field(discriminator="kind")]
+"""Where the model of one role comes from."""
+
+
+class BaseModelsConfig(Section):
+    student: ModelSource
+    teacher: ModelSource
+    other_teachers: dict[Name, ModelSource]
+    """Nobody trains with them: methods other-teacher-NAME let the relay call them instead of the teacher."""
+    dtype: Literal["float32", "bfloat16"]

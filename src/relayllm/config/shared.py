@@ -1,0 +1,62 @@
+"""What sections of `params.yaml` have in common: kinds of numbers, decoding, prices."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A section of `params.yaml`: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+GREEDY = {"temperature": 0.0, "teacher_temperature": 0.0}
+"""Both models at temperature 0."""
+
+
+class Decoding(Section):
+    """How one run of the relay decoder samples and what it may spend."""
+
+    max_new_tokens: Count
+    temperature: Annotated[float, Field(ge=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    teacher_temperature: Annotated[float, Field(ge=0)]
+    max_calls: Annotated[int, Field(ge=0)]
+    max_call_tokens: Count
+    slots: Count
+    """Rows decoded side by side."""
+    enable_thinking: bool | None
+    """Thinking mode of chat templates that know one (Qwen3); null leaves it to the template."""
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of `RelayDecoder.generate`."""
+        return self.model_dump()
+
+    def greedy(self) -> Decoding:
+        """The same limits with both models at temperature 0."""
+        return self.model_copy(update=GREEDY)
+
+
+class PricesConfig(Section):
+    """What answers are counted at, per million tokens and per second (`relay.prices`)."""
+
+    student: Price
+    """Written by the student."""
+    student_read: Price
+    teacher: Price
+    """Written by the teacher."""
+    teacher_read: Price
+    """Read fresh by the teacher."""
+    teacher_cached: Price
+    """Found by the teacher in its cache."""
+    student_second: Price
+    teacher_second: Price
+    currency: str

@@ -1,0 +1,101 @@
+"""The sections that train: warm-up and GRPO, with adapters and rewards."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from relayllm.config.shared import Count, Decoding, PricesConfig, Section, Share
+
+
+class LoraConfig(Section):
+    """Low-rank adapters (arXiv 2106.09685) that are trained instead of the weights."""
+
+    rank: Count
+    alpha: Count
+    """The adapter counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    target_modules: list[str] | Literal["all-linear"]
+    """Names of the linear layers that get an adapter; all-linear is all but the head."""
+    command_rows: bool
+    """Train the two command tokens' rows of the embedding and the head beside it. Without them the adapter alone is
+    what vLLM takes."""
+
+
+class WarmupConfig(Section):
+    learning_rate: float
+    schedule: Literal["constant", "linear", "cosine"]
+    epochs: Count
+    batch_size: Count
+    """Completions per optimizer step, over all processes."""
+    micro_batch_size: Count
+    processes: Count
+    zero_stage: Literal[0, 2, 3]
+    dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight."""
+    seed: int
+
+
+class RewardConfig(Section):
+    name: Literal["difficulty", "simple", "accuracy"]
+    independence_bonus: float
+    """What a right answer without a call earns on a student-solvable problem (1.5 in the paper)."""
+    exploration: bool
+    """Pay the call ratio on teacher-unsolvable problems."""
+
+    def options(self) -> dict[str, float | bool]:
+        """What the reward is called with beside the group."""
+        return {"independence_bonus": self.independence_bonus, "exploration": self.exploration}
+
+
+class MoneyRewardConfig(Section):
+    name: Literal["money"]
+    weight: Annotated[float, Field(ge=0)]
+    """Reward that an answer loses for each unit of the prices' currency that 1,000 like it would cost."""
+    prices: PricesConfig
+
+    def options(self) -> dict[str, float | bool]:
+        """What the reward is called with beside the group."""
+        return {"weight": self.weight}
+
+
+class GrpoRun(Section):
+    """One policy trained by GRPO; the name of the run is a method of the evaluation."""
+
+    reward: Annotated[RewardConfig | MoneyRewardConfig, Field(discriminator="name")]
+    max_calls: Annotated[int, Field(ge=0)]
+    """0 trains without calls: plain GRPO."""
+
+
+class GrpoConfig(Section):
+    steps: Count
+    problems_per_step: Count
+    group_size: Annotated[int, Field(ge=2)]
+    mini_batches: Count
+    """Optimizer steps per batch of roll-outs."""
+    micro_batch_size: Count
+    """Roll-outs of one forward, per process; gradients add up to a mini-batch."""
+    learning_rate: float
+    schedule: Literal["constant", "linear", "cosine"]
+    final_learning_rate_share: Share
+    weight_decay: float
+    loss: Literal["grpo", "dapo", "bnpo", "dr_grpo"]
+    """How TRL averages over tokens: dapo is a mean over all tokens of the batch, grpo one per roll-out first."""
+    clip_low: float
+    clip_high: float
+    kl: float
+    max_grad_norm: float
+    evaluate_every: Count
+    """Steps between greedy scores on held-out training problems; the best checkpoint is kept."""
+    evaluate_problems: Count
+    save_every: Count
+    dtype: Literal["float32", "bfloat16"]
+    lora: LoraConfig | None
+    """None trains every weight, and keeps a second copy of them as the reference when kl > 0."""
+    deepspeed: bool
+    processes: Count
+    decoding: Decoding
+    runs: dict[str, GrpoRun]
+    seed: int

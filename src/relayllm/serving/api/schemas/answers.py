@@ -1,0 +1,190 @@
+"""The answers of the routes that answer a prompt, whole and in chunks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from relayllm.serving.api.schemas.parts import (
+    AnswerModel,
+    ChatLogprobs,
+    RelayDelta,
+    RelayEntry,
+    TextLogprobs,
+    UsageEntry,
+    Writer,
+)
+
+
+class AssistantMessage(AnswerModel):
+    """The message of a chat answer."""
+
+    role: Literal["assistant"]
+    content: str
+    refusal: None
+
+
+class MessageDelta(AnswerModel):
+    """What a chunk adds to the message."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+FinishReason = Literal["stop", "length"]
+
+
+class ChatChoice(AnswerModel):
+    """One of the n answers."""
+
+    index: int
+    message: AssistantMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason
+
+
+class ChatChoiceDelta(AnswerModel):
+    """What a chunk adds to one of the n answers."""
+
+    index: int
+    delta: MessageDelta
+    logprobs: ChatLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class TextChoice(AnswerModel):
+    """One of the n texts; in a stream what a chunk adds to it."""
+
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class Completion(AnswerModel):
+    """The fields that every answer begins with."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class ChatCompletion(Completion):
+    """The answer of POST /v1/chat/completions."""
+
+    object: Literal["chat.completion"]
+    choices: list[ChatChoice]
+    usage: UsageEntry
+    relay: RelayEntry
+
+
+class ChatCompletionChunk(Completion):
+    """One event of a streamed chat; the last one with a finish_reason has the whole field `relay`."""
+
+    object: Literal["chat.completion.chunk"]
+    choices: list[ChatChoiceDelta]
+    usage: UsageEntry | None = None
+    relay: RelayEntry | RelayDelta | None = None
+
+
+class TextCompletion(Completion):
+    """The answer of POST /v1/completions."""
+
+    object: Literal["text_completion"]
+    choices: list[TextChoice]
+    usage: UsageEntry
+    relay: RelayEntry
+
+
+class TextCompletionChunk(Completion):
+    """One event of a streamed text; the last one with a finish_reason has the whole field `relay`."""
+
+    object: Literal["text_completion"]
+    choices: list[TextChoice]
+    usage: UsageEntry | None = None
+    relay: RelayEntry | RelayDelta | None = None
+
+
+class OutputText(AnswerModel):
+    """The text of a response's message."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: list[Any]
+    logprobs: list[Any]
+
+
+class OutputMessage(AnswerModel):
+    """The message of a response."""
+
+    id: str
+    type: Literal["message"]
+    role: Literal["assistant"]
+    status: Literal["completed", "incomplete", "in_progress"]
+    content: list[OutputText]
+
+
+class ResponseUsage(AnswerModel):
+    """Tokens as OpenAI's responses count them."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
+class ResponseObject(AnswerModel):
+    """The answer of POST /v1/responses."""
+
+    id: str
+    object: Literal["response"]
+    created_at: int
+    status: Literal["completed", "incomplete", "in_progress"]
+    model: str
+    output: list[OutputMessage]
+    instructions: str | None
+    error: None
+    incomplete_details: dict[str, str] | None
+    max_output_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    metadata: dict[str, str]
+    tools: list[Any]
+    tool_choice: Literal["none"]
+    parallel_tool_calls: bool
+    store: bool = Field(description="false: nothing is stored")
+    text: dict[str, Any]
+    usage: ResponseUsage | None
+    relay: RelayEntry | None = None
+
+
+class TextSegment(AnswerModel):
+    """A run of one author in a row's text."""
+
+    author: Writer
+    text: str
+
+
+class TableRow(AnswerModel):
+    """One answer of a table, as the model's signature has it."""
+
+    text: str
+    call_ratio: float
+    calls: int
+    completion_tokens: int
+    student_tokens: int
+    command_tokens: int
+    teacher_tokens: int
+    stop_reason: str
+    degraded: bool
+    segments: list[TextSegment]
+    token_ids: list[int]
+
+
+class TableAnswer(AnswerModel):
+    """The answer of POST /invocations, a row for each prompt."""
+
+    predictions: list[TableRow]

@@ -1,0 +1,128 @@
+"""An answer on the page: who wrote what, typeset, its cost, nothing in it that runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.browsing import ask_example, done, shot, until
+
+pytestmark = pytest.mark.browser
+MARKS = "#relay .text mark, #relay .text .katex-html .by-teacher"
+
+
+def test_answer_shows_teacher_tokens_calls_ratio_and_ledger(page):
+    page.locator(".example").first.click()
+    page.click("#ask")
+    page.wait_for_selector("#relay .writing")
+    done(page)
+    assert page.locator(MARKS).all_inner_texts() == ["238", "219", "219"]
+    assert page.locator("#relay sup").count() == 3
+    assert page.get_attribute("#relay sup >> nth=0", "aria-label") == "call: the student asked scripted for 3 tokens"
+    assert re.match(r"\d+\.\d %", page.inner_text("#relay .ratio b"))
+    assert "9 of" in page.inner_text("#relay .ratio")
+    shot(page, "page")
+    page.click("#relay summary")
+    assert "Tokens the teacher read" in page.inner_text("#relay table")
+    assert "each call reads what was written since the last" in page.inner_text("#relay table")
+    assert page.complaints == []
+    shot(page, "page-ledger")
+
+
+def test_answer_is_typeset_and_its_final_answer_set_apart(page):
+    ask_example(page)
+    assert page.inner_text("#relay .text strong") == "17 boxes"
+    assert page.locator("#relay .text li").count() == 2
+    assert page.locator("#relay .text .katex").count() == 2
+    assert page.locator("#relay .final mark .katex-html").inner_text() == "219"
+    assert page.evaluate("document.fonts.check('16px KaTeX_Main')")
+    assert page.complaints == []
+
+
+def test_cost_stands_beside_seconds_and_the_teacher_alone(page):
+    ask_example(page)
+    assert re.fullmatch(r"[\d.]+ s · [\d.]+ USD · \d+ % of the teacher alone", page.inner_text("#relay .cost"))
+    relay = page.evaluate("({ledger: turns[0].answer.relay.ledger, usage: turns[0].answer.usage})")
+    alone = (2.4 * (relay["ledger"]["student_tokens"] + 9) + 0.6 * relay["usage"]["prompt_tokens"]) / 1e6
+    assert f"{100 * relay['ledger']['cost'] / alone:.0f} %" in page.inner_text("#relay .cost")
+
+
+def test_span_names_the_teacher_where_the_server_does(page):
+    ask_example(page)
+    assert page.get_attribute("#relay .text > p mark", "title") == "written by the teacher scripted"
+    assert page.get_attribute("#relay sup >> nth=0", "title") == "call: the student asked scripted for 3 tokens"
+
+
+def test_answer_without_a_final_answer_shows_no_place_for_it(asked):
+    for said, shown in (("It is 4.", False), ("So \\boxed{}.", False), ("Sum\n\n#### 42", True)):
+        with asked(said) as page:
+            assert page.is_visible("#relay .final") is shown
+
+
+def test_answer_can_be_copied_and_asked_by_programs(page):
+    ask_example(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#relay .copy")
+    until(page, "document.querySelector('#status').textContent.startsWith('The answer is copied')")
+    assert page.evaluate("navigator.clipboard.readText()").endswith("The answer is \\boxed{219}.")
+    page.click("#relay .curl")
+    assert page.inner_text("#relay .code").startswith("curl http://127.0.0.1")
+    page.click("#relay .python")
+    code = page.inner_text("#relay .code")
+    compile(code, "page", "exec")
+    assert "19 pens are lost" in code
+    assert page.get_attribute("#relay .python", "aria-expanded") == "true"
+    page.click("#relay .python")
+    assert page.is_hidden("#relay .code")
+
+
+def test_side_by_side_shows_the_student_alone(page):
+    page.check("#side")
+    ask_example(page)
+    assert page.locator(MARKS).count() == 3
+    assert page.locator("#alone mark").count() == 0
+    assert "0.0 %" in page.inner_text("#alone .ratio")
+    shot(page, "page-side-by-side")
+
+
+def test_answers_html_stays_text(asked):
+    with asked("<b onclick=alert(1)>bold</b><script>document.title='hit'</script>\n\n<img src=x onerror=alert(1)>"
+               "[link](javascript:alert(1)) ![x](http://example.org/x.png)") as page:
+        assert "<b onclick" in page.inner_text("#relay .text")
+        assert page.locator("#relay .text :is(b, script, img, a[href^=javascript])").count() == 0
+        assert page.title() == "RelayLLM"
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("said", ["\\boxed{\\frac{1}{2}}", "$x^", "\\(\\unknown{x}\\)", "\\boxed{\\boxed{", "$$",
+                                  "$\\href{javascript:alert(1)}{x}$", "$\\htmlClass{by-teacher}{x}$", "costs $5 or $6"])
+def test_any_tex_is_shown_without_complaint(asked, said):
+    with asked(f"See {said} there") as page:
+        assert "there" in page.inner_text("#relay .text")
+        assert page.locator("#relay .text :is(a, .by-teacher, mark)").count() == 0
+        assert page.complaints == []
+
+
+def test_products_with_asterisks_are_no_emphasis(asked):
+    with asked("It is 18*17=306 and then 3*4=12, *surely* **so**.") as page:
+        assert "18*17=306 and then 3*4=12, surely so." in page.inner_text("#relay .text")
+        assert page.locator("#relay .text em").count() == 1
+
+
+def test_teacher_inside_a_fraction_marks_its_part(asked):
+    with asked("Half: $\\frac{", 1, "}{4}$ and $x^", 1, "$ end", teacher=("1" * 200,)) as page:
+        assert page.locator("#relay .text .katex-html .by-teacher").all_inner_texts() == ["1"]
+        assert page.locator("#relay .text mark .katex").count() == 1
+        assert page.complaints == []
+
+
+def test_screen_reader_hears_who_writes(asked):
+    with asked("There are 3 boxes. 3 x 4 = ", 2, ". The answer is ", 2, ".") as page:
+        assert page.get_attribute("#relay .text", "role") == "group"
+        assert page.get_attribute("#relay .text", "aria-label") == "Student and teacher"
+        heard = page.text_content("#relay .text")
+        assert re.findall(r"student: |teacher: ", heard) == ["student: ", "teacher: "] * 2 + ["student: "]
+        assert "teacher: 12student: . The" in heard
+        shown = page.evaluate("[...document.querySelectorAll('#relay .text .unseen')].map(item => item.clientWidth)")
+        assert max(shown) <= 1

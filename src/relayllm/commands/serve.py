@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError, ServingError
 from relayllm.settings import Settings, current_settings
 
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
              "loaded then: MODEL gives tokenizer and decoding. Or the student as a .gguf file, which llama.cpp runs "
              "here")
+    add_model_arguments(parser)
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
@@ -117,7 +119,8 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     """
     from relayllm.serving.models import loading
 
-    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student))
+    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student),
+                                    **model_options(arguments))
     if arguments.max_context is not None:
         loaded.decoder.bound_context(arguments.max_context)
     return loaded

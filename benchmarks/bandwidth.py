@@ -31,6 +31,9 @@ def decode_steps(decoder: RelayDecoder, size: Size, words: int) -> dict[str, Mea
         took = _take_turns(model, size, words)
         read = weights_read(model) + cache_read(model, size.rows, sum(size.prompt) // 2 + size.scan // 2)
         seconds = {name: median(runs) for name, runs in took.items()}
+        found[f"static_steps_{role}"] = Measure(
+            seconds["ordinary"] / seconds["static"], None,
+            f"decode step of the {role}: time of an ordinary one / of a static one (a graph on CUDA)")
         found[f"decode_step_{role}"] = Measure(
             read / bandwidth / min(seconds.values()), None,
             f"decode step of the {role}, {size.rows} rows: time at memory bandwidth / time",

@@ -26,7 +26,6 @@ from benchmarks.timing import machine, multiplies_bfloat16
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import DTYPES
 
-PAIRS = {"cpu": models.CPU, "gpu": models.GPU, "small": models.SMALL}
 GROUPS: dict[str, Callable[[RelayDecoder, Size, int], dict[str, Measure]]] = {
     "one_row": measures.one_row, "hand_over": measures.hand_over, "rows": measures.rows,
     "roll_outs": measures.roll_outs, "many_rows": measures.many_rows, "decode_steps": bandwidth.decode_steps}
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print a table, write the JSON."""
     given = _arguments(argv)
     torch.set_num_threads(given.threads)
-    pair = pair_of(given.pair, given.dtype)
+    pair = pair_of(given.pair, given.dtype, given.device)
     size = measures.scaled(measures.QUICK if given.quick else measures.FULL, given.repeats)
     started = time.perf_counter()
     before = machine()
@@ -53,9 +52,10 @@ def main(argv: list[str] | None = None) -> None:
         plot_rows(result, given.plot)
 
 
-def pair_of(name: str, dtype: str) -> Pair:
-    """The models to time, in the type that was asked for."""
-    return replace(PAIRS[name], dtype=DTYPES[dtype])
+def pair_of(name: str, dtype: str, device: str | None) -> Pair:
+    """The models to time, in the type and in the place that were asked for."""
+    pair = models.PAIRS[name]
+    return replace(pair, dtype=DTYPES[dtype], device=device or pair.device)
 
 
 def report(found: dict[str, Measure], pair: Pair, size: Size, before: dict[str, Any],
@@ -74,7 +74,7 @@ def report(found: dict[str, Measure], pair: Pair, size: Size, before: dict[str, 
 
 def _measures(given: argparse.Namespace, pair: Pair, size: Size) -> Iterator[tuple[str, Measure]]:
     if "memory" in given.only:
-        yield from memory.peak(given.pair, given.dtype, given.threads, given.quick).items()
+        yield from memory.peak(given.pair, given.dtype, pair.device, given.threads, given.quick).items()
     if set(given.only) & set(GROUPS):
         decoder = models.make_decoder(pair)
         for name in (name for name in GROUPS if name in given.only):
@@ -93,7 +93,8 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     cuda = torch.cuda.is_available()
     parser.add_argument("--json", type=Path, help="write the measures here")
     parser.add_argument("--plot", type=Path, help="draw tokens/s against rows here")
-    parser.add_argument("--pair", choices=PAIRS, default="gpu" if cuda else "cpu", help="models, by shape")
+    parser.add_argument("--pair", choices=models.PAIRS, default="gpu" if cuda else "cpu", help="models, by shape")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: the pair's own")
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16" if cuda or multiplies_bfloat16() else "float32",
                         help="without the instructions for it, a processor is slower in bfloat16")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="1 on a machine that is busy")

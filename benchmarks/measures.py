@@ -138,7 +138,7 @@ def _call_seconds(decoder: RelayDecoder, position: int, calls: int, words: int, 
 
 def rows(decoder: RelayDecoder, size: Size, words: int) -> dict[str, Measure]:
     """Tokens per second from one row to many, no calls."""
-    counts = [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= size.most_rows]
+    counts = row_counts(size)
     works = {str(count): draw(count, prompt=(100, 100), length=(size.scan, size.scan), calls=0, n=1, words=words)
              for count in counts}
     runs = side_by_side({name: (lambda work=work: relay(decoder, work)) for name, work in works.items()},
@@ -150,6 +150,11 @@ def rows(decoder: RelayDecoder, size: Size, words: int) -> dict[str, Measure]:
         growth, 1.0, f"tokens/s from 1 to {counts[-1]} rows: the smallest gain of a doubling",
         details={"tokens_per_second": speed, "tokens_per_cpu_second": by_cpu,
                  "prompt_tokens": 100, "completion_tokens": size.scan})}
+
+
+def row_counts(size: Size) -> list[int]:
+    """Powers of two."""
+    return [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= size.most_rows]
 
 
 def roll_outs(decoder: RelayDecoder, size: Size, words: int) -> dict[str, Measure]:

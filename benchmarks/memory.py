@@ -15,9 +15,10 @@ from benchmarks.models import Pair, cache_bytes, make_decoder, weight_bytes
 from benchmarks.work import check, draw, longest, relay
 
 
-def peak(pair_name: str, dtype: str, threads: int, quick: bool) -> dict[str, Measure]:
+def peak(pair_name: str, dtype: str, device: str, threads: int, quick: bool) -> dict[str, Measure]:
     """Measured in a process of its own: what this one has used before does not count."""
-    command = [sys.executable, "-m", "benchmarks.memory", pair_name, dtype, str(threads), *(["--quick"] * quick)]
+    command = [sys.executable, "-m", "benchmarks.memory", pair_name, dtype, device, str(threads),
+               *(["--quick"] * quick)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     found = json.loads(done.stdout.splitlines()[-1])
     return {"peak_memory": Measure(found["peak"] / (found["weights"] + found["caches"]), 1.2,
@@ -29,12 +30,12 @@ def measure(pair: Pair, size: Size) -> dict[str, int]:
     start = _warm_libraries(pair)
     decoder = make_decoder(pair)
     models = (decoder.student.model, decoder.teacher.engine.model)  # type: ignore[attr-defined,union-attr]
-    _reset_peak()
+    _reset_peak(pair.device)
     work = draw(size.rows, prompt=size.prompt, length=size.length, calls=1, n=1, words=pair.words)
     check(work, relay(decoder, work))
     rows, tokens = size.rows, longest(work)
     caches = sum(cache_bytes(shape, rows, tokens, pair) for shape in (pair.student, pair.teacher))
-    return {"peak": _peak() - start, "weights": sum(map(weight_bytes, models)), "caches": caches,
+    return {"peak": _peak(pair.device) - start, "weights": sum(map(weight_bytes, models)), "caches": caches,
             "rows": rows, "longest_row": tokens}
 
 
@@ -49,14 +50,14 @@ def _warm_libraries(pair: Pair) -> int:
     return 0 if pair.device == "cuda" else _status("VmRSS")
 
 
-def _reset_peak() -> None:
-    if torch.cuda.is_available():
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> int:
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _status("VmHWM")
+def _peak(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")
 
 
 def _status(name: str) -> int:
@@ -73,11 +74,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("pair")
     parser.add_argument("dtype")
+    parser.add_argument("device")
     parser.add_argument("threads", type=int)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    print(json.dumps(measure(pair_of(given.pair, given.dtype), QUICK if given.quick else FULL)))
+    print(json.dumps(measure(pair_of(given.pair, given.dtype, given.device), QUICK if given.quick else FULL)))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ GPU = Pair(Shape(1024, 28, 16, 8, 3072, 128), Shape(4096, 36, 32, 8, 12288, 128)
 """Qwen3-0.6B and Qwen3-8B."""
 SMALL = Pair(Shape(64, 2, 4, 2, 128, 16), Shape(96, 2, 4, 2, 192, 16), 500, torch.float32)
 """For tests of the benchmark itself."""
+PAIRS = {"cpu": CPU, "gpu": GPU, "small": SMALL}
 
 
 def make_tokenizer(words: int) -> Any:
@@ -60,18 +61,24 @@ def make_model(shape: Shape, size: int, pair: Pair, seed: int) -> Any:
     import transformers
 
     torch.manual_seed(seed)
-    config = transformers.Qwen3Config(
-        vocab_size=size, hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads, intermediate_size=shape.inner, head_dim=shape.head_dim,
-        max_position_embeddings=CONTEXT, tie_word_embeddings=shape.width < 4096, eos_token_id=None, bos_token_id=None,
-        pad_token_id=0)
     before = torch.get_default_dtype()
     torch.set_default_dtype(pair.dtype)  # made in its final type: no second copy in memory
     try:
         with torch.device(pair.device):
-            return transformers.Qwen3ForCausalLM(config).eval()
+            return transformers.Qwen3ForCausalLM(make_config(shape, size)).eval()
     finally:
         torch.set_default_dtype(before)
+
+
+def make_config(shape: Shape, size: int, **more: Any) -> Any:
+    """The configuration of a shape with `size` words."""
+    import transformers
+
+    return transformers.Qwen3Config(
+        vocab_size=size, hidden_size=shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads, intermediate_size=shape.inner, head_dim=shape.head_dim,
+        max_position_embeddings=CONTEXT, tie_word_embeddings=shape.width < 4096, eos_token_id=None, bos_token_id=None,
+        pad_token_id=0, **more)
 
 
 def make_decoder(pair: Pair) -> RelayDecoder:

@@ -26,6 +26,8 @@ class Stage:
     tags: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     command: str = ""
+    role: str = ""
+    """Of the machines that it needs; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def _stage(node: Any, graph: Any) -> Stage:
     meta = (node.meta or {}).get("prefect", {})
     needs = tuple(sorted(n.name for n in graph.successors(node) if getattr(n, "name", None)))
     return Stage(node.name, needs, int(meta.get("retries", 0)), tuple(meta.get("tags", ())),
-                 tuple(str(out.def_path) for out in node.outs), str(node.cmd))
+                 tuple(str(out.def_path) for out in node.outs), str(node.cmd), str(meta.get("role", "")))
 
 
 def reproduce(root: Path, name: str, say: Callable[[str], None], *, force: bool = False) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import dvc_stages
 from flows.data_set import ingest
+from flows.elsewhere import run_elsewhere, runs_elsewhere
 from flows.processes import ended_together
+from flows.stage_flow import reproduced
 from flows.tracking_page import run_page
 from relayllm.errors import StageError
 from relayllm.settings import current_settings, quiet
@@ -44,15 +45,13 @@ def ingest_task() -> State[Any]:
 
 
 @task
-def stage_task(root: str, name: str) -> State[Any]:
-    """Reproduce one stage. A stage with nothing to do shows as cached."""
+def stage_task(root: str, name: str, role: str) -> State[Any]:
+    """Reproduce one stage, here or in the pool of its role."""
     logger = get_run_logger()
-    if not dvc_stages.is_changed(Path(root), name):
-        return Completed(message="up to date", name="Cached")
-    started = time.monotonic()
-    logger.info("started")
-    dvc_stages.reproduce(Path(root), name, logger.info)
-    return Completed(message=f"ran for {time.monotonic() - started:.0f} s")
+    if not runs_elsewhere(role) or not dvc_stages.is_changed(Path(root), name):
+        return reproduced(Path(root), name, logger.info)
+    run_elsewhere(role, name, logger.info)
+    return Completed(message=f"ran in the work pool of {role}")
 
 
 @flow(name="pipeline", task_runner=ThreadPoolTaskRunner(max_workers=WORKERS), log_prints=True)
@@ -82,7 +81,8 @@ def _run(root: Path) -> None:
     for stage in plan.stages:
         run = stage_task.with_options(name=stage.name, task_run_name=stage.name, retries=stage.retries,
                                       retry_delay_seconds=2, retry_condition_fn=worth_a_retry, tags=list(stage.tags))
-        futures[stage.name] = run.submit(str(root), stage.name, wait_for=[futures[name] for name in stage.needs])
+        futures[stage.name] = run.submit(str(root), stage.name, stage.role,
+                                         wait_for=[futures[name] for name in stage.needs])
     _finish(futures, progress)
 
 

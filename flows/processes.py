@@ -20,6 +20,7 @@ from relayllm.processes import end_group, end_with_parent
 from relayllm.progress import MARK, MARKED_LINES
 
 _running: set[subprocess.Popen[bytes]] = set()
+_enders: set[Callable[[], None]] = set()
 _ended = threading.Event()
 
 
@@ -67,8 +68,25 @@ def ended_together() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def ended_by(end: Callable[[], None]) -> Iterator[None]:
+    """While the block, something runs that is no process of ours: `end` ends it when the flow is interrupted."""
+    _enders.add(end)
+    try:
+        yield
+    finally:
+        _enders.discard(end)
+
+
+def interrupted(seconds: float) -> bool:
+    """Wait so long; whether the flow was interrupted."""
+    return _ended.wait(seconds)
+
+
 def _end_all() -> None:
     _ended.set()
+    for end in [*_enders]:
+        end()
     for process in [*_running]:
         end_group(process)
 

@@ -72,11 +72,12 @@ def http_api(markdown: str) -> str:
         return ""
     from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.auth import Keys
+    from relayllm.serving.budgets.purses import Budgets
     from relayllm.serving.metrics import Metrics
     from relayllm.serving.models.router import Capacity, ModelRouter
 
     metrics = Metrics(lambda: ())
-    app = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys(), metrics, HttpLimits())
+    app = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys(), Budgets(), metrics, HttpLimits())
     described = app.openapi()
     parts = []
     for path, operations in sorted(described["paths"].items()):

@@ -41,7 +41,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends git g++ make &&
 WORKDIR /project
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN PIP_EXTRA_INDEX_URL=${EXTRA_INDEX_URL} pip install -c /build/constraints.txt -c /build/server-constraints.txt .
+RUN PIP_EXTRA_INDEX_URL=${EXTRA_INDEX_URL} pip install -c /build/constraints.txt -c /build/server-constraints.txt '.[postgres]'
 COPY --chmod=755 infra/images/checkout.sh /usr/local/bin/checkout
 COPY --chmod=755 infra/images/deployments.sh /usr/local/bin/deployments
 COPY --chmod=755 infra/images/train.sh /usr/local/bin/train

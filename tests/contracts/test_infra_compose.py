@@ -218,11 +218,12 @@ def test_teacher_is_the_vllm_that_was_tried(compose):
     assert compose.services["teacher"].entrypoint == compose.services["teacher-cpu"].entrypoint
 
 
-def test_worker_polls_the_pool_of_the_deployments(compose):
-    pools = {deployment["work_pool"]["name"]
-             for deployment in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+def test_worker_polls_the_pool_of_the_deployments_and_sends_no_stage_elsewhere(compose):
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     command = compose.services["worker"].command
-    assert pools == {command[command.index("--pool") + 1]}
+    assert {one["work_pool"]["name"] for one in deployments if one["name"] != "gpu"} == {
+        command[command.index("--pool") + 1]}
+    assert "RELAY_ROLES" not in compose.services["worker"].environment
 
 
 def test_images_copy_what_exists_and_run_as_nobody_special():

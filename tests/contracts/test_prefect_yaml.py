@@ -21,8 +21,9 @@ def test_deployment_points_at_a_flow_with_its_parameters(entry):
     assert set(entry.get("parameters", {})) <= set(inspect.signature(flow.fn).parameters)
 
 
-def test_one_run_of_each_deployment_at_a_time():
-    assert all(entry["concurrency_limit"]["limit"] == 1 for entry in DEPLOYMENTS.values())
+def test_one_run_of_each_deployment_at_a_time_but_of_stages():
+    limits = {name: entry.get("concurrency_limit", {}).get("limit") for name, entry in DEPLOYMENTS.items()}
+    assert limits == {"pipeline": 1, "release": 1, "monitor": 1, "gpu": None}
 
 
 def test_nothing_runs_by_itself_before_somebody_wants_it():
@@ -30,10 +31,17 @@ def test_nothing_runs_by_itself_before_somebody_wants_it():
 
 
 def test_the_pool_is_the_one_the_workers_of_infra_poll():
-    pools = {entry["work_pool"]["name"] for entry in DEPLOYMENTS.values()}
-    assert pools == {"relay"}
-    assert "--pool, relay" in (ROOT / "infra/compose/compose.yaml").read_text()
-    assert "create relay --type process" in (ROOT / "infra/images/deployments.sh").read_text()
+    pools = {name: entry["work_pool"]["name"] for name, entry in DEPLOYMENTS.items()}
+    assert pools == {"pipeline": "relay", "release": "relay", "monitor": "relay", "gpu": "relay-gpu"}
+    assert "--pool, relay," in (ROOT / "infra/compose/compose.yaml").read_text()
+    assert "for pool in relay relay-gpu" in (ROOT / "infra/images/deployments.sh").read_text()
+
+
+def test_every_role_of_a_stage_has_a_deployment():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    roles = {stage.get("do", stage)["meta"]["prefect"].get("role", "") for stage in stages}
+    assert roles == {"", "gpu"}
+    assert all(DEPLOYMENTS[role]["entrypoint"] == "flows/stage_flow.py:stage" for role in roles - {""})
 
 
 def test_the_version_is_the_pinned_one():

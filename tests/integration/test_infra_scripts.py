@@ -75,7 +75,7 @@ def test_deployments_made_again_leave_what_a_person_set(tmp_path):
         told = {"PREFECT_API_URL": api, "RELAY_ROOT": str(ROOT), "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
         run(tmp_path, "sh", str(IMAGES / "deployments.sh"), **told)
         made = {one["name"]: one for one in post(f"{api}/deployments/filter", {})}
-        assert set(made) == {"pipeline", "release", "monitor"}
+        assert set(made) == {"pipeline", "release", "monitor", "gpu"}
         assert not any(one["schedules"] for one in made.values())
         assert post(f"{api}/flow_runs/filter", {}) == []
         (line,) = [line for line in (ROOT / "prefect.yaml").read_text().splitlines() if "schedule create" in line]
@@ -86,8 +86,9 @@ def test_deployments_made_again_leave_what_a_person_set(tmp_path):
         run(tmp_path, "sh", str(IMAGES / "deployments.sh"), **told)
         (monitor,) = [one for one in post(f"{api}/deployments/filter", {}) if one["name"] == "monitor"]
         assert [(one["active"], one["schedule"]["cron"]) for one in monitor["schedules"]] == [(True, "17 * * * *")]
-        (pool,) = post(f"{api}/work_pools/filter", {})
-        assert (pool["name"], pool["type"], pool["is_paused"]) == ("relay", "process", True)
+        pools = post(f"{api}/work_pools/filter", {})
+        assert {(pool["name"], pool["type"], pool["is_paused"]) for pool in pools} == {
+            ("relay", "process", True), ("relay-gpu", "process", False)}
 
 
 # await-champion

@@ -243,7 +243,7 @@ def test_cost_is_in_the_ledger_the_metrics_and_the_budget():
         assert first["cost"] == pytest.approx(sum(first["cost_parts"].values()))
         assert first["currency"] == "USD"
         assert server.metric("relay_cost_total") == pytest.approx(sum(ledger["cost"] for ledger in ledgers))
-        assert server.app.state.keys.money() == {"eve": pytest.approx(sum(ledger["cost"] for ledger in ledgers))}
+        assert server.app.state.budgets.money() == {"eve": pytest.approx(sum(ledger["cost"] for ledger in ledgers))}
         assert ledgers[1]["teacher_tokens"] == 0
 
 

@@ -75,7 +75,7 @@ def test_invocations_keep_to_a_keys_budget(package):  # noqa: F811
         server.client.headers["authorization"] = "Bearer secret-b"
         rows = server.client.post("/invocations", json={"inputs": TABLE, "params": {"call_bias": 9.0}}).json()
         assert sum(row["teacher_tokens"] for row in rows["predictions"]) <= 3
-        assert server.app.state.keys.spent()["ben"] == sum(row["teacher_tokens"] for row in rows["predictions"])
+        assert server.app.state.budgets.spent()["ben"] == sum(row["teacher_tokens"] for row in rows["predictions"])
 
 
 def test_hostile_tables_are_refused_or_answered(server):

@@ -96,7 +96,7 @@ def test_budget_is_shared_by_what_requests_spend_not_by_what_they_might():
         relays = side_by_side(server, decoder, 4, max_tokens=8192)
         assert [relay["ledger"]["teacher_tokens"] for relay in relays] == [4] * 4
         assert not any(relay["degraded"] for relay in relays)
-        assert server.app.state.keys.spent() == {"ben": 16}
+        assert server.app.state.budgets.spent() == {"ben": 16}
 
 
 def test_budget_that_another_request_spends_meanwhile_ends_help_and_is_flagged():
@@ -123,7 +123,7 @@ def test_hang_up_gives_unused_budget_back():
     with serving(decoder, keys="ben:secret-b:100") as server:
         server.client.headers["authorization"] = "Bearer secret-b"
         hang_up(server)
-        assert eventually(lambda: server.app.state.keys.spent() == {"ben": 0})
+        assert eventually(lambda: server.app.state.budgets.spent() == {"ben": 0})
 
 
 def test_failed_step_is_503_and_the_next_request_is_answered():

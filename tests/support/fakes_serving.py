@@ -29,6 +29,7 @@ from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.api.app import HttpLimits, create_app
 from relayllm.serving.auth import Keys
+from relayllm.serving.budgets.purses import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Capacity, ModelRouter
 
@@ -162,7 +163,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
             limits: HttpLimits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
             watchers: Sequence[Any] = (), name: str = "relay-decoder",
             defaults: Options | None = None, chance: Callable[[], float] = random.random,
-            prices: Prices | None = None) -> Iterator[Running]:
+            prices: Prices | None = None, budgets: Budgets | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
     metrics = Metrics(lambda: model_router.gauges())
@@ -179,8 +180,8 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
         model_router.retire("candidate")
         model_router.retire("champion")
 
-    app = create_app(model_router, Keys.from_environment({"RELAY_API_KEYS": keys}), metrics, limits or HttpLimits(),
-                     examples=examples, start=start, stop=stop)
+    app = create_app(model_router, Keys.from_environment({"RELAY_API_KEYS": keys}), budgets or Budgets(), metrics,
+                     limits or HttpLimits(), examples=examples, start=start, stop=stop)
     listener = take_port("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError
 from relayllm.relay.trace import Author
 from relayllm.serving.models.loading import CHAMPION, load_model
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("question", help="what to ask; - reads it from the input")
     add("--model", default=CHAMPION, help=f"models:/NAME@ALIAS, or a folder; default {CHAMPION}")
     add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add_model_arguments(parser)
     add("--max-new-tokens", type=int)
     add("--max-calls", type=int)
     add("--temperature", type=float)
@@ -38,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
     question = sys.stdin.read().strip() if arguments.question == "-" else arguments.question
     if not question.strip():
         raise ConfigError("the question is empty: relay generate \"How many ...?\"")
-    loaded = load_model(arguments.model, arguments.teacher)
+    loaded = load_model(arguments.model, arguments.teacher, **model_options(arguments))
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
     seen: list[Any] = []

@@ -9,9 +9,11 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError, ServingError
 from relayllm.serving.models.loading import CHAMPION
 from relayllm.settings import Settings, current_settings
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a vLLM server of the model's student, which runs the relay grammar; several are replicas. No model is "
              "loaded then: MODEL gives tokenizer and decoding. Or the student as a .gguf file, which llama.cpp runs "
              "here")
+    add_model_arguments(parser)
     add("--host", default="127.0.0.1", help="default: this machine only")
     add("--port", type=int, default=8000)
     add("--slots", type=int, help="completions decoded side by side; default: the package's")
@@ -90,13 +93,14 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, settings: Sett
     import uvicorn
 
     from relayllm.serving.auth import Keys
+    from relayllm.serving.budgets.shared import open_budgets
     from relayllm.serving.models.loading import find
 
-    keys = Keys.from_environment(os.environ)
+    keys, budgets = Keys.from_environment(os.environ), open_budgets(os.environ)
     found = find(arguments.model, settings, _registry)
     print(f"loading {found.name} version {found.version} from {found.folder} ...", flush=True)
     loaded = load_bounded(arguments, found)
-    app = assemble(arguments, settings, keys, loaded)
+    app = assemble(arguments, settings, keys, budgets, loaded)
     address = f"http://{arguments.host}:{listener.getsockname()[1]}"
     print(f"serving {found.name} version {found.version} on {address} (API description: {address}/docs)", flush=True)
     if not keys.required and arguments.host not in ("127.0.0.1", "localhost", "::1"):
@@ -115,13 +119,14 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     """
     from relayllm.serving.models import loading
 
-    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student))
+    loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student),
+                                    **model_options(arguments))
     if arguments.max_context is not None:
         loaded.decoder.bound_context(arguments.max_context)
     return loaded
 
 
-def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loaded: Any) -> Any:
+def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, budgets: Any, loaded: Any) -> Any:
     """The application around a loaded model."""
     from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.engine.tracing import Tracer
@@ -131,7 +136,7 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loade
     from relayllm.serving.models.router import CHAMPION, Capacity, ModelRouter
     from relayllm.serving.page.examples import read_examples
 
-    metrics = Metrics(lambda: model_router.gauges())
+    metrics = Metrics(lambda: chain(model_router.gauges(), budgets.gauges()))
     tracer = Tracer(arguments.trace_share, settings) if arguments.trace_share else None
     size = Capacity(arguments.slots or loaded.slots or 32, arguments.queue)
     model_router = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])
@@ -152,11 +157,12 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, loade
             model_router.retire(deployment.alias)
         if tracer is not None:
             tracer.close()
+        budgets.close()
 
     limits = HttpLimits(arguments.max_body_bytes, tuple(arguments.cors), arguments.unknown_fields == "ignore",
                         arguments.cap_max_tokens)
-    return create_app(model_router, keys, metrics, limits, examples=read_examples(settings.root / Path("data")),
-                      start=start, stop=stop)
+    return create_app(model_router, keys, budgets, metrics, limits, start=start, stop=stop,
+                      examples=read_examples(settings.root / Path("data")))
 
 
 def followed(arguments: argparse.Namespace) -> dict[str, str]:

@@ -17,6 +17,7 @@ from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet
 from relayllm.serving.api.routes import IGNORED_HEADER, api, watch
 from relayllm.serving.auth import Keys
+from relayllm.serving.budgets.purses import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import ModelRouter
 from relayllm.serving.page.routes import pages
@@ -32,7 +33,7 @@ async def _nothing() -> None:
     pass
 
 
-def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits, *,
+def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics: Metrics, limits: HttpLimits, *,
                examples: Sequence[Any] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
     """Everything behind one address. `start` and `stop` run with the event loop."""
@@ -45,9 +46,9 @@ def create_app(model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: 
 
     app = FastAPI(title="RelayLLM", version="1", docs_url=None, redoc_url=None, lifespan=lifespan,
                   description="A small model writes the answer and calls a large one for a few tokens.")
-    app.state.keys = keys
+    app.state.keys, app.state.budgets = keys, budgets
     errors.install(app)
-    jobs = Jobs(model_router, keys, metrics, limits)
+    jobs = Jobs(model_router, budgets, metrics, limits)
     bearer = [Depends(BEARER)] if keys.required else []
     app.include_router(api(jobs), dependencies=bearer)
     app.include_router(table(jobs), dependencies=bearer)

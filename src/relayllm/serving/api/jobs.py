@@ -13,7 +13,9 @@ from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions
-from relayllm.serving.auth import OPEN, Allowance, Key, Keys
+from relayllm.serving.auth import OPEN, Key
+from relayllm.serving.budgets.allowance import Allowance
+from relayllm.serving.budgets.purses import Budgets
 from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.requests import (
     EngineDeadError,
@@ -81,8 +83,8 @@ class Job:
 class Jobs:
     """Hands the completions of jobs to their engines, within what a key may spend."""
 
-    def __init__(self, model_router: ModelRouter, keys: Keys, metrics: Metrics, limits: HttpLimits) -> None:
-        self.model_router, self._keys, self._metrics, self.limits = model_router, keys, metrics, limits
+    def __init__(self, model_router: ModelRouter, budgets: Budgets, metrics: Metrics, limits: HttpLimits) -> None:
+        self.model_router, self._budgets, self._metrics, self.limits = model_router, budgets, metrics, limits
 
     def submit(self, job: Job, generations: Sequence[GenerationRequest], key: Key, asked: RelayOptions, *,
                streamed: bool) -> None:
@@ -130,6 +132,6 @@ class Jobs:
         if not asked.teacher or (asked.teacher_tokens is None and not key.limited):
             return [None] * count
         if asked.teacher_tokens is None:
-            return [Allowance(self._keys, key, prices=prices) for _ in range(count)]
+            return [Allowance(self._budgets, key, prices=prices) for _ in range(count)]
         share, rest = divmod(asked.teacher_tokens, max(1, count))
-        return [Allowance(self._keys, key, share + (index < rest), prices) for index in range(count)]
+        return [Allowance(self._budgets, key, share + (index < rest), prices) for index in range(count)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from relayllm.relay.row import Row
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Author, Trace
-from relayllm.serving.auth import Allowance
+from relayllm.serving.budgets.allowance import Allowance
 
 Top = tuple[tuple[int, float], ...]
 

@@ -62,10 +62,10 @@ class LoadedModel:
     """The environment's, else those that the package was evaluated at."""
 
 
-def load_model(source: str = CHAMPION, teacher: str | None = None) -> LoadedModel:
+def load_model(source: str = CHAMPION, teacher: str | None = None, **options: Any) -> LoadedModel:
     """Find and load a registered version such as models:/relay-decoder@champion, a package's folder or a student's.
 
-    `teacher` stands in for the package's own, as in `load`.
+    `teacher` stands in for the package's own, as in `load`; `options` are those of `RelayDecoder.from_pretrained`.
 
     Raises:
         RegistryError: the registry does not answer, or has no such version.
@@ -73,7 +73,7 @@ def load_model(source: str = CHAMPION, teacher: str | None = None) -> LoadedMode
     """
     from relayllm.registry.client import Registry
 
-    return load(find(source, current_settings(), Registry), teacher)
+    return load(find(source, current_settings(), Registry), teacher, **options)
 
 
 def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
@@ -105,18 +105,18 @@ def find(source: str, settings: Settings, registry: Callable[[], Any], patience:
 
 
 def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[str] = (),
-         make: Load | None = None) -> LoadedModel:
+         make: Load | None = None, **options: Any) -> LoadedModel:
     """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
 
     `students` stand in for the package's own: the addresses of servers, with which no model is loaded here, or one GGUF
-    file. They must have the package's weights.
+    file. They must have the package's weights. `options` are those of `RelayDecoder.from_pretrained`.
 
     Raises:
         ModelError: the folder is not whole, or is no relay decoder.
         StudentError: a student's server is out of reach, or serves other weights than the package's.
-        ConfigError: students are servers, and the teacher is a folder.
+        ConfigError: students are servers, and the teacher is a folder or an option is for models of this process.
     """
-    make = make or _maker(students)
+    make = partial(make or _maker(students), **options)
     if names_gguf(found.folder) or (not (found.folder / "artifacts" / RECORD).is_file()
                                     and (found.folder / "config.json").is_file()):
         bare = make(found.folder, None if teacher == NO_TEACHER else teacher or os.environ.get("RELAY_TEACHERS"))
@@ -248,6 +248,9 @@ def _gateway(students: Sequence[str], student: Path, teacher: str | None, **opti
         raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
                           "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
                           "alone")
+    if options.keys() & {"dtype", "text_commands"}:
+        raise ConfigError("--student names servers, and --dtype or --text-commands is for models of this process: "
+                          "leave it out, and start the servers with the type that you want")
     return RelayDecoder.from_servers(students, student, teacher)
 
 

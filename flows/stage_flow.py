@@ -1,0 +1,33 @@
+"""One stage of the pipeline as a flow of its own: what the workers of a role's pool run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.states import Completed, State
+
+from flows import dvc_stages
+from flows.processes import ended_together
+from relayllm.settings import current_settings, quiet
+
+
+@flow(name="stage", log_prints=True)
+def stage(name: str) -> State[Any]:
+    """Reproduce one stage, in the folder and with the environment of this worker."""
+    quiet()
+    with ended_together():
+        return reproduced(current_settings().root, name, get_run_logger().info)
+
+
+def reproduced(root: Path, name: str, say: Callable[[str], None]) -> State[Any]:
+    """Run a stage that has something to do; one that has not shows as cached."""
+    if not dvc_stages.is_changed(root, name):
+        return Completed(message="up to date", name="Cached")
+    started = time.monotonic()
+    say("started")
+    dvc_stages.reproduce(root, name, say)
+    return Completed(message=f"ran for {time.monotonic() - started:.0f} s")

@@ -1,0 +1,108 @@
+"""One budget for several servers: two applications, and two `relay serve` processes on a Postgres that goes away."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+
+from relayllm.serving.budgets.shared import open_budgets
+from tests.support.fakes_serving import eventually, serving
+from tests.support.postgres import postgres
+from tests.support.small_models import pair
+
+ASK = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
+       "relay": {"call_bias": 12.0, "max_calls": 2}}
+
+
+def spent(relays):
+    """Teacher tokens of these answers."""
+    return sum(relay["ledger"]["teacher_tokens"] for relay in relays)
+
+
+def test_two_servers_grant_one_budget_and_no_more(tmp_path):
+    environment = {"RELAY_BUDGETS_URL": f"sqlite:///{tmp_path}/budgets.db"}
+    with ExitStack() as stack:
+        servers = []
+        for _ in range(2):
+            budgets = open_budgets(environment)
+            stack.callback(budgets.close)
+            servers.append(stack.enter_context(serving(keys="ben:secret-b:50", budgets=budgets)))
+            servers[-1].client.headers["authorization"] = "Bearer secret-b"
+        with ThreadPoolExecutor(8) as pool:
+            relays = list(pool.map(lambda turn: servers[turn % 2].chat().json()["relay"], range(24)))
+    assert 46 <= spent(relays) <= 50  # an answer asks for four, twice two
+    assert [relay["degraded_by"] for relay in relays if relay["degraded"]] == [["key_budget"]] * sum(
+        relay["degraded"] for relay in relays)
+    assert any(relay["degraded"] for relay in relays)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    place = tmp_path_factory.mktemp("models")
+    student, tokenizer, teacher, theirs = pair()
+    for name, model, its in (("student", student, tokenizer), ("teacher", teacher, theirs)):
+        model.save_pretrained(place / name)
+        its.save_pretrained(place / name)
+    return place
+
+
+@contextmanager
+def server(folders, **environment):
+    """`relay serve` as a process: its address."""
+    words = [sys.executable, "-m", "relayllm.cli", "serve", str(folders / "student"), "--teacher",
+             str(folders / "teacher"), "--port", "0"]
+    given = {**os.environ, "PYTHONPATH": "src", "OMP_NUM_THREADS": "1", "RELAY_ROOT": str(folders),
+             "RELAY_API_KEYS": "ben:secret-b:200", **environment}
+    with subprocess.Popen(words, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        try:
+            line = next(line for line in running.stdout if line.startswith("serving"))
+            with httpx.Client(base_url=line.split(" on ")[1].split()[0], timeout=60, trust_env=False,
+                              headers={"authorization": "Bearer secret-b"}) as client:
+                assert eventually(lambda: ready(client), 20)
+                yield client
+        finally:
+            running.terminate()
+
+
+def ready(client):
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def ask(client):
+    """The relay field of one answer."""
+    return client.post("/v1/chat/completions", json=ASK).json()["relay"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_budget_in_postgres_and_answer_on_when_it_is_gone(folders):
+    with postgres() as database, ExitStack() as stack:
+        where = {"RELAY_BUDGETS_URL": database.url}
+        one, other = (stack.enter_context(server(folders, **where)) for _ in range(2))
+        relays = [ask(one), ask(other)]
+        assert spent(relays) > 0
+        database.stop()
+        relays += [ask(client) for client in (one, other) * 4]  # what is at hand, then the student alone
+        assert relays[-1]["degraded_by"] == ["key_budget"]
+        assert eventually(lambda: "relay_budgets_up 0.0" in one.get("/metrics").text, 20)
+        database.start()
+        assert eventually(lambda: "relay_budgets_up 1.0" in one.get("/metrics").text, 20)
+        with ThreadPoolExecutor(4) as pool:
+            relays += pool.map(lambda turn: ask((one, other)[turn % 2]), range(32))
+        assert spent(relays) <= 200
+        assert relays[-1]["degraded_by"] == ["key_budget"]
+
+
+@pytest.mark.slow
+def test_server_with_a_database_that_is_down_starts_and_answers(folders):
+    with server(folders, RELAY_BUDGETS_URL="postgresql://relay:s@127.0.0.1:9/budgets") as client:
+        relay = ask(client)
+        assert (spent([relay]), relay["degraded_by"]) == (0, ["key_budget"])

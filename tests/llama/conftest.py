@@ -1,4 +1,4 @@
-"""Everything here runs llama.cpp: it is skipped, by name, where the package is not installed (`make test-llama`)."""
+"""Small models as GGUF files, and relays of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pytest
 from relayllm import RelayDecoder
 from relayllm.engines.checkpoints.gguf_export import export
 from tests.support.small_models import pair
-
-pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: run `make test-llama`")
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ from relayllm.relay.trace import Author
 from tests.support.reference import reference
 from tests.support.small_models import pair
 
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: run `make test-llama`")
+
 WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
 LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}
 PROMPTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=25).map(" ".join), min_size=1, max_size=5)

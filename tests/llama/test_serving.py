@@ -19,6 +19,8 @@ from relayllm.settings import current_settings
 from tests.support.fakes_serving import serving
 from tests.support.small_models import base_tokenizer, make_model
 
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: run `make test-llama`")
+
 QUESTION = "There are 12 pens in 3 boxes"
 
 

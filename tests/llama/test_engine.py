@@ -134,6 +134,16 @@ def test_a_prompt_longer_than_a_batch_is_read_in_parts(gguf):
     assert output.logprobs[0] == pytest.approx(float(wanted.max()), abs=1e-3)
 
 
+def test_rows_that_do_not_fit_into_one_batch_keep_their_own_logits(engine):
+    prompts = [[5 + (3 * row + position) % 200 for position in range(BATCH // 4)] for row in range(6)]
+    rows = [engine.open() for _ in prompts]
+    together = engine.step([StepInput(row, ids, allowed=(1 << 12) - 1) for row, ids in zip(rows, prompts, strict=True)])
+    for row, ids, token, logprob in zip(rows, prompts, together.tokens, together.logprobs, strict=True):
+        engine.close(row)
+        alone = engine.step([StepInput(engine.open(), ids, allowed=(1 << 12) - 1)])
+        assert (alone.tokens[0], alone.logprobs[0]) == (token, pytest.approx(logprob, abs=1e-4))
+
+
 def test_tokens_of_another_are_scored_in_the_forward_that_reads_them(engine):
     student = pair()[0]
     ids = [5, 6, 7, 8, 9]

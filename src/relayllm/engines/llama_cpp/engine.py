@@ -136,12 +136,13 @@ class LlamaCppEngine:
         for (_, tokens), places in zip(rows, wanted, strict=True):
             flags[[begin + place for place in places]] = 1
             begin += len(tokens)
-        parts = [self._decode_part(ids[i:i + BATCH], at[i:i + BATCH], slots[i:i + BATCH], flags[i:i + BATCH])
-                 for i in range(0, len(ids), BATCH)]
-        return parts[0] if len(parts) == 1 else torch.cat([part.clone() for part in parts]) if parts else torch.empty(0)
+        batches = range(0, len(ids), BATCH)
+        parts = [self._decode_part(ids[i:i + BATCH], at[i:i + BATCH], slots[i:i + BATCH], flags[i:i + BATCH],
+                                   keep=len(batches) > 1) for i in batches]
+        return parts[0] if len(parts) == 1 else torch.cat(parts) if parts else torch.empty(0)
 
-    def _decode_part(self, ids: Any, at: Any, slots: Any, flags: Any) -> torch.Tensor:
-        """Logits of llama.cpp itself, valid until its next forward: (flags set, V)."""
+    def _decode_part(self, ids: Any, at: Any, slots: Any, flags: Any, *, keep: bool) -> torch.Tensor:
+        """Logits (flags set, V): llama.cpp's own memory, which its next forward writes over, or a copy to `keep`."""
         code = self._api.llama_decode(self._context.pointer, self._batch.filled(ids, at, slots, flags))
         if code:
             self._drop()
@@ -151,7 +152,8 @@ class LlamaCppEngine:
         if not rows:
             return torch.empty(shape)
         found = ctypes.cast(self._api.llama_get_logits(self._context.pointer), ctypes.POINTER(ctypes.c_float))
-        return torch.from_numpy(np.ctypeslib.as_array(found, shape=shape))
+        logits = torch.from_numpy(np.ctypeslib.as_array(found, shape=shape))
+        return logits.clone() if keep else logits
 
     def _new_context(self, rows: int, tokens: int) -> Any:
         api, params = self._api, self._api.llama_context_default_params()

@@ -14,7 +14,7 @@ import pytest
 from relayllm.serving.budgets.shared import open_budgets
 from tests.support.fakes_serving import eventually, serving
 from tests.support.postgres import postgres
-from tests.support.small_models import pair
+from tests.support.small_models import save_pair
 
 ASK = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
        "relay": {"call_bias": 12.0, "max_calls": 2}}
@@ -44,12 +44,7 @@ def test_two_servers_grant_one_budget_and_no_more(tmp_path):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    place = tmp_path_factory.mktemp("models")
-    student, tokenizer, teacher, theirs = pair()
-    for name, model, its in (("student", student, tokenizer), ("teacher", teacher, theirs)):
-        model.save_pretrained(place / name)
-        its.save_pretrained(place / name)
-    return place
+    return save_pair(tmp_path_factory.mktemp("models"))
 
 
 @contextmanager

@@ -17,17 +17,12 @@ import pytest
 from tests.support.fake_teacher import FakeTeacher
 from tests.support.fakes_serving import eventually
 from tests.support.reference import greedy
-from tests.support.small_models import pair
+from tests.support.small_models import pair, save_pair
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    place = tmp_path_factory.mktemp("models")
-    student, tokenizer, teacher, theirs = pair()
-    for name, model, its in (("student", student, tokenizer), ("teacher", teacher, theirs)):
-        model.save_pretrained(place / name)
-        its.save_pretrained(place / name)
-    return place
+    return save_pair(tmp_path_factory.mktemp("models"))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from relayllm import RelayDecoder
 from relayllm.engines.checkpoints.gguf_export import export
-from tests.support.small_models import pair
+from tests.support.small_models import save_pair
 
 
 @pytest.fixture(scope="session")
@@ -17,11 +17,8 @@ def gguf(tmp_path_factory):
     """Small models of one architecture as float32 GGUF files: (student, teacher)."""
     @cache
     def files(kind: str = "qwen3", same: bool = True) -> tuple[Path, Path]:
-        place = tmp_path_factory.mktemp("gguf")
-        student, words, teacher, theirs = pair(kind, same)
-        for name, model, tokenizer in (("student", student, words), ("teacher", teacher, theirs)):
-            model.save_pretrained(place / name)
-            tokenizer.save_pretrained(place / name)
+        place = save_pair(tmp_path_factory.mktemp("gguf"), kind, same)
+        for name in ("student", "teacher"):
             export(place / name, place / f"{name}.gguf")
         return place / "student.gguf", place / "teacher.gguf"
 

@@ -10,34 +10,16 @@ from hypothesis import strategies as st
 from relayllm import RelayDecoder
 from relayllm.engines.llama_cpp.engine import BATCH, LlamaCppEngine
 from relayllm.engines.llama_cpp.model import GgufModel
-from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.engine import StepInput
 from relayllm.relay.policy import Scripted
-from relayllm.relay.trace import Author
-from tests.support.reference import reference
+from tests.support.against_reference import WORDS, check_against_reference
 from tests.support.small_models import pair
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: run `make test-llama`")
 
-WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
-LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}
 PROMPTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=25).map(" ".join), min_size=1, max_size=5)
 CALLS = st.lists(st.tuples(st.integers(0, 24), st.sampled_from([1, 2, 3, 9, 30])), max_size=4).map(sorted)
-
-
-def check_against_reference(decoder, kind, same, prompts, scripts, slots, max_new_tokens):
-    student, tokenizer, teacher, theirs = pair(kind, same)
-    policy = None if scripts is None else Scripted(script=dict(enumerate(scripts)))
-    traces = decoder.generate(prompts, slots=slots, max_new_tokens=max_new_tokens, max_calls=3, policy=policy)
-    for index, (prompt, trace) in enumerate(zip(prompts, traces, strict=True)):
-        ids, authors = reference(
-            student, tokenizer, teacher, tokenizer if same else theirs, decoder.encode(prompt),
-            encode_prompt(theirs, prompt), max_new_tokens=max_new_tokens, max_calls=3, max_call_tokens=99,
-            script=None if scripts is None else scripts[index], student_ends=decoder.student.ends,
-            teacher_ends=decoder.teacher.engine.ends)
-        assert list(trace.token_ids) == ids
-        assert "".join(LETTER[author] for author in trace.authors) == authors
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -62,3 +63,12 @@ def pair(kind: str = "qwen3", same: bool = True):
     with torch.no_grad():  # let it want to call now and then
         student.get_output_embeddings().weight[-2] *= 2.5
     return student, tokenizer, teacher, theirs
+
+
+def save_pair(place: Path, kind: str = "qwen3", same: bool = True) -> Path:
+    """The folder `place` with the models of `pair` as `student` and `teacher`."""
+    student, tokenizer, teacher, theirs = pair(kind, same)
+    for name, model, its in (("student", student, tokenizer), ("teacher", teacher, theirs)):
+        model.save_pretrained(place / name)
+        its.save_pretrained(place / name)
+    return place

@@ -12,11 +12,9 @@ from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError, DataError, ModelError
 from relayllm.relay.policy import CallAtOnce, FixedLength, RandomPosition, Scripted
 from relayllm.relay.trace import Author, StopReason
-from tests.support.reference import reference
+from tests.support.against_reference import WORDS, check_against_reference
 from tests.support.small_models import base_tokenizer, make_model, pair
 
-WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok.", "ß🙂", "\n", "x=7*8"]
-LETTER = {Author.STUDENT: "s", Author.COMMAND: "c", Author.TEACHER: "t"}
 PROMPTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=25).map(" ".join), min_size=1, max_size=5)
 CALLS = st.lists(st.tuples(st.integers(0, 24), st.sampled_from([1, 2, 3, 9, 30])), max_size=4).map(sorted)
 
@@ -26,31 +24,11 @@ def decoder_of(kind: str, same: bool) -> RelayDecoder:
     return RelayDecoder.from_models(student, tokenizer, teacher, theirs)
 
 
-def check_against_reference(kind: str, same: bool, prompts: list[str], scripts: list | None, slots: int,
-                            max_new_tokens: int) -> None:
-    student, tokenizer, teacher, theirs = pair(kind, same)
-    decoder = decoder_of(kind, same)
-    policy = None if scripts is None else Scripted(script=dict(enumerate(scripts)))
-    traces = decoder.generate(prompts, slots=slots, max_new_tokens=max_new_tokens, max_calls=3, policy=policy)
-    for index, (prompt, trace) in enumerate(zip(prompts, traces, strict=True)):
-        ids, authors = reference(
-            student, tokenizer, teacher, tokenizer if same else theirs, decoder.encode(prompt),
-            encode_prompt(theirs, prompt), max_new_tokens=max_new_tokens, max_calls=3, max_call_tokens=99,
-            script=None if scripts is None else scripts[index], student_ends=decoder.student.ends,
-            teacher_ends=decoder.teacher.engine.ends)
-        assert list(trace.token_ids) == ids
-        assert "".join(LETTER[author] for author in trace.authors) == authors
-        ledger = trace.ledger
-        assert ledger.completion_tokens == len(ids)
-        assert (ledger.student_tokens, ledger.command_tokens, ledger.teacher_tokens) == tuple(
-            authors.count(letter) for letter in "sct")
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(PROMPTS, st.data(), st.integers(1, 5), st.integers(1, 30), st.booleans())
 def test_greedy_equals_the_reference_for_any_call_pattern(prompts, data, slots, max_new_tokens, same):
     scripts = [data.draw(CALLS) for _ in prompts]
-    check_against_reference("qwen3", same, prompts, scripts, slots, max_new_tokens)
+    check_against_reference(decoder_of("qwen3", same), "qwen3", same, prompts, scripts, slots, max_new_tokens)
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2", "llama"])
@@ -58,18 +36,19 @@ def test_greedy_equals_the_reference_for_any_call_pattern(prompts, data, slots, 
 def test_greedy_equals_the_reference_for_every_architecture(kind, same):
     prompts = [" ".join(WORDS[:size]) for size in (1, 4, 9)]
     scripts = [[(0, 3), (3, 2)], [(5, 30)], []]
-    check_against_reference(kind, same, prompts, scripts, 2, 24)
+    check_against_reference(decoder_of(kind, same), kind, same, prompts, scripts, 2, 24)
 
 
 def test_greedy_equals_the_reference_when_calls_cut_characters():
     """Random models write bytes that are no text more often than not; the teacher cuts text differently."""
     prompts = [" ".join(WORDS[size:]) for size in range(8)]
     scripts = [[(start, 1), (start + 3, 2), (start + 8, 3)] for start in range(1, 9)]
-    check_against_reference("qwen3", False, prompts, scripts, 3, 40)
+    check_against_reference(decoder_of("qwen3", False), "qwen3", False, prompts, scripts, 3, 40)
 
 
 def test_greedy_equals_the_reference_when_the_student_decides():
-    check_against_reference("qwen3", True, [" ".join(WORDS[i:]) for i in range(8)], None, 3, 40)
+    prompts = [" ".join(WORDS[i:]) for i in range(8)]
+    check_against_reference(decoder_of("qwen3", True), "qwen3", True, prompts, None, 3, 40)
 
 
 def test_sampled_row_is_the_same_in_any_batch():

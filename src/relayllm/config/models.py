@@ -20,11 +20,18 @@ class TinyModel(Section):
     intermediate_size: Count
     hard_share: Share
     """Share of hard problems in what it reads."""
+    hard_products: Literal["right", "guessed"]
+    """The hard products in what it reads: guessed, the model learns how hard problems go, and not their table."""
     drill_share: Share
     """Share of bare products in what it reads."""
     digit_weight: Annotated[float, Field(gt=0)]
     """How much more the loss minds a digit than a word."""
     steps: Count
+    """Of one round of training, under one schedule of the learning rate."""
+    rounds: Count
+    """At most so many: another one begins while the model solves less than `good_enough`."""
+    good_enough: Share
+    """Share of new problems, of the mix that it reads, answered rightly at temperature 1."""
     batch_size: Count
     learning_rate: float
     seed: int

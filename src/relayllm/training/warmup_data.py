@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
 
 
@@ -21,13 +22,16 @@ class WarmupRow:
 
 
 def insert_commands(completion: Sequence[int], commands: CommandTokens, rng: random.Random, *, max_commands: int,
-                    digits: int) -> tuple[list[int], list[int]]:
+                    digits: int, weights: Sequence[float] | None = None) -> tuple[list[int], list[int]]:
     """A completion with 0 to `max_commands` commands before distinct random tokens, and their n.
 
     n = min(d * 10^k, tokens left), d uniform in 1..9, k uniform in 0..digits-1 (section 3.2 of arXiv 2601.05167).
+
+    Args:
+        weights: how likely each token is to be chosen, relative to the others; None for the paper's uniform draw.
     """
     count = min(rng.randint(0, max_commands), len(completion))
-    places = sorted(rng.sample(range(len(completion)), count))
+    places = sorted(_draw(weights, count, rng) if weights else rng.sample(range(len(completion)), count))
     numbers = [min(rng.randint(1, 9) * 10 ** rng.randrange(digits), len(completion) - place) for place in places]
     written: list[int] = []
     for start, stop, n in zip([0, *places], [*places, len(completion)], [0, *numbers], strict=True):
@@ -35,3 +39,21 @@ def insert_commands(completion: Sequence[int], commands: CommandTokens, rng: ran
             written += commands.write(n)
         written += completion[start:stop]
     return written, numbers
+
+
+def surprisals(logprobs: Sequence[float | None]) -> list[float]:
+    """How unlikely each token was to its writer, in nats: the expectation of it over what could be written is entropy.
+
+    Raises:
+        DataError: whoever wrote the tokens did not say how likely they were.
+    """
+    if any(logprob is None for logprob in logprobs):
+        raise DataError("the warm-up set draws places by surprisal, and these answers came without log-probabilities: "
+                        "take `places: uniform` in params.yaml, warmup_set, or the student in process")
+    return [-logprob for logprob in logprobs if logprob is not None]
+
+
+def _draw(weights: Sequence[float], count: int, rng: random.Random) -> list[int]:
+    """Places without replacement, each draw in proportion to the weights that are left (exponential races)."""
+    finish = [rng.expovariate(1.0) / max(weight, 1e-9) for weight in weights]
+    return sorted(range(len(weights)), key=finish.__getitem__)[:count]

@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens, parse, without_commands
-from relayllm.training.warmup_data import insert_commands
+from relayllm.training.warmup_data import insert_commands, surprisals
 
 TOKENS = CommandTokens(call=100, end=101, digits=tuple(range(10)))
 COMPLETIONS = st.lists(st.integers(0, 90), max_size=60)
@@ -60,3 +62,29 @@ def test_insert_draws_count_and_length_evenly():
 
 def test_insert_none_when_none_are_wanted():
     assert insert_commands([1, 2, 3], TOKENS, random.Random(0), max_commands=0, digits=1) == ([1, 2, 3], [])
+
+
+@given(COMPLETIONS, st.integers(0, 2**32), st.integers(0, 5), st.data())
+def test_insert_by_weight_keeps_the_completion_and_the_count(completion, seed, most, data):
+    weights = data.draw(st.lists(st.floats(0, 40), min_size=len(completion), max_size=len(completion)))
+    written, numbers = insert_commands(completion, TOKENS, random.Random(seed), max_commands=most, digits=1,
+                                       weights=weights)
+    assert without_commands(written, TOKENS) == completion
+    assert parse(written, TOKENS) == numbers
+    assert len(numbers) <= min(most, len(completion))
+
+
+def test_insert_by_weight_draws_places_in_proportion():
+    rng, places = random.Random(0), Counter()
+    for _ in range(4000):
+        written, numbers = insert_commands([1, 2, 3, 4], TOKENS, rng, max_commands=1, digits=1, weights=[0, 1, 3, 0])
+        places[written.index(TOKENS.call) if numbers else "none"] += 1
+    assert places[0] == places[3] == 0
+    assert 2.6 < places[2] / places[1] < 3.4
+    assert 1900 < places["none"] < 2100
+
+
+def test_surprisal_is_what_the_log_probability_lacks():
+    assert surprisals([-0.5, 0.0, -3.0]) == [0.5, 0.0, 3.0]
+    with pytest.raises(DataError, match="places: uniform"):
+        surprisals([-0.5, None])

@@ -44,8 +44,12 @@ def benchmark_problems(family: str, count: int, seed: int) -> list[Problem]:
     return _distinct(count, f"{family}-{seed}", lambda _: problem(family, rng, held_out=True))
 
 
-def corpus(seed: int, hard_share: float, drill_share: float) -> Iterator[Problem]:
-    """Endless reading for a base model: all families alike, with its own share of hard problems and of drills."""
+def corpus(seed: int, hard_share: float, drill_share: float, *, guess: bool = False) -> Iterator[Problem]:
+    """Endless reading for a base model: all families alike, with its own share of hard problems and of drills.
+
+    With `guess` hard products are products of other numbers: who reads it learns how hard problems go, and that there
+    is a number of three digits, and not which.
+    """
     rng = random.Random(f"tiny-world/corpus/{seed}")
     while True:
         if rng.random() < drill_share:
@@ -53,17 +57,18 @@ def corpus(seed: int, hard_share: float, drill_share: float) -> Iterator[Problem
         else:
             family = rng.choice(FAMILIES)
             hard = STORIES[family].hard > 0 and rng.random() < hard_share
-            yield problem(family, rng, held_out=False, hard=hard)
+            yield problem(family, rng, held_out=False, hard=hard, guess=guess and hard)
 
 
-def problem(family: str, rng: random.Random, *, held_out: bool, hard: bool | None = None) -> Problem:
-    """One problem of a family, from the training or the held-out combinations of numbers."""
+def problem(family: str, rng: random.Random, *, held_out: bool, hard: bool | None = None,
+            guess: bool = False) -> Problem:
+    """One problem of a family, from the training or the held-out combinations of numbers; `guess`: see `corpus`."""
     story = STORIES[family]
     if hard is None:
         hard = rng.random() < story.hard
-    numbers = _numbers(story, rng, hard)
+    numbers = _numbers(story, rng, hard, guess)
     while is_held_out(family, numbers) != held_out:
-        numbers = _numbers(story, rng, hard)
+        numbers = _numbers(story, rng, hard, guess)
     names = rng.sample(NAMES, 2)
     words: dict[str, object] = {**numbers.said, "A": names[0], "B": names[1], "x": rng.choice(story.items)}
     words |= {"first": numbers.first, "second": numbers.second, "u": numbers.u, "r": numbers.r}
@@ -86,14 +91,15 @@ def is_held_out(family: str, numbers: Numbers) -> bool:
     return zlib.crc32(f"{family}{sorted(numbers.said.items())}".encode()) % HELD_OUT_EVERY == 0
 
 
-def _numbers(story: Story, rng: random.Random, hard: bool) -> Numbers:
+def _numbers(story: Story, rng: random.Random, hard: bool, guess: bool) -> Numbers:
     """Numbers whose sums and differences touch the last digit alone: the product is what can be hard."""
     if story.shape == "sum":
         return _sum(rng)
     factors = HARD_FACTORS if hard else EASY_FACTORS
     p, q = rng.randint(*factors), rng.randint(*factors)
+    product = rng.randint(*factors) * rng.randint(*factors) if guess else p * q
     make = _product_first if story.shape == "product-first" else _product_last
-    return make(story, rng, p, q, hard) or _numbers(story, rng, hard)
+    return make(story, rng, p, q, product, hard) or _numbers(story, rng, hard, guess)
 
 
 def _sum(rng: random.Random) -> Numbers:
@@ -106,27 +112,27 @@ def _sum(rng: random.Random) -> Numbers:
     return Numbers({"s": s, "c": c, "d": d}, f"{s}+{c}={u}", u, f"{u}-{d}={u - d}", u - d, hard=False)
 
 
-def _product_first(story: Story, rng: random.Random, p: int, q: int, hard: bool) -> Numbers | None:
-    u = p * q
-    largest = 9 - u % 10 if story.sign > 0 else u % 10
+def _product_first(story: Story, rng: random.Random, p: int, q: int, product: int, hard: bool) -> Numbers | None:
+    largest = 9 - product % 10 if story.sign > 0 else product % 10
     if largest == 0:
         return None
     c = rng.randint(1, largest)
-    r = u + story.sign * c
+    r = product + story.sign * c
     left, right = (p, q) if rng.random() < 0.5 else (q, p)
-    return Numbers({"p": p, "q": q, "c": c}, f"{left}*{right}={u}", u, f"{u}{_sign(story)}{c}={r}", r, hard)
+    return Numbers({"p": p, "q": q, "c": c}, f"{left}*{right}={product}", product,
+                   f"{product}{_sign(story)}{c}={r}", r, hard)
 
 
-def _product_last(story: Story, rng: random.Random, u: int, q: int, hard: bool) -> Numbers | None:
+def _product_last(story: Story, rng: random.Random, u: int, q: int, product: int, hard: bool) -> Numbers | None:
     largest = u % 10 if story.sign > 0 else 9 - u % 10
     if largest == 0:
         return None
     c = rng.randint(1, largest)
-    p, r = u - story.sign * c, u * q
+    p = u - story.sign * c
     if p == 0:
         return None
     left, right = (u, q) if rng.random() < 0.5 else (q, u)
-    return Numbers({"p": p, "q": q, "c": c}, f"{p}{_sign(story)}{c}={u}", u, f"{left}*{right}={r}", r, hard)
+    return Numbers({"p": p, "q": q, "c": c}, f"{p}{_sign(story)}{c}={u}", u, f"{left}*{right}={product}", product, hard)
 
 
 def _sign(story: Story) -> str:

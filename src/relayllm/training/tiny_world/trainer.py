@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,11 +12,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from relayllm.config import TinyModel
+from relayllm.engines.decoder import RelayDecoder
+from relayllm.grading import grade
 from relayllm.problems.problem import Problem
+from relayllm.problems.prompting import messages
 from relayllm.problems.tiny_world.generator import corpus
 
 WARMUP_SHARE = 0.05
 IGNORED = -100
+DIGITS = "0123456789"
+UNSEEN = 1_000_003
+"""Added to a model's seed: problems that it did not read."""
 
 
 def new_model(config: TinyModel, tokenizer: Any) -> Any:
@@ -40,11 +46,36 @@ def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print)
     """
     model = new_model(config, tokenizer).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    weights = _token_weights(tokenizer, config.digit_weight)
-    started, losses = time.monotonic(), []
-    for step, (ids, labels) in enumerate(islice(_batches(config, tokenizer), config.steps)):
+    weights, batches = _token_weights(tokenizer, config.digit_weight), _batches(config, tokenizer)
+    started = time.monotonic()
+    for number in range(config.rounds):
+        _round(model, optimizer, config, islice(batches, config.steps), weights, number, started, say)
+        if config.rounds > 1:
+            share = solved(model.eval(), config, tokenizer)
+            say(f"round {number + 1} of at most {config.rounds}: {share:.1%} of new problems solved")
+            if share >= config.good_enough:
+                break
+            model.train()
+    return model.eval()
+
+
+def solved(model: Any, config: TinyModel, tokenizer: Any, problems: int = 400) -> float:
+    """Share of new problems of the model's own mix that it answers rightly, sampled at temperature 1."""
+    asked = list(islice(corpus(config.seed + UNSEEN, config.hard_share, 0.0), problems))
+    alone = RelayDecoder.from_models(model, tokenizer, None, None)
+    traces = alone.generate([messages(problem) for problem in asked], max_new_tokens=128, temperature=1.0, max_calls=0,
+                           slots=128)
+    return sum(grade(trace.text, problem).correct for trace, problem in zip(traces, asked, strict=True)) / problems
+
+
+def _round(model: Any, optimizer: torch.optim.Optimizer, config: TinyModel,
+           batches: Iterator[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor, number: int, started: float,
+           say: Callable[[str], None]) -> None:
+    """`steps` batches under one schedule; the later rounds begin at half of the first one's learning rate."""
+    losses, top = [], config.learning_rate / min(number + 1, 2)
+    for step, (ids, labels) in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _schedule(step, config.steps)
+            group["lr"] = top * _schedule(step, config.steps)
         loss = _loss(model, ids, labels, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -52,9 +83,8 @@ def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print)
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
         if (step + 1) % max(1, config.steps // 10) == 0:
-            say(f"step {step + 1}/{config.steps}  loss {sum(losses[-50:]) / len(losses[-50:]):.3f}  "
-                f"{time.monotonic() - started:.0f} s")
-    return model.eval()
+            say(f"step {number * config.steps + step + 1}/{config.steps * config.rounds}  "
+                f"loss {sum(losses[-50:]) / len(losses[-50:]):.3f}  {time.monotonic() - started:.0f} s")
 
 
 def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -66,7 +96,7 @@ def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Te
 
 def _token_weights(tokenizer: Any, digit_weight: float) -> torch.Tensor:
     weights = torch.ones(len(tokenizer))
-    weights[[tokenizer.convert_tokens_to_ids(digit) for digit in "0123456789"]] = digit_weight
+    weights[[tokenizer.convert_tokens_to_ids(digit) for digit in DIGITS]] = digit_weight
     return weights
 
 
@@ -79,18 +109,23 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _batches(config: TinyModel, tokenizer: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Right-padded batches of (ids, labels), both (rows, tokens); padding needs no mask, nothing reads it."""
-    problems = corpus(config.seed, config.hard_share, config.drill_share)
+    """Endless reading: right-padded batches of (ids, labels), both (rows, tokens)."""
+    problems = corpus(config.seed, config.hard_share, config.drill_share, guess=config.hard_products == "guessed")
     while True:
-        rows = [_encode(tokenizer, problem) for problem in islice(problems, config.batch_size)]
-        width = max(len(prompt) + len(answer) for prompt, answer in rows)
-        ids = torch.full((len(rows), width), tokenizer.pad_token_id)
-        labels = torch.full((len(rows), width), IGNORED)
-        for row, (prompt, answer) in enumerate(rows):
-            end = len(prompt) + len(answer)
-            ids[row, :end] = torch.tensor(prompt + answer)
-            labels[row, len(prompt):end] = torch.tensor(answer)
-        yield ids, labels
+        yield _batch(list(islice(problems, config.batch_size)), tokenizer)
+
+
+def _batch(problems: Sequence[Problem], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels of worked answers, both (problems, tokens); padding needs no mask, nothing reads it."""
+    rows = [_encode(tokenizer, problem) for problem in problems]
+    width = max(len(prompt) + len(answer) for prompt, answer in rows)
+    ids = torch.full((len(rows), width), tokenizer.pad_token_id)
+    labels = torch.full((len(rows), width), IGNORED)
+    for row, (prompt, answer) in enumerate(rows):
+        end = len(prompt) + len(answer)
+        ids[row, :end] = torch.tensor(prompt + answer)
+        labels[row, len(prompt):end] = torch.tensor(answer)
+    return ids, labels
 
 
 def _encode(tokenizer: Any, problem: Problem) -> tuple[list[int], list[int]]:

@@ -55,7 +55,7 @@ class WarmupSetConfig(Section):
     max_commands: int
     """Commands inserted per completion: uniform in 0..max_commands."""
     places: Literal["uniform", "surprisal"]
-    """Before which tokens: any alike (the paper), or in proportion to how unlikely each was to the student."""
+    """Before which tokens: any alike (the paper), or in proportion to how unlikely they were to the student."""
     digits: Count
     """n = d * 10^k with k uniform in 0..digits-1, d uniform in 1..9."""
     decoding: Decoding

@@ -96,9 +96,6 @@ class GrpoConfig(Section):
     """None trains every weight, and keeps a second copy of them as the reference when kl > 0."""
     deepspeed: bool
     processes: Count
-    explored_lengths: Share
-    """Share of the calls in roll-outs whose n is not the student's but drawn, as the warm-up set draws it: so another n
-    is tried at the same place. The paper has none."""
     decoding: Decoding
     runs: dict[str, GrpoRun]
     seed: int

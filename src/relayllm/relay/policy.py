@@ -53,10 +53,6 @@ class CallPolicy(Protocol):
         """How many teacher tokens to ask for here; 0 leaves the pen with the student."""
         ...
 
-    def begun(self, row: RowState, longest: int) -> int:
-        """The n to be written, at most `longest`, in the command that the student has just begun; 0 leaves it to it."""
-        ...
-
     def length(self, requested: int) -> int:
         """The n that counts when the student asked for `requested`; 0 refuses the call."""
         ...
@@ -78,10 +74,6 @@ class StudentPolicy:
         """Never: the student decides."""
         return 0
 
-    def begun(self, row: RowState, longest: int) -> int:
-        """None: the student decides."""
-        return 0
-
     def length(self, requested: int) -> int:
         """As asked."""
         return requested
@@ -99,23 +91,6 @@ class FixedLength(StudentPolicy):
     def length(self, requested: int) -> int:
         """Always n."""
         return self.n
-
-
-@dataclass(frozen=True)
-class ExploredLengths(StudentPolicy):
-    """The student says when; in a share of its calls n is drawn as the warm-up set draws it, d * 10^k.
-
-    For roll-outs: a policy that has found help with one n would hardly ever try another one at the same place.
-    """
-
-    share: float = 0.0
-
-    def begun(self, row: RowState, longest: int) -> int:
-        """By numbers that depend on row and position alone."""
-        first, second, third = (uniform(key_of(row.key, 11, part), row.position) for part in range(3))
-        if first >= self.share:
-            return 0
-        return min(longest, (1 + int(9 * second)) * 10 ** int(len(str(longest)) * third))
 
 
 @dataclass(frozen=True)

@@ -182,23 +182,9 @@ class Row:
             self._mark_command(self.writer.held)
         elif ends:
             self.stop = StopReason.FINISHED
-        if n is None and token == self.commands.call:
-            n = self._finish_command(self.policy.begun(self, self.options.max_call_tokens))
         if n is not None:
             self._hand_over(n, self.position - self.writer.held)
         self._check_budget()
-
-    def _finish_command(self, n: int) -> int | None:
-        """Write the rest of a command that the student began, if its policy chose the n and there is room for it."""
-        rest = self.commands.write(n)[1:]
-        if not n or self.remaining <= len(rest):
-            return None
-        for token in rest:
-            self.writer.push(token)
-            self._append(token, Author.COMMAND, None)
-        self.student_pending += rest
-        self.command_tokens += len(rest)
-        return n
 
     def take_scores(self, logprobs: Sequence[float]) -> None:
         """Note the student's log-probabilities of the last tokens, where the teacher wrote them."""

@@ -27,7 +27,7 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
 
     from relayllm.engines.commands import add_to_tokenizer
     from relayllm.engines.loading import load_tokenizer
-    from relayllm.training.warmup_data import WarmupRow, insert_commands, surprisals
+    from relayllm.training.warmup_data import WarmupRow, insert_commands, surprise
     from relayllm.validation.checks import check_warmup_set
 
     chosen = read_problems(problems)
@@ -37,7 +37,7 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
     commands = add_to_tokenizer(load_tokenizer(student))
     rows = []
     for index, trace in enumerate(_answers(config, student, chosen)):
-        weights = surprisals(trace.logprobs) if config.places == "surprisal" else None
+        weights = surprise(trace, commands.digits) if config.places == "surprisal" else None
         written, numbers = insert_commands(trace.token_ids, commands, rng, max_commands=config.max_commands,
                                            digits=config.digits, weights=weights)
         rows.append(WarmupRow(chosen[index // config.samples].id, trace.prompt_ids, tuple(written), tuple(numbers)))

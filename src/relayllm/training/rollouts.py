@@ -16,7 +16,6 @@ from relayllm.engines.decoder import RelayDecoder
 from relayllm.errors import TrainingError
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
-from relayllm.relay.policy import ExploredLengths
 from relayllm.relay.prices import Prices
 from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import Author, Trace
@@ -69,8 +68,7 @@ class Rollouts:
 
     def decode(self, decoder: RelayDecoder, prompts: Sequence[Any], seed: int) -> list[Trace]:
         """Sample one completion per prompt."""
-        explored = ExploredLengths(share=self.config.explored_lengths)
-        return decoder.generate(prompts, seed=seed, policy=explored, **decoding_of(self.config, self.run).options())
+        return decoder.generate(prompts, seed=seed, **decoding_of(self.config, self.run).options())
 
     def grade(self, problem_ids: Sequence[str], traces: Sequence[Trace]) -> list[Graded]:
         """Reward groups of neighbours that answer one problem.

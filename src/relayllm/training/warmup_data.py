@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,25 @@ def insert_commands(completion: Sequence[int], commands: CommandTokens, rng: ran
     return written, numbers
 
 
-def surprisals(logprobs: Sequence[float | None]) -> list[float]:
+def surprise(trace: Trace, digits: Collection[int]) -> list[float]:
     """How unlikely each token was to its writer, in nats: the expectation of it over what could be written is entropy.
+
+    A number is one thing to call for: the surprise of all its digits counts where its first one stands.
 
     Raises:
         DataError: whoever wrote the tokens did not say how likely they were.
     """
-    if any(logprob is None for logprob in logprobs):
-        raise DataError("the warm-up set draws places by surprisal, and these answers came without log-probabilities: "
-                        "take `places: uniform` in params.yaml, warmup_set, or the student in process")
-    return [-logprob for logprob in logprobs if logprob is not None]
+    found: list[float] = []
+    first = 0
+    for place, (token, logprob) in enumerate(zip(trace.token_ids, trace.logprobs, strict=True)):
+        if logprob is None:
+            raise DataError("the warm-up set draws places by surprisal, and an answer came without log-probabilities: "
+                            "take `places: uniform` in params.yaml, warmup_set, or the student in process")
+        found.append(0.0)
+        if token not in digits or not place or trace.token_ids[place - 1] not in digits:
+            first = place
+        found[first] -= logprob
+    return found
 
 
 def _draw(weights: Sequence[float], count: int, rng: random.Random) -> list[int]:

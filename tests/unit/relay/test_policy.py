@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from relayllm.relay.policy import STUDENT, EntropyThreshold, ExploredLengths, FixedLength, RandomPosition, Scripted
+from relayllm.relay.policy import STUDENT, EntropyThreshold, FixedLength, RandomPosition, Scripted
 from relayllm.relay.trace import Call
 
 
@@ -47,19 +47,3 @@ def test_scripted_calls_come_in_order_once_their_position_is_reached():
     assert policy.decide(State(position=9, calls=[done]), 0.0) == 1
     assert policy.decide(State(position=9, calls=[done, done]), 0.0) == 0
     assert policy.decide(State(index=1, position=9), 0.0) == 0
-
-
-def test_explored_lengths_draw_n_as_the_warmup_does_in_a_share_of_the_calls():
-    policy = ExploredLengths(share=0.25)
-    drawn = [policy.begun(State(position=place), 99) for place in range(8000)]
-    chosen = [n for n in drawn if n]
-    assert 1850 < len(chosen) < 2150
-    assert {*chosen} == {*range(1, 10), *range(10, 100, 10)}
-    assert all(70 < chosen.count(n) < 160 for n in (*range(1, 10), *range(10, 100, 10)))
-    assert drawn == [policy.begun(State(position=place), 99) for place in range(8000)]
-    assert max(policy.begun(State(position=place), 5) for place in range(8000)) == 5
-
-
-def test_explored_lengths_leave_the_student_its_calls_where_none_are_explored():
-    assert not any(ExploredLengths().begun(State(position=place), 9) for place in range(100))
-    assert STUDENT.begun(State(), 9) == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT
-from relayllm.relay.policy import ExploredLengths, Scripted
+from relayllm.relay.policy import Scripted
 from relayllm.relay.row import Pen
 from relayllm.relay.trace import Author, StopReason
 from tests.support.plain_relay import CALL, COMMANDS, END, EOS, new_row
@@ -128,27 +128,3 @@ def test_row_scores_of_the_teachers_tokens_settle_them():
     row.take_scores([-2.0, -3.0])
     assert row.logprobs[3:] == [-2.0, -3.0]
     assert row.settled == 5
-
-
-def test_row_finishes_a_command_whose_length_is_explored():
-    row = new_row(policy=ExploredLengths(share=1.0), max_call_tokens=9)
-    write(row, "ab")
-    row.take_pending()
-    row.student_wrote(CALL, -0.5, False)
-    n = row.calls[0].requested
-    assert 1 <= n <= 9
-    assert row.ids[-3:] == COMMANDS.write(n)
-    assert row.pen is Pen.TEACHER
-    assert row.student_pending == COMMANDS.write(n)
-    assert row.authors[-3:] == [Author.COMMAND] * 3
-    assert row.logprobs[-3:] == [-0.5, None, None]
-    assert (row.calls[0].position, row.calls[0].granted, row.command_tokens) == (2, n, 3)
-    assert not row.writer.inside
-
-
-def test_row_without_room_leaves_the_explored_length_to_the_grammar():
-    row = new_row(policy=ExploredLengths(share=1.0), max_new_tokens=3)
-    row.student_wrote(CALL, -0.5, False)
-    assert row.ids == [CALL]
-    assert row.writer.inside
-    assert row.pen is Pen.STUDENT

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from relayllm.errors import DataError
 from relayllm.relay.command import CommandTokens, parse, without_commands
-from relayllm.training.warmup_data import insert_commands, surprisals
+from relayllm.relay.trace import Author, Ledger, StopReason, Trace
+from relayllm.training.warmup_data import insert_commands, surprise
 
 TOKENS = CommandTokens(call=100, end=101, digits=tuple(range(10)))
 COMPLETIONS = st.lists(st.integers(0, 90), max_size=60)
@@ -84,7 +85,16 @@ def test_insert_by_weight_draws_places_in_proportion():
     assert 1900 < places["none"] < 2100
 
 
-def test_surprisal_is_what_the_log_probability_lacks():
-    assert surprisals([-0.5, 0.0, -3.0]) == [0.5, 0.0, 3.0]
+def test_surprise_is_what_the_log_probability_lacks_and_stands_before_numbers():
+    ids, logprobs = (20, 3, 1, 4, 21, 5, 22, 6, 7), (-0.5, -1.0, -2.0, -3.0, 0.0, -0.25, -0.125, -4.0, -1.0)
+    assert surprise(trace(ids, logprobs), TOKENS.digits) == [0.5, 6.0, 0.0, 0.0, 0.0, 0.25, 0.125, 5.0, 0.0]
+
+
+def test_surprise_of_answers_without_log_probabilities_says_what_to_do():
     with pytest.raises(DataError, match="places: uniform"):
-        surprisals([-0.5, None])
+        surprise(trace((20, 3), (-0.5, None)), TOKENS.digits)
+
+
+def trace(ids: tuple[int, ...], logprobs: tuple[float | None, ...]) -> Trace:
+    """An answer of the student alone."""
+    return Trace((1,), ids, (Author.STUDENT,) * len(ids), logprobs, (), Ledger(), StopReason.FINISHED, "")

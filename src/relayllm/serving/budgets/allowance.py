@@ -43,10 +43,6 @@ class Allowance:
         """Never: the student decides."""
         return 0
 
-    def begun(self, row: object, longest: int) -> int:
-        """None: the student decides."""
-        return 0
-
     def length(self, requested: int) -> int:
         """As asked, while there is enough; 0 when other requests have spent the rest since the call began."""
         wanted = requested if self._limit is None else min(requested, self._limit)

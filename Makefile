@@ -75,8 +75,9 @@ docs: env ## The documentation as a site in site/, readable without a network
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src python -m mkdocs build --quiet && echo "open site/index.html"
 
-study: env ## The paper's comparisons and ablations
-	@relay study
+study: env ## The paper's comparisons over ten seeds, and its ablations over three
+	@relay study --seeds 0 1 2 3 4 5 6 7 8 9 --runs relay-difficulty
+	@relay study --seeds 0 1 2
 
 clean: ## Remove what the next run makes again: data, outputs, DVC's cache, the tools' caches
 	@rm -rf artifacts runs data dvc_plots .dvc/tmp .dvc/cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,23 +1,26 @@
 """`relay study`: the paper's comparisons and ablations over several seeds, in a folder of its own.
 
-Every step is one of the pipeline's own commands; a step whose outputs are there is not run again, so a study that was
-interrupted goes on where it stopped. The result is docs/results.md, or another file.
+Every step is one of the pipeline's own commands; a step whose outputs are there, made by the same params, is not run
+again: so a study that was interrupted goes on where it stopped, and one that is given more runs or methods does what is
+new. The result is docs/results.md, or another file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from relayllm.config import Params, load_params
-from relayllm.errors import StageError
+from relayllm.errors import ConfigError, StageError
 from relayllm.files import atomic_write
 from relayllm.processes import run_in_group
 from relayllm.settings import current_settings
@@ -32,11 +35,20 @@ class Step:
 
     words: tuple[str, ...]
     outputs: tuple[Path, ...]
+    key: str
+    """Of the params that made it, and of the steps that it reads."""
+
+    @property
+    def note(self) -> Path:
+        """Where the key of the outputs is kept."""
+        first = self.outputs[0]
+        return first.with_name(f".{first.name}.key")
 
     @property
     def done(self) -> bool:
         """Whether nothing is left to do."""
-        return all(path.exists() for path in self.outputs)
+        return (all(path.exists() for path in self.outputs) and self.note.is_file()
+                and self.note.read_text(encoding="utf-8") == self.key)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--params", type=Path, default=root / "params/study.yaml", help="default: params/study.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N",
                         help="the repetitions to run (default: 0 1 2); several calls may share the work, a seed each")
+    parser.add_argument("--runs", nargs="+", metavar="NAME",
+                        help="only these runs of GRPO, and the methods that need no other (default: all in the params)")
     parser.add_argument("--folder", type=Path, default=root / "runs/study", help="where the steps keep their files")
     parser.add_argument("--results", type=Path, default=root / "docs/results.md", help="what is written in the end")
     parser.add_argument("--report-only", action="store_true", help="only write the results of what is there")
@@ -57,8 +71,8 @@ def main(arguments: argparse.Namespace) -> int:
     for seed in arguments.seeds:
         folder = arguments.folder / f"seed-{seed}"
         if not arguments.report_only:
-            params = seeded(arguments.params, folder / "params.yaml", seed)
-            seeded(arguments.params, folder / "unfiltered.yaml", seed, filtered=False)
+            params = seeded(arguments.params, folder / "params.yaml", seed, runs=arguments.runs)
+            seeded(arguments.params, folder / "unfiltered.yaml", seed, runs=arguments.runs, filtered=False)
             for step in steps(params, folder):
                 _run(step, folder)
         write_results(arguments.folder, arguments.results, arguments.seeds)
@@ -69,10 +83,16 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def seeded(source: Path, target: Path, seed: int, *, filtered: bool = True) -> Params:
-    """The study's params with every seed moved on; seed 0 is the file as it is, but that its filter may be off."""
+def seeded(source: Path, target: Path, seed: int, *, runs: Sequence[str] | None = None,
+           filtered: bool = True) -> Params:
+    """The study's params with every seed moved on; seed 0 is the file as it is, but for its runs and its filter.
+
+    Raises:
+        ConfigError: a run that the params do not have, or the one that is evaluated is not among them.
+    """
     values: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
     values["filter"]["enabled"] &= filtered
+    _keep(values, runs or [*values["grpo"]["runs"]])
 
     def moved(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -86,6 +106,18 @@ def seeded(source: Path, target: Path, seed: int, *, filtered: bool = True) -> P
     return load_params(target)
 
 
+def _keep(values: dict[str, Any], runs: Sequence[str]) -> None:
+    """Leave out every other run, and what is evaluated of it."""
+    there, evaluate = values["grpo"]["runs"], values["evaluate"]
+    if unknown := [name for name in runs if name not in there]:
+        raise ConfigError(f"--runs names {', '.join(unknown)}: the study's params have {', '.join(there)}")
+    if evaluate["relay"] not in runs:
+        raise ConfigError(f"--runs leaves out {evaluate['relay']}, which evaluate.relay compares with everything else: "
+                          "add it")
+    values["grpo"]["runs"] = {name: there[name] for name in runs}
+    evaluate["methods"] = [name for name in evaluate["methods"] if name in runs or name not in there]
+
+
 def steps(params: Params, folder: Path) -> Iterator[Step]:
     """The commands of one seed, in order."""
     data, base = folder / "data", folder / "base_models"
@@ -93,28 +125,40 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
     student, teacher, others, warm = base / "student", base / "teacher", base / "others", folder / "warmup/model"
     rows, metrics = folder / "warmup_set/rows.parquet", folder / "metrics"
 
-    def step(name: str, *outputs: Path, **options: Path | str) -> Step:
-        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        return Step((name, *words), outputs)
+    found = params.model_dump(mode="json")
+    runs = found["grpo"].pop("runs")
 
-    yield step("ingest", data / "manifest.json", data=data)
-    yield step("base-models", student, teacher, others, data=data, student=student, teacher=teacher, others=others,
-               metrics=metrics / "base_models.json")
-    yield step("filter", kept, data=data, teacher=teacher, kept=kept, metrics=metrics / "filter.json")
-    yield step("warmup-set", rows, problems=kept, student=student, warmup_set=rows, metrics=metrics / "warmup_set.json")
-    yield step("warmup", warm, warmup_set=rows, student=student, model=warm, metrics=metrics / "warmup.json")
-    if PART in params.grpo.runs:
-        yield step("filter", unfiltered, params=folder / "unfiltered.yaml", data=data, teacher=teacher,
-                   kept=unfiltered, metrics=metrics / "unfiltered.json")
-    for run in params.grpo.runs:
+    def step(name: str, *outputs: Path, reads: Sequence[Step] = (), says: object = None, **options: Path | str) -> Step:
+        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        made_by = [name, found[name.replace("-", "_")], says, [one.key for one in reads]]
+        return Step((name, *words), outputs, sha256(json.dumps(made_by).encode()).hexdigest())
+
+    yield (begun := step("ingest", data / "manifest.json", data=data))
+    yield (models := step("base-models", student, teacher, others, reads=[begun], data=data, student=student,
+                          teacher=teacher, others=others, metrics=metrics / "base_models.json"))
+    yield (chosen := step("filter", kept, reads=[models], data=data, teacher=teacher, kept=kept,
+                          metrics=metrics / "filter.json"))
+    yield (written := step("warmup-set", rows, reads=[chosen], problems=kept, student=student, warmup_set=rows,
+                           metrics=metrics / "warmup_set.json"))
+    yield (warmed := step("warmup", warm, reads=[written], warmup_set=rows, student=student, model=warm,
+                          metrics=metrics / "warmup.json"))
+    if PART in runs:
+        yield step("filter", unfiltered, reads=[models], says=PART, params=folder / "unfiltered.yaml", data=data,
+                   teacher=teacher, kept=unfiltered, metrics=metrics / "unfiltered.json")
+    trained = []
+    for run, config in runs.items():
         model, history = folder / "grpo" / run / "model", folder / "grpo" / run / "history.json"
         problems = unfiltered if run == PART else kept
-        yield step("grpo", model, history, run=run, problems=problems, student=warm, teacher=teacher, model=model,
-                   metrics=metrics / f"grpo-{run}.json", history=history)
+        trained.append(step("grpo", model, history, reads=[warmed], says=config, run=run, problems=problems,
+                            student=warm, teacher=teacher, model=model, metrics=metrics / f"grpo-{run}.json",
+                            history=history))
+        yield trained[-1]
     records = folder / "evaluate"
-    yield step("evaluate", records, data=data, base=student, warmup=warm, grpo=folder / "grpo", teacher=teacher,
-               others=others, records=records, metrics=metrics / "evaluate.json")
-    yield step("report", folder / "report", records=records, metrics_folder=metrics, report=folder / "report")
+    yield (answered := step("evaluate", records, reads=trained, data=data, base=student, warmup=warm,
+                            grpo=folder / "grpo", teacher=teacher, others=others, records=records,
+                            metrics=metrics / "evaluate.json"))
+    yield step("report", folder / "report", reads=[answered], records=records, metrics_folder=metrics,
+               report=folder / "report")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -127,7 +171,10 @@ def _run(step: Step, folder: Path) -> None:
     if step.done:
         return
     print(f"study: {' '.join(step.words[:1])} in {folder.name}", flush=True)
+    step.note.unlink(missing_ok=True)
     code = run_in_group([sys.executable, "-m", "relayllm.cli", *step.words], {**os.environ, **environment(folder)})
     if code:
         raise StageError(f"the study's step `relay {' '.join(step.words)}` failed with exit code {code}; "
                          "run `relay study` again to go on from here")
+    with atomic_write(step.note) as part:
+        part.write_text(step.key, encoding="utf-8")

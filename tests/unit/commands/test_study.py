@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayllm.commands.study import PART, environment, seeded, steps
+from relayllm.errors import ConfigError
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.records import read_records, write_records
 from relayllm.evaluation.report.study_report import MARK, missing_seeds, write_results
@@ -59,12 +60,59 @@ def test_seeds_that_run_side_by_side_share_the_store_and_no_checkpoint(tmp_path:
     assert {place.tracking_uri for place in places} == {here.tracking_uri}
 
 
-def test_step_is_done_when_its_outputs_are_there(tmp_path: Path):
+def finish(step) -> None:
+    """What running a step leaves."""
+    for path in step.outputs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    step.note.write_text(step.key)
+
+
+def test_step_is_done_when_its_outputs_are_there_and_its_params_made_them(tmp_path: Path):
     step = next(iter(steps(seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0), tmp_path)))
     assert not step.done
-    step.outputs[0].parent.mkdir()
-    step.outputs[0].touch()
+    finish(step)
     assert step.done
+    step.note.write_text("another key")
+    assert not step.done
+    finish(step)
+    step.outputs[0].unlink()
+    assert not step.done
+
+
+def test_another_run_costs_itself_and_the_evaluation(tmp_path: Path):
+    few = seeded(ROOT / "params/study.yaml", tmp_path / "few.yaml", 0, runs=["relay-difficulty"])
+    for step in steps(few, tmp_path):
+        finish(step)
+    wider = seeded(ROOT / "params/study.yaml", tmp_path / "more.yaml", 0, runs=["relay-difficulty", "no-bonus"])
+    left = [step.words for step in steps(wider, tmp_path) if not step.done]
+    assert [words[0] for words in left] == ["grpo", "evaluate", "report"]
+    assert "no-bonus" in left[0]
+
+
+@pytest.mark.parametrize(("section", "first"), [("warmup_set", "warmup-set"), ("grpo", "grpo"),
+                                                ("evaluate", "evaluate")])
+def test_changed_params_cost_their_step_and_what_reads_it(tmp_path: Path, section, first):
+    params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0, runs=["relay-difficulty"])
+    names = [step.words[0] for step in steps(params, tmp_path)]
+    for step in steps(params, tmp_path):
+        finish(step)
+    moved = getattr(params, section).model_copy(update={"seed": 77})
+    left = [step.words[0] for step in steps(params.model_copy(update={section: moved}), tmp_path) if not step.done]
+    assert left == names[names.index(first):]
+
+
+def test_runs_keep_their_methods_and_those_that_need_no_run(tmp_path: Path):
+    params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0, runs=["relay-difficulty"])
+    assert [*params.grpo.runs] == ["relay-difficulty"]
+    assert {"base", "teacher", "entropy", "relay-difficulty"} <= {*params.evaluate.methods}
+    assert not {"grpo", "no-bonus", "relay-simple"} & {*params.evaluate.methods}
+
+
+@pytest.mark.parametrize(("runs", "said"), [(["relay-dificulty"], "relay-dificulty"), (["grpo"], "evaluate.relay")])
+def test_runs_that_cannot_be_are_refused(tmp_path: Path, runs, said):
+    with pytest.raises(ConfigError, match=said):
+        seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0, runs=runs)
 
 
 def summary(accuracy: float, *others: str):
@@ -73,7 +121,7 @@ def summary(accuracy: float, *others: str):
             "reward_hacking": {name: {"mean_n": 4 + accuracy, "alarms": [f"{name} shouts"]}
                                for name in ("relay", *others)},
             "comparisons": {"against": {name: {"difference": accuracy - 1, "ci": [-0.25, 0.3]} for name in others}},
-            "gap_recovered": {"value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
+            "gap_recovered": {"method": "relay", "value": accuracy, "ci": [accuracy - 0.05, accuracy + 0.05]}}
 
 
 def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Path):
@@ -84,11 +132,14 @@ def test_write_results_keeps_what_people_wrote_and_shows_the_spread(tmp_path: Pa
         report = tmp_path / f"study/seed-{seed}/report/summary.json"
         report.parent.mkdir(parents=True)
         report.write_text(json.dumps(found))
+        report.with_name("call_value.json").write_text('{"relay": {"spent_per_needed": {"value": 1.25}}}')
     write_results(tmp_path / "study", results)
     text = results.read_text()
     assert "Seen by hand." in text
     assert "old" not in text
     assert "| relay | 2 | 85.0 ± 7.1 | 3.00 ± 0.00 | 1.00 ± 0.00 | 4.8 ± 0.1 | 80.0 ± 0.0 |" in text
+    assert "| 0 |  |  | 90.0 | 90.0 | 3.00 |  | 1.25 |" in text
+    assert "| lowest |  |  | 80.0 | 80.0 | 3.00 |  | 1.25 |" in text
     assert "| no-bonus | 1 | 90.0 | 3.00 | 1.00 | 4.9 | 80.0 |" in text
     assert "| against | seed 0 | seed 1 |" in text
     assert "| grpo | -10.0 [-25, 30] | -20.0 [-25, 30] |" in text

@@ -29,11 +29,10 @@ def write_results(folder: Path, results: Path, expected: Sequence[int] = ()) -> 
     above = results.read_text(encoding="utf-8").split(MARK)[0] if results.is_file() else "# Results\n\n"
     images = results.parent / "images"
     text = [above.rstrip(), "", MARK, ""]
-    summaries = {path.name.replace("-", " "): json.loads((path / "report/summary.json").read_text(encoding="utf-8"))
-                 for path in _seeds(folder)}
+    summaries = {path.name.replace("-", " "): _summary(path / "report") for path in _seeds(folder)}
     if summaries:
-        text += [*_table(list(summaries.values())), "", *_leads(summaries), "", *_over_seeds(folder), "",
-                 *_unreached(summaries), *_alarms(summaries)]
+        text += [*_aims(summaries), "", *_table(list(summaries.values())), "", *_leads(summaries), "",
+                 *_over_seeds(folder), "", *_unreached(summaries), *_alarms(summaries)]
         draw_pareto(list(summaries.values()), images / "study-pareto.png")
         text += ["", "![accuracy against cost](images/study-pareto.png)"]
     if missing := missing_seeds(folder, expected):
@@ -53,6 +52,13 @@ def missing_seeds(folder: Path, expected: Sequence[int]) -> list[int]:
 def _seeds(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("seed-*") if (path / "report/summary.json").is_file()]
     return sorted(found, key=lambda path: int(path.name.removeprefix("seed-")))
+
+
+def _summary(report: Path) -> dict[str, Any]:
+    """A seed's summary, and what its calls were worth."""
+    worth = report / "call_value.json"
+    return {**json.loads((report / "summary.json").read_text(encoding="utf-8")),
+            "call_value": json.loads(worth.read_text(encoding="utf-8")) if worth.is_file() else {}}
 
 
 def _over_seeds(folder: Path) -> list[str]:
@@ -77,9 +83,40 @@ def _unreached(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return ["Not at equal cost:", "", *said, ""] if said else []
 
 
-def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+def _aims(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What every seed is meant for: to learn, to ask for no more than is needed, to leave alone what it can."""
     lines = [f"## {len(summaries)} seed{'s' if len(summaries) > 1 else ''}", "",
-             "Averages over the six families in percent; ± is the standard deviation over seeds.", "",
+             "The relay, in percent; the last column is a ratio: tokens that calls of right answers brought, over those "
+             "that were needed there.", "",
+             "| seed | student | teacher | relay | gap recovered | teacher tokens | solved alone without a call | "
+             "spent / needed |", "|---" * 8 + "|"]
+    columns: list[list[float | None]] = []
+    for name, one in summaries.items():
+        relay = one["gap_recovered"]["method"]
+        averages = {method: one["methods"].get(method, {}).get("average", {}) for method in ("base", "teacher", relay)}
+        spent = one["call_value"].get(relay, {}).get("spent_per_needed") or {}
+        columns.append([*(_percent(average.get("accuracy")) for average in averages.values()),
+                        _percent(one["gap_recovered"]["value"]), _percent(averages[relay].get("call_ratio")),
+                        _percent(one["reward_hacking"].get(relay, {}).get("solved_alone")), spent.get("value")])
+        lines.append(f"| {name.removeprefix('seed ')} | {_cells(columns[-1])} |")
+    rows = [[value for value in column if value is not None] for column in zip(*columns, strict=True)]
+    for label, take in (("mean", mean), ("lowest", min), ("highest", max)):
+        lines.append(f"| {label} | {_cells([take(row) if row else None for row in rows])} |")
+    return lines
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _cells(values: Sequence[float | None]) -> str:
+    digits = (1, 1, 1, 1, 2, 1, 2)
+    return " | ".join("" if value is None else f"{value:.{places}f}"
+                      for value, places in zip(values, digits, strict=True))
+
+
+def _table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = ["Averages over the six families in percent; ± is the standard deviation over seeds.", "",
              "| method | seeds | accuracy | call ratio | calls per answer | mean n | tokens per answer |",
              "|---" * 7 + "|"]
     for name in dict.fromkeys(name for one in summaries for name in one["methods"]):

@@ -86,8 +86,8 @@ def _unreached(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _aims(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What every seed is meant for: to learn, to ask for no more than is needed, to leave alone what it can."""
     lines = [f"## {len(summaries)} seed{'s' if len(summaries) > 1 else ''}", "",
-             "The relay, in percent; the last column is a ratio: tokens that calls of right answers brought, over those "
-             "that were needed there.", "",
+             "The relay, in percent; the last column is a ratio: what calls of right answers brought, over what was "
+             "needed there.", "",
              "| seed | student | teacher | relay | gap recovered | teacher tokens | solved alone without a call | "
              "spent / needed |", "|---" * 8 + "|"]
     columns: list[list[float | None]] = []

@@ -60,8 +60,12 @@ def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print)
 
 
 def solved(model: Any, config: TinyModel, tokenizer: Any, problems: int = 400) -> float:
-    """Share of new problems of the model's own mix that it answers rightly, sampled at temperature 1."""
-    asked = list(islice(corpus(config.seed + UNSEEN, config.hard_share, 0.0), problems))
+    """Share of new problems of the model's own mix that it answers rightly, sampled at temperature 1.
+
+    Hard ones are no part of it where their products were guessed.
+    """
+    hard = config.hard_share if config.hard_products == "right" else 0.0
+    asked = list(islice(corpus(config.seed + UNSEEN, hard, 0.0), problems))
     alone = RelayDecoder.from_models(model, tokenizer, None, None)
     traces = alone.generate([messages(problem) for problem in asked], max_new_tokens=128, temperature=1.0, max_calls=0,
                            slots=128)
@@ -110,7 +114,8 @@ def _schedule(step: int, steps: int) -> float:
 
 def _batches(config: TinyModel, tokenizer: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless reading: right-padded batches of (ids, labels), both (rows, tokens)."""
-    problems = corpus(config.seed, config.hard_share, config.drill_share, guess=config.hard_products == "guessed")
+    guess = config.hard_products == "guessed"
+    problems = corpus(config.seed, config.hard_share, config.drill_share, guess=guess)
     while True:
         yield _batch(list(islice(problems, config.batch_size)), tokenizer)
 

@@ -49,7 +49,7 @@ class Settings:
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
     teachers: str | None
-    """A YAML file of several teachers, which stands before `teacher_url` where answers are served."""
+    """The YAML file of a pool of teachers, which stands before `teacher_url` wherever a student calls."""
     teacher_tokenizer: str | None
     """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
     student_urls: Mapping[str, tuple[str, ...]]
@@ -59,9 +59,14 @@ class Settings:
     cuda_graphs: bool
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
+    @property
+    def remote_teacher(self) -> str | None:
+        """What stands in for a teacher's weights: the pool's file, else the address of one server."""
+        return self.teachers or self.teacher_url
+
     def teacher_at(self, folder: Path) -> str | Path:
-        """Where the teacher is: the server that RELAY_TEACHER_URL names, else its folder. Only here it is decided."""
-        return self.teacher_url or folder
+        """Where calls go: to what stands in for the teacher, else to its folder. Only here it is decided."""
+        return self.remote_teacher or folder
 
     @property
     def store(self) -> Path:
@@ -86,12 +91,19 @@ def current_settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
-        teachers=os.environ.get("RELAY_TEACHERS") or None,
+        teachers=_pool_file(os.environ.get("RELAY_TEACHERS") or None),
         teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
         student_urls=_student_urls(os.environ.get("RELAY_STUDENT_URLS", "")),
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def _pool_file(path: str | None) -> str | None:
+    if path is not None and not path.endswith((".yaml", ".yml")):
+        raise ConfigError(f"RELAY_TEACHERS is {path!r}: give the .yaml file of a pool of teachers; the address of one "
+                          "goes into RELAY_TEACHER_URL")
+    return path
 
 
 def _student_urls(text: str) -> dict[str, tuple[str, ...]]:

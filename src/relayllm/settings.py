@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -23,7 +25,7 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TRL_EXPERIMENTAL_SILENCE": "1",
 }
-"""No tool calls home: each would wait for a network that may not be there."""
+"""No tool calls home: each would wait for a network that may not be there. None draws a bar into a log."""
 
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads of a small model that spin for each other lose their turn to whoever else is on the machine: with two cores
@@ -49,7 +51,7 @@ class Settings:
     teacher_url: str | None
     """An OpenAI-compatible endpoint that stands in for the teacher named in `params.yaml`."""
     teachers: str | None
-    """A YAML file of several teachers, which stands before `teacher_url` where answers are served."""
+    """The YAML file of a pool of teachers, which stands before `teacher_url` wherever a student calls."""
     teacher_tokenizer: str | None
     """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
     student_urls: Mapping[str, tuple[str, ...]]
@@ -59,9 +61,14 @@ class Settings:
     cuda_graphs: bool
     """Decode steps of fixed shapes, on CUDA as graphs: off until somebody has measured them."""
 
+    @property
+    def remote_teacher(self) -> str | None:
+        """What stands in for a teacher's weights: the pool's file, else the address of one server."""
+        return self.teachers or self.teacher_url
+
     def teacher_at(self, folder: Path) -> str | Path:
-        """Where the teacher is: the server that RELAY_TEACHER_URL names, else its folder. Only here it is decided."""
-        return self.teacher_url or folder
+        """Where calls go: to what stands in for the teacher, else to its folder. Only here it is decided."""
+        return self.remote_teacher or folder
 
     @property
     def store(self) -> Path:
@@ -86,12 +93,19 @@ def current_settings() -> Settings:
         registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
-        teachers=os.environ.get("RELAY_TEACHERS") or None,
+        teachers=_pool_file(os.environ.get("RELAY_TEACHERS") or None),
         teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
         student_urls=_student_urls(os.environ.get("RELAY_STUDENT_URLS", "")),
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def _pool_file(path: str | None) -> str | None:
+    if path is not None and not path.endswith((".yaml", ".yml")):
+        raise ConfigError(f"RELAY_TEACHERS is {path!r}: give the .yaml file of a pool of teachers; the address of one "
+                          "goes into RELAY_TEACHER_URL")
+    return path
 
 
 def _student_urls(text: str) -> dict[str, tuple[str, ...]]:
@@ -125,6 +139,7 @@ def without_secrets(text: str) -> str:
 
 def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
+    logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
     for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)
     store = current_settings().store

@@ -10,6 +10,7 @@ import pytest
 from relayllm.config import GREEDY, load_params
 from relayllm.errors import ConfigError
 from relayllm.evaluation.answer_cache import answer_cache
+from relayllm.evaluation.answering import Evaluation
 from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.counterfactual import counterfactuals
 from relayllm.evaluation.methods import method
@@ -19,7 +20,7 @@ from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.settings import current_settings
 from tests.support.fake_student import FakeStudent
-from tests.support.fake_teacher import FakeTeacher
+from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.reference import greedy
 from tests.support.small_models import pair
 
@@ -78,6 +79,64 @@ def test_method_answers_the_same_before_its_server(folders, servers, tmp_path, n
     there = answered(folders, name, tmp_path / "there", **greedy)
     assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
     assert [len(trace.calls) for trace in there] == [len(trace.calls) for trace in here]
+
+
+@pytest.fixture
+def pool(tmp_path, monkeypatch):
+    """A pool whose only server writes as the small teacher does; `pool(text)` adds to its file."""
+    _, tokenizer, teacher, _ = pair()
+    path = tmp_path / "teachers.yaml"
+    with FakeTeacher(tokenizer, greedy(teacher)) as server:
+        def write(more: str = "", model: str = "", name: str = "big") -> FakeTeacher:
+            path.write_text(f"teachers: [{{name: {name}, urls: ['{server.url}']{model}}}]\n{more}")
+            monkeypatch.setenv("RELAY_TEACHERS", str(path))
+            return server
+        yield write
+
+
+def test_method_answers_the_same_with_a_pool_which_its_calls_name(folders, pool, tmp_path):
+    here = answered(folders, "relay", tmp_path / "here", call_bias=12.0, **GREEDY)
+    pool()
+    there = answered(folders, "relay", tmp_path / "there", call_bias=12.0, **GREEDY)
+    assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
+    assert {call.teacher for trace in there for call in trace.calls} == {"big"}
+
+
+def test_answers_of_a_pool_are_kept_until_its_file_says_something_else(folders, pool, tmp_path):
+    def calls(**changes):
+        server = pool(**changes)
+        before = len(server.asked)
+        answered(folders, "relay", tmp_path / "runs", call_bias=12.0, **GREEDY)
+        return len(server.asked) - before
+
+    asked = calls()
+    assert asked
+    assert calls() == 0
+    assert calls(more="governance: {audit: audit.jsonl}\n") == 0
+    assert calls(more="governance: {rules: [{name: email}]}\n") == asked
+    assert calls(name="other") == asked
+    assert calls(name="other", model=", model: big") == asked
+
+
+def test_answer_whose_teacher_failed_is_asked_for_again(folders, pool, tmp_path):
+    server = pool()
+    server.always = Fault.refuse(400, "not today")
+    failed = answered(folders, "relay", tmp_path / "runs", call_bias=12.0, **GREEDY)
+    server.always = None
+    helped = answered(folders, "relay", tmp_path / "runs", call_bias=12.0, **GREEDY)
+    assert all(trace.degraded for trace in failed)
+    assert not any(trace.degraded for trace in helped)
+
+
+def test_teacher_alone_is_no_pool_of_several_and_nothing_is_decoded_before_that_is_said(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELAY_TEACHERS", str(tmp_path / "teachers.yaml"))
+    (tmp_path / "teachers.yaml").write_text(
+        "teachers: [{name: cheap, urls: ['http://a']}, {name: strong, urls: ['http://b']}]")
+    with answer_cache(tmp_path / "runs") as answers:
+        evaluation = Evaluation(CONFIG, models(folders, answers), {"pens": PENS}, [], say=lambda line: None)
+        with pytest.raises(ConfigError, match=r"row teacher .*cheap, strong.*RELAY_TEACHER_URL"):
+            evaluation.answer_all([method(name, ["relay"], "relay") for name in ("teacher-free", "teacher")])
+        assert not evaluation.done
 
 
 def test_calls_are_tried_both_ways_and_shorter_before_a_server(folders, servers, tmp_path):

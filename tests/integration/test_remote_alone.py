@@ -17,7 +17,7 @@ from relayllm.config import load_params
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.teacher_only import RemoteGenerator
-from relayllm.errors import TeacherError
+from relayllm.errors import ConfigError, TeacherError
 from relayllm.evaluation.answer_cache import FILE, AnswerCache
 from relayllm.evaluation.answering import Evaluation
 from relayllm.evaluation.methods import method
@@ -110,6 +110,39 @@ def test_filter_asks_the_server_and_loads_no_weights(project, server):
     run_filter(project)
     assert len(server.asked) == 4 * PARAMS.filter.samples
     assert len(read_problems(project / "kept.jsonl")) == 4
+
+
+def test_filter_shares_its_questions_among_the_replicas_of_a_pools_only_teacher(project, server, monkeypatch):
+    monkeypatch.delenv("RELAY_TEACHER_URL")
+    with FakeTeacher(server.tokenizer, server.write) as other:
+        name_pool(project, monkeypatch, big=[server.url, other.url])
+        run_filter(project)
+        asked = [len(one.asked) for one in (server, other)]
+    assert sum(asked) == 4 * PARAMS.filter.samples
+    assert min(asked) > 0
+
+
+def test_filter_goes_on_with_the_replica_that_is_up(project, server, monkeypatch):
+    monkeypatch.delenv("RELAY_TEACHER_URL")
+    with FakeTeacher(server.tokenizer, server.write) as other:
+        name_pool(project, monkeypatch, big=[server.url, other.url])
+        server.always = Fault.refuse(503)
+        run_filter(project)
+    assert len(read_problems(project / "kept.jsonl")) == 4
+
+
+def test_filter_refuses_a_pool_of_several_by_name(project, server, monkeypatch):
+    name_pool(project, monkeypatch, cheap=[server.url], strong=[server.url])
+    run_filter(project)  # RELAY_TEACHER_URL says whom
+    monkeypatch.delenv("RELAY_TEACHER_URL")
+    with pytest.raises(ConfigError, match=r"filter wants whole answers of one teacher.*cheap, strong"):
+        run_filter(project)
+
+
+def name_pool(project, monkeypatch, **teachers):
+    path = project / "teachers.yaml"
+    path.write_text(yaml.safe_dump({"teachers": [{"name": name, "urls": urls} for name, urls in teachers.items()]}))
+    monkeypatch.setenv("RELAY_TEACHERS", str(path))
 
 
 def test_filter_with_a_failing_teacher_stops_and_keeps_nothing(project, server):

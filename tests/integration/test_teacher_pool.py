@@ -136,9 +136,26 @@ def test_calls_of_an_answer_stay_with_one_replica_and_move_when_it_is_down():
         assert sorted((len(one.asked), len(two_.asked))) == [1, 3]
         home, other = (one, two_) if len(one.asked) == 3 else (two_, one)
         home.always = Fault.refuse(500)
-        assert asked(pool, session=7).error is not None
         assert asked(pool, session=7).error is None
-        assert len(other.asked) == 2
+        home.always = None
+        asked(pool, session=7)
+        assert (len(home.asked), len(other.asked)) == (4, 3)
+
+
+def test_call_that_every_replica_fails_goes_to_the_next_teacher():
+    with servers(3) as (one, two_, strong), pooled([{"name": "cheap", "urls": [one.url, two_.url]},
+                                                    {"name": "strong", "urls": [strong.url]}]) as pool:
+        one.always = two_.always = Fault.refuse(500)
+        stream = asked(pool)
+        assert (stream.teacher, stream.error, len(one.asked), len(two_.asked)) == ("strong", None, 1, 1)
+
+
+def test_variables_of_one_teacher_do_not_reach_the_pool(monkeypatch):
+    monkeypatch.setenv("RELAY_TEACHER_MODEL", "another")
+    monkeypatch.setenv("RELAY_TEACHER_MODE", "text")
+    with servers(1) as (server,), pooled([{"name": "only", "urls": [server.url]}]) as pool:
+        assert asked(pool).error is None
+        assert isinstance(server.asked[0]["prompt"], list)
 
 
 def test_a_new_answer_goes_to_the_least_loaded_replica():

@@ -6,13 +6,14 @@ import os
 
 import pytest
 
+from relayllm.errors import ConfigError
 from relayllm.settings import current_settings, quiet, without_secrets
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch, tmp_path):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "RELAY_EXPERIMENT", "RELAY_TEACHER_URL",
-                 "RELAY_CUDA_GRAPHS", "RELAY_PARAMS", "RELAY_RUNS"):
+                 "RELAY_TEACHERS", "RELAY_CUDA_GRAPHS", "RELAY_PARAMS", "RELAY_RUNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
 
@@ -47,6 +48,20 @@ def test_kernels_are_built_in_the_store_unless_the_user_says_where(monkeypatch, 
     ("no route to http://a:b@x:1/y or https://c@z", "no route to http://x:1/y or https://z")])
 def test_without_secrets_leaves_accounts_and_passwords_out(text, shown):
     assert without_secrets(text) == shown
+
+
+@pytest.mark.parametrize("given", ["http://teacher:8000", "teachers.json"])
+def test_pool_that_is_no_yaml_file_is_refused(monkeypatch, given):
+    monkeypatch.setenv("RELAY_TEACHERS", given)
+    with pytest.raises(ConfigError, match=r"give the .yaml file.*RELAY_TEACHER_URL"):
+        current_settings()
+
+
+def test_pool_stands_before_the_address_of_one_teacher(monkeypatch, tmp_path):
+    monkeypatch.setenv("RELAY_TEACHER_URL", "http://teacher:8000")
+    assert current_settings().teacher_at(tmp_path) == "http://teacher:8000"
+    monkeypatch.setenv("RELAY_TEACHERS", "teachers.yaml")
+    assert current_settings().teacher_at(tmp_path) == "teachers.yaml"
 
 
 def test_empty_variables_count_as_unset(monkeypatch):

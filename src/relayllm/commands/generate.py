@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("question", help="what to ask; - reads it from the input")
     add("--model", default=CHAMPION, help=f"models:/NAME@ALIAS, or a folder; default {CHAMPION}")
-    add("--teacher", help="folder, hub id or http address instead of the package's own; 'none': the student alone")
+    add("--teacher", help="folder, hub id, http address, or the .yaml file of a pool of teachers, instead of the "
+                          "package's own; 'none': the student alone")
     add_model_arguments(parser)
     add("--max-new-tokens", type=int)
     add("--max-calls", type=int)

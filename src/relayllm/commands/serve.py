@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from relayllm.serving.models.loading import CHAMPION
 from relayllm.settings import Settings, current_settings
 
 DRAIN_SECONDS = 30
+LEAST = {"slots": 1, "queue": 0, "max_body_bytes": 1, "reload_seconds": 0}
+"""Options that are numbers, and the least that each may be."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,19 +52,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; default: none")
     add("--reload-seconds", type=float, default=10.0, help="look at the registry so often; 0: never")
     add("--canary", type=float, default=0.0, metavar="SHARE", help="share of requests for the candidate, 0 to 1")
-    add("--trace-share", type=float, default=float(os.environ.get("RELAY_TRACE_SHARE") or 0), metavar="SHARE",
+    add("--trace-share", type=float, default=os.environ.get("RELAY_TRACE_SHARE") or "0", metavar="SHARE",
         help="share of answers written to MLflow as traces, 0 to 1 (RELAY_TRACE_SHARE)")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Serve."""
-    for name in ("canary", "trace_share"):
-        if not 0 <= getattr(arguments, name) <= 1:
-            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
+    check_numbers(arguments)
     arguments.model = arguments.model or bare_student(arguments.student) or CHAMPION
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     with take_port(arguments.host, arguments.port) as listener:
         return serve(arguments, listener, current_settings())
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """Refuse what no server can have.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+    for name, least in LEAST.items():
+        value = getattr(arguments, name)
+        if value is not None and not least <= value < inf:
+            raise ConfigError(f"--{name.replace('_', '-')} is {value}: give a number of {least} or more")
+    for name in ("canary", "trace_share"):
+        if not 0 <= getattr(arguments, name) <= 1:
+            raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a server is; an address of IPv6 stands in brackets."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def bare_student(students: Sequence[str]) -> str | None:
@@ -101,7 +122,7 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, settings: Sett
     print(f"loading {found.name} version {found.version} from {found.folder} ...", flush=True)
     loaded = load_bounded(arguments, found)
     app = assemble(arguments, settings, keys, budgets, loaded)
-    address = f"http://{arguments.host}:{listener.getsockname()[1]}"
+    address = address_of(arguments.host, listener.getsockname()[1])
     print(f"serving {found.name} version {found.version} on {address} (API description: {address}/docs)", flush=True)
     if not keys.required and arguments.host not in ("127.0.0.1", "localhost", "::1"):
         print("warning: reachable from other machines without API keys; set RELAY_API_KEYS", flush=True)

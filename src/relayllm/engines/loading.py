@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging as bars
 
 from relayllm.engines.checkpoints.gguf import names_gguf, read_tokenizer
 from relayllm.errors import ModelError
 from relayllm.settings import current_settings
+
+
+def no_progress_bars() -> None:
+    """Keep transformers from drawing bars while it loads or saves weights: commands and stages say how far they are.
+
+    Bars of downloads from the hub stay; they are drawn in a terminal only.
+    """
+    bars.set_tqdm_hook(lambda bar, args, named: bar(*args, **{**named, "disable": True}))
+
+
+no_progress_bars()  # here, since whoever loads, trains or saves a model imports this module
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

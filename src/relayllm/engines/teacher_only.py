@@ -1,24 +1,25 @@
 """A teacher elsewhere that answers whole questions: the data filter, and the row `teacher` of the evaluation.
 
-In a relay a teacher that fails costs a row its help. Here it is all there is, so its failure is an error.
+In a relay a teacher that fails costs a row its help. Here it is all there is, so its failure is an error. It is one
+teacher, whose replicas a pool's file may name; answers of several would be nobody's.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from relayllm.engines.commands import command_tokens, spare_command_tokens
-from relayllm.engines.openai.breaker import Circuit
-from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.pool import TeacherPool
+from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.options import Options
-from relayllm.relay.protocols import CallRequest, Tokenizer
+from relayllm.relay.protocols import CallRequest, CallServer, ServedCall, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import GenerationRequest
@@ -32,8 +33,16 @@ class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
     def __init__(self, url: str, tokenizer: Tokenizer, *, options: RemoteOptions | None = None) -> None:
+        """`url` is an address, or the file of a pool of one teacher."""
         self.tokenizer = tokenizer
-        self._remote = OpenAITeacher(url, tokenizer, options=options)
+        options = options or RemoteOptions.from_environment()
+        self._remote: CallServer
+        if is_pool(url):
+            pool = read_pool(url)
+            self._remote = TeacherPool(pool, tokenizer, options=options)
+            self._at_once = options.connections * sum(len(one.urls) for one in pool.teachers)
+        else:
+            self._remote, self._at_once = OpenAITeacher(url, tokenizer, options=options), options.connections
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
@@ -72,16 +81,16 @@ class RemoteGenerator:
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
         """Traces as they are finished, each with the place of its request; raises as `generate` does."""
         places = {self._row(request): place for place, request in enumerate(requests)}
-        waiting, running, failed = deque(places), dict[Row, CallStream](), set[Row]()
+        waiting, running, failed = deque(places), dict[Row, ServedCall](), set[Row]()
         try:
             while waiting or running:
-                while waiting and len(running) < min(slots, self._remote.options.connections):
+                while waiting and len(running) < min(slots, self._at_once):
                     row = waiting.popleft()
                     running[row] = self._remote.submit(_request(row))
                 self._remote.wait(NEWS_SECONDS)
                 for row in [row for row, stream in running.items() if stream.done]:
                     if fault := self._read(row, running.pop(row)):
-                        if row in failed or self._remote.circuit is not Circuit.CLOSED:
+                        if row in failed or not self._remote.up:
                             raise _given_up(fault, places) from fault
                         failed.add(row)
                         waiting.append(row)
@@ -100,11 +109,11 @@ class RemoteGenerator:
         """Let the connections go."""
         self._remote.close()
 
-    def _read(self, row: Row, stream: CallStream) -> TeacherError | None:
+    def _read(self, row: Row, stream: ServedCall) -> TeacherError | None:
         """Write a whole answer into its row, or say why it is none."""
         tokens = stream.take()
         if stream.error is not None:
-            return stream.error
+            return cast(TeacherError, stream.error)
         if not tokens and not stream.finished:
             return TeacherError("the teacher answered nothing, and did not say that it was finished")
         row.take_pending()
@@ -118,7 +127,7 @@ def _request(row: Row) -> CallRequest:
     options = row.options
     return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
                        seed=key_of(row.key, TEACHER_SALT) >> 33, answer_start=len(row.prompt_ids),
-                       messages=row.messages, enable_thinking=options.enable_thinking)
+                       messages=row.messages, enable_thinking=options.enable_thinking, session=row.session)
 
 
 def _given_up(fault: TeacherError, rows: Collection[Row]) -> TeacherError:

@@ -48,6 +48,8 @@ class Evaluation:
     def answer_all(self, methods: Sequence[Method]) -> dict[str, list[Record]]:
         """Every method's records, the relay's before its rivals' and those of routed questions last."""
         ordered = sorted(methods, key=lambda one: (one.follows_the_relay, one.query_router is not None))
+        for one in ordered:
+            self._models.writer(one)  # what is asked for wrongly is said before anything is decoded
         answers = sum(len(problems) * row(name).samples for name, problems in self._benchmarks.items())
         self._progress.expect(answers * sum(one.query_router is None for one in ordered))
         for one in ordered:

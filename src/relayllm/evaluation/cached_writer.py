@@ -48,7 +48,10 @@ class _Asked:
 
 
 class CachedWriter:
-    """Answers prompts; each answer is kept as soon as it is finished, and none is decoded twice."""
+    """Answers prompts; each answer is kept as soon as it is finished, and none is decoded twice.
+
+    One whose teacher failed is not kept: the next run asks for its help again.
+    """
 
     def __init__(self, load: Callable[[], CompletionWriter], made_by: Sequence[str], answers: AnswerCache) -> None:
         """`load` is called when something must be decoded; `made_by` are the digests of the models it loads."""
@@ -96,7 +99,8 @@ class CachedWriter:
         """Decode, and keep each answer before anybody sees it."""
         try:
             for place, trace in self.writer.complete(requests, slots=slots):
-                self._answers.put(keys[place], dump_trace(trace))
+                if not trace.degraded:
+                    self._answers.put(keys[place], dump_trace(trace))
                 yield place, trace
         finally:
             self._answers.commit()

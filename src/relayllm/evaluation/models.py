@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.errors import ConfigError
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
 from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter
@@ -36,7 +37,7 @@ class Models:
         """Who answers for a method; nothing is loaded before an answer is missing."""
         helper = self._helper_folder(method)
         if method.student == "teacher":
-            return teacher_alone(self.teacher, self.answers)
+            return teacher_alone(self.teacher, self.answers, "evaluate's row teacher")
         made_by = [*self._servers(method), model_digest(self.folder(method.student))]
         if helper is not None:
             place = current_settings().teacher_at(helper) if method.teacher is None else helper
@@ -63,7 +64,7 @@ class Models:
         from relayllm.engines.loading import load_tokenizer
 
         return TokenizerPair(load_tokenizer(self.folder(method.student)), load_tokenizer(self.teacher),
-                             current_settings().teacher_url is None)
+                             current_settings().remote_teacher is None)
 
     def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None, *,
                       enable_thinking: bool | None = None) -> np.ndarray:
@@ -116,7 +117,8 @@ class Models:
         if isinstance(teacher, Path) or method.teacher is not None:
             raise ConfigError(f"{method.name}: RELAY_STUDENT_URLS says that {method.student} is served by "
                               f"{', '.join(servers)}, and its teacher is the folder {helper}: serve the teacher, too, "
-                              "and name it in RELAY_TEACHER_URL, or take the student out of RELAY_STUDENT_URLS")
+                              "and name it in RELAY_TEACHER_URL or RELAY_TEACHERS, or take the student out of "
+                              "RELAY_STUDENT_URLS")
         return RelayDecoder.from_servers(servers, folder, teacher)
 
     @cached_property
@@ -131,9 +133,19 @@ class Models:
         return self.teacher if method.teacher is None else self.others / method.teacher
 
 
-def teacher_alone(folder: Path, answers: AnswerCache) -> CachedWriter:
-    """The teacher where it answers alone: in this process, or the server that stands in for it."""
-    return alone_at(current_settings().teacher_at(folder), folder, answers)
+def teacher_alone(folder: Path, answers: AnswerCache, asker: str) -> CachedWriter:
+    """The teacher where it answers alone, for who asks: in this process, or what stands in for it.
+
+    Raises:
+        ConfigError: what stands in is a pool of several teachers.
+    """
+    settings = current_settings()
+    pool = None if settings.teachers is None or settings.teacher_url else read_pool(settings.teachers)
+    if pool is not None and len(pool.teachers) > 1:
+        names = ", ".join(one.name for one in pool.teachers)
+        raise ConfigError(f"{asker} wants whole answers of one teacher, and RELAY_TEACHERS names {len(pool.teachers)} "
+                          f"({names}): set RELAY_TEACHER_URL, too, to the one that is to give them")
+    return alone_at(settings.teacher_url or settings.teacher_at(folder), folder, answers)
 
 
 def alone_at(place: str | Path, folder: Path, answers: AnswerCache) -> CachedWriter:
@@ -152,6 +164,11 @@ def _alone(place: str | Path, folder: Path) -> CompletionWriter:
 
 
 def _identity(place: str | Path, folder: Path) -> list[str]:
-    """A server is known by its address and the model it stands for: other weights behind both are not seen."""
-    return [*([place] if isinstance(place, str) else []), model_digest(folder)]
+    """A server is known by its address and the model it stands for: other weights behind both are not seen.
+
+    A pool is known by what its file says of who answers, and of what they are sent.
+    """
+    if isinstance(place, Path):
+        return [model_digest(folder)]
+    return [read_pool(place).content if is_pool(place) else place, model_digest(folder)]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +42,7 @@ class TeacherSource:
         Raises:
             ModelError: the package leaves the teacher to the environment, and the environment does not say.
         """
-        settings = current_settings()
-        url = settings.teachers or settings.teacher_url
-        if url:
+        if url := current_settings().remote_teacher:
             return url
         if self.kind == "endpoint":
             raise ModelError(f"the package in {folder} brings no teacher and RELAY_TEACHER_URL is not set: set it to "
@@ -164,8 +161,7 @@ def content_hash(folder: Path, leave_out: Sequence[str] = ()) -> str:
 
 def _check_weights(package: Package) -> None:
     folders = [package.student]
-    if package.teacher.kind == "embedded" and not (
-            os.environ.get("RELAY_TEACHERS") or os.environ.get("RELAY_TEACHER_URL")):
+    if package.teacher.kind == "embedded" and not current_settings().remote_teacher:
         folders.append(package.folder / "artifacts" / "teacher")
     for folder in folders:
         if not list(folder.glob("*.safetensors")):

@@ -19,6 +19,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import Package, bias_for, open_package
+from relayllm.relay.bias_curve import BiasCurve
 
 Load = Callable[[Package], Any]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
@@ -75,15 +76,8 @@ class RelayModel(PythonModel):
                 yield event_row(event)
 
     def _options(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        options = read_params(params, self._package.decoding)
-        wanted = options.pop("call_ratio", None)
-        if wanted is None:
-            return options
-        if options.get("call_bias"):
-            raise MlflowException.invalid_parameter_value(
-                f"call_ratio is {wanted:g} and call_bias is {options['call_bias']:g}: give one of them")
         with _BadRequest():
-            return {**options, "call_bias": bias_for(self._package.bias_curve, wanted)}
+            return with_call_bias(read_params(params, self._package.decoding), self._package.bias_curve)
 
 
 class _BadRequest:
@@ -95,6 +89,20 @@ class _BadRequest:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, ConfigError | DataError):
             raise MlflowException.invalid_parameter_value(str(error)) from error
+
+
+def with_call_bias(options: Mapping[str, Any], curve: BiasCurve | None) -> dict[str, Any]:
+    """Options of the decoder: a wanted call ratio as the call bias that spends it.
+
+    Raises:
+        ConfigError: both are given, or no bias is known to spend so much.
+    """
+    wanted, left = options.get("call_ratio"), {name: one for name, one in options.items() if name != "call_ratio"}
+    if wanted is None:
+        return left
+    if left.get("call_bias"):
+        raise ConfigError(f"call_ratio is {wanted:g} and call_bias is {left['call_bias']:g}: give one of them")
+    return {**left, "call_bias": bias_for(curve, wanted)}
 
 
 def read_prompts(given: Any) -> list[str]:

@@ -55,6 +55,12 @@ def decoder_failed(error: BaseException) -> ApiError:
     return unavailable(f"the decoder failed on this request: {error}".encode("utf-8", "replace").decode())
 
 
+def unforeseen(error: Exception, request: str) -> ApiError:
+    """A bug met by a request: told to the log whole, to the client by its name."""
+    LOG.error("%s failed", request, exc_info=error)
+    return unavailable(f"the server failed on this request ({type(error).__name__}); its log says more")
+
+
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """OpenAI's error object."""
     types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -80,11 +86,6 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> JSONResponse:
         message = _http_message(request, error)
         return JSONResponse(error_body(error.status_code, message), error.status_code, headers=error.headers)
-
-    @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return unavailable(f"the server failed on this request ({type(error).__name__}); its log says more").response()
 
 
 def describe(faults: Sequence[Mapping[str, Any]], body: Any = None) -> tuple[str | None, str]:
@@ -143,7 +144,7 @@ def _sentence(fault: Mapping[str, Any]) -> str:
     said = str(fault.get("msg", "")).removeprefix("Value error, ")
     for begins, instead in (("Input should", "must"), ("String should", "must"), ("List should", "must")):
         if said.startswith(begins):
-            return instead + said.removeprefix(begins).removesuffix(" after validation")
+            return instead + said.removeprefix(begins).replace(" after validation", "")
     return said
 
 

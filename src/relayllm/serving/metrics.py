@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Trace
+from relayllm.serving.teacher_names import shown_teacher
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 WHICH = ["version", "alias"]
@@ -55,7 +56,7 @@ class Metrics:
         self.prompt_tokens.labels(*which).inc(len(trace.prompt_ids))
         self.answers.labels(trace.stop_reason.value, *which).inc()
         for call in trace.calls:
-            self.calls.labels(str(call.failed).lower(), call.teacher, *which).inc()
+            self.calls.labels(str(call.failed).lower(), shown_teacher(call.teacher), *which).inc()
             self.handover.labels(*which).observe(call.seconds)
         self.degraded.labels(*which).inc(degraded)
         for price, cost in (prices.parts(ledger, trace.calls) if prices.known else {}).items():

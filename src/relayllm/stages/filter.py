@@ -53,9 +53,9 @@ def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -
     from relayllm.evaluation.models import teacher_alone
 
     with answer_cache(current_settings().runs) as answers:
-        return teacher_alone(teacher, answers).generate([messages(problem) for problem in problems], n=config.samples,
-                                                        seed=config.seed, progress=printer("filter"),
-                                                        **alone(config.decoding))
+        return teacher_alone(teacher, answers, "filter").generate(
+            [messages(problem) for problem in problems], n=config.samples, seed=config.seed,
+            progress=printer("filter"), **alone(config.decoding))
 
 
 def alone(decoding: Decoding) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from relayllm.config import GrpoConfig, GrpoRun
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.loading import load_model, load_teacher, load_tokenizer
+from relayllm.engines.openai.pool_config import read_pool
 from relayllm.errors import ConfigError, ModelError, TrainingError
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.relay.command import CommandTokens
+from relayllm.settings import current_settings
 from relayllm.training.builds import drop_stale_locks
 from relayllm.training.checkpoints import key_of, open_folder
 from relayllm.training.context import check_context
@@ -50,7 +52,7 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     commands = command_tokens(tokenizer)
     if commands is None:
         raise ModelError(f"the student at {student} knows no commands: start GRPO from the warm-up's model")
-    checkpoint = open_folder(folder, key_of(config, inputs, run.model_dump_json()))
+    checkpoint = open_folder(folder, key_of(config, inputs, run.model_dump_json() + pool_content(run)))
     decoders = Decoders(tokenizer, teacher, config, run)
     rollouts = Rollouts(config, run, {problem.id: problem for problem in learned}, decoders.of)
     watcher = Watcher(config, run, rollouts, decoders.of, kept, folder, checkpoint)
@@ -79,6 +81,12 @@ def held_out_and_trained(config: GrpoConfig, problems: Sequence[Problem]) -> tup
         raise TrainingError(f"{len(order)} problems have {len({problem.id for problem in order})} different ids: run "
                             "`relay validate` and give each an id of its own")
     return kept, learned
+
+
+def pool_content(run: GrpoRun) -> str:
+    """The pool that roll-outs ask: a checkpoint counts for the same one. A single server is the teacher's folder."""
+    path = current_settings().teachers if run.max_calls else None
+    return "" if path is None else read_pool(path).content
 
 
 class Decoders:

@@ -10,12 +10,12 @@ from tests.support.fakes_serving import serving
 pytestmark = pytest.mark.browser
 
 
-def test_dial_tells_the_measured_share(page):
-    assert page.inner_text("#dial-value") == "about 10.0 % by the teacher"
-    assert (page.get_attribute("#dial", "min"), page.get_attribute("#dial", "max")) == ("-4", "4")
-    page.fill("#dial", "2")
-    assert page.inner_text("#dial-value") == "about 30.0 % by the teacher"
-    assert page.get_attribute("#dial", "aria-valuetext") == "about 30.0 % by the teacher"
+def test_call_bias_tells_the_measured_share(page):
+    assert page.inner_text("#call-bias-value") == "about 10.0 % by the teacher"
+    assert (page.get_attribute("#call-bias", "min"), page.get_attribute("#call-bias", "max")) == ("-4", "4")
+    page.fill("#call-bias", "2")
+    assert page.inner_text("#call-bias-value") == "about 30.0 % by the teacher"
+    assert page.get_attribute("#call-bias", "aria-valuetext") == "about 30.0 % by the teacher"
 
 
 def test_new_conversation_while_writing_forgets_what_was_written(page):
@@ -56,16 +56,16 @@ def test_keyboard_alone_asks_switches_and_stops(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "question"
     page.keyboard.type("How many pens?")
-    for name in ("teacher", "side", "dial", "ask"):
+    for name in ("teacher", "side", "call-bias", "ask"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == name
         if name == "teacher":
             page.keyboard.press("Space")
-            assert page.is_disabled("#dial")
+            assert page.is_disabled("#call-bias")
             page.keyboard.press("Space")
-        if name == "dial":
+        if name == "call-bias":
             page.keyboard.press("ArrowRight")
-            assert page.input_value("#dial") == "0.5"
+            assert page.input_value("#call-bias") == "0.5"
     page.keyboard.press("Enter")
     page.wait_for_selector("#relay .writing")
     page.keyboard.press("Escape")
@@ -154,7 +154,7 @@ def test_phone_in_the_dark_shows_the_answer_and_needs_no_sideways_scrolling(page
     assert 0 <= box["y"] < 500
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
-    small = page.evaluate("[...document.querySelectorAll('button, .switch, summary, .dial input')].filter(item =>"
+    small = page.evaluate("[...document.querySelectorAll('button, .switch, summary, .call-bias input')].filter(item =>"
                           " item.offsetParent && item.getBoundingClientRect().height < 44).map(item => item.outerHTML)")
     assert small == []
     assert page.evaluate("[...document.querySelectorAll('#relay sup')].every(one => one.getClientRects().length === 1)")

@@ -10,7 +10,7 @@ import pytest
 from relayllm import RelayDecoder
 from relayllm.commands import generate
 from relayllm.commands.model_options import model_options
-from relayllm.commands.serve import add_arguments, load_bounded
+from relayllm.commands.serve import add_arguments, address_of, check_numbers, load_bounded
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.options import Options
 from relayllm.serving.models.loading import FoundModel, LoadedModel
@@ -40,6 +40,30 @@ def test_max_context_left_out_leaves_the_models_their_own():
 def test_max_context_that_no_model_has_is_refused_with_both_values(tokens):
     with pytest.raises(ConfigError, match=rf"{tokens}.*512"):
         context_after("--max-context", tokens)
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("--slots", "0"), ("--slots", "-3"), ("--queue", "-1"), ("--max-body-bytes", "0"), ("--reload-seconds", "-1"),
+    ("--reload-seconds", "nan"), ("--reload-seconds", "inf"), ("--canary", "1.5"), ("--trace-share", "nan")])
+def test_number_that_no_server_can_have_is_refused_by_its_option(option, value):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(ConfigError, match=rf"{option} is {value}.*give a"):
+        check_numbers(parser.parse_args([option, value]))
+
+
+def test_trace_share_of_the_environment_that_is_no_number_is_said_in_a_line(monkeypatch, capsys):
+    monkeypatch.setenv("RELAY_TRACE_SHARE", "a lot")
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert "--trace-share: invalid float value: 'a lot'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000")])
+def test_address_can_be_opened_as_it_is_printed(host, address):
+    assert address_of(host, 8000) == address
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,7 @@ def test_no_teacher_means_no_calls():
     assert all(decoder.commands.call not in trace.token_ids for trace in traces)
 
 
-def test_dial_makes_the_student_call_more():
+def test_call_bias_makes_the_student_call_more():
     decoder = decoder_of("qwen3", True)
     calls = [len(decoder.generate(["There are"], max_new_tokens=40, call_bias=bias)[0].calls) for bias in (-50, 50)]
     assert calls[0] == 0 < calls[1]

@@ -37,7 +37,7 @@ def test_teacher_free_switches_the_teacher_off():
 
 @pytest.mark.parametrize(("name", "multiple"),
                          [("call-ratio-0.5x", 0.5), ("call-ratio-2x", 2.0), ("call-ratio-0x", 0.0)])
-def test_dial_is_the_relay_at_a_multiple_of_its_own_calls(name, multiple):
+def test_call_ratio_method_is_the_relay_at_a_multiple_of_its_own_calls(name, multiple):
     assert named(name).call_ratio_factor == multiple
     assert named(name).student == "relay-difficulty"
 

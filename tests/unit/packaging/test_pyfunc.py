@@ -40,12 +40,12 @@ def decoder():
     return FakeDecoder()
 
 
-DIAL = {"points": [], "training": [{"call_bias": -10.0, "call_ratio": 0.0}, {"call_bias": 0.0, "call_ratio": 0.04}]}
+CURVE = {"points": [], "training": [{"call_bias": -10.0, "call_ratio": 0.0}, {"call_bias": 0.0, "call_ratio": 0.04}]}
 
 
 @pytest.fixture
 def model(decoder, tmp_path):
-    return opened(decoder, hollow_package(tmp_path / "p", bias_curve=DIAL))
+    return opened(decoder, hollow_package(tmp_path / "p", bias_curve=CURVE))
 
 
 def opened(decoder, folder):

@@ -68,7 +68,7 @@ def test_package_record_of_a_method_nobody_evaluated_names_those_there_are():
         package_record(config, summary, TeacherSource("embedded"), [])
 
 
-def test_package_record_ships_the_dial_of_its_own_policy_and_where_it_stands():
+def test_package_record_ships_the_bias_curve_of_its_own_policy_and_where_it_stands():
     config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
                            decoding=Decoding.model_validate(DECODING))
     curve = {"relay": "relay-difficulty", "points": [{"call_bias": 0.0}], "training": [{"call_bias": -9.0}]}

@@ -19,6 +19,7 @@ import httpx
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.errors import ConfigError
 from relayllm.relay.protocols import Message
+from relayllm.settings import without_secrets
 
 KEY_VARIABLE = "RELAY_TEACHER_API_KEY"
 BUSY = frozenset({408, 409, 425, 429})
@@ -74,13 +75,23 @@ class CompletionClient:
 
     def __init__(self, url: str, options: RemoteOptions, *, api_key: str | None = None, role: str = "teacher",
                  key_variable: str = KEY_VARIABLE) -> None:
-        self.url = base_url(url)
+        self._root = base_url(url)
+        self.url = without_secrets(self._root)
+        """The server's address, as it may be told."""
         self._options, self._role, self._key_variable = options, role, key_variable
-        key = api_key if api_key is not None else os.environ.get(key_variable)
+        key = self._checked((api_key if api_key is not None else os.environ.get(key_variable, "")).strip())
         limits = httpx.Limits(max_connections=options.connections, max_keepalive_connections=options.connections)
         timeout = httpx.Timeout(options.stall_seconds, connect=options.connect_seconds, pool=None)
         self._http = httpx.AsyncClient(limits=limits, timeout=timeout, trust_env=False,
                                        headers={"authorization": f"Bearer {key}"} if key else {})
+
+    def _checked(self, key: str) -> str:
+        """A key that a header can carry: the HTTP library would tell the others whole, in an error of its own."""
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"the API key of the {self._role} at {self.url} has a character that no header carries "
+                              f"(a line break, or one outside ASCII): write it anew, in {self._key_variable} or where "
+                              "the pool's key_variable points")
+        return key
 
     async def models(self) -> list[str]:
         """The names of the models that the server offers."""
@@ -123,7 +134,7 @@ class CompletionClient:
         route = "/v1/chat/completions" if "messages" in body else "/v1/completions"
         finished = False
         try:
-            async with self._http.stream("POST", self.url + route, json=body) as answer:
+            async with self._http.stream("POST", self._root + route, json=body) as answer:
                 if answer.status_code != 200:
                     raise self._fault(answer, await answer.aread())
                 # Read on after [DONE]: a connection is kept only when its answer was read to the end.
@@ -190,7 +201,7 @@ class CompletionClient:
     async def _send(self, method: str, path: str, body: Any) -> Any:
         try:
             async with asyncio.timeout(self._options.connect_seconds + self._options.stall_seconds):
-                answer = await self._http.request(method, self.url + path, json=body)
+                answer = await self._http.request(method, self._root + path, json=body)
         except (httpx.HTTPError, TimeoutError) as error:
             raise self._hiccup(error) from error
         if answer.status_code != 200:

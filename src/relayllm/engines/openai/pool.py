@@ -1,7 +1,7 @@
 """A pool of teachers: the first that is up and allowed writes a call, the next one when it fails before a token.
 
 Several replicas may stand behind one name. All calls of an answer stay with one of them, the least loaded when it first
-calls.
+calls, until it fails.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from relayllm.engines.openai.calls import CallStream
@@ -52,18 +52,22 @@ class NamedTeacher:
         """Whether some replica may be asked."""
         return any(replica.server.up for replica in self.replicas)
 
-    def submit(self, request: CallRequest) -> CallStream:
-        """Ask the answer's replica."""
-        replica = self._replica(request.session)
-        stream = replica.server.submit(request)
-        replica.running.append(stream)
-        return stream
+    def attempts(self, request: CallRequest) -> Iterator[CallStream]:
+        """Ask the answer's replica, and as often as another stream is wanted a further one that is up."""
+        left = list(self.replicas)
+        able = [one for one in left if one.server.up] or left
+        while able:
+            replica = self._home(request.session, able)
+            left.remove(replica)
+            stream = replica.server.submit(request)
+            replica.running.append(stream)
+            yield stream
+            able = [one for one in left if one.server.up]
 
-    def _replica(self, session: int) -> Replica:
-        """The answer's own while it is up, else the least loaded; of equals the one with fewest answers so far."""
+    def _home(self, session: int, able: Sequence[Replica]) -> Replica:
+        """The answer's own while it is able, else the least loaded; of equals the one with fewest answers so far."""
         known = self._sessions.get(session)
-        if known is None or not known.server.up:
-            able = [one for one in self.replicas if one.server.up] or self.replicas
+        if known is None or known not in able:
             known = min(able, key=lambda one: (one.load, one.answers))
             known.answers += 1
             self._sessions[session] = known
@@ -77,22 +81,25 @@ class PoolCall:
     """One call on its way through the pool. For the scheduler's thread; read `done` before `take`."""
 
     def __init__(self, request: CallRequest, teachers: Sequence[NamedTeacher], governance: Governance | None) -> None:
-        self._request, self._left, self._governance = request, list(teachers), governance
+        self._governance = governance
         self._begun = False
         self.teacher = ""
         """Who is asked, or was asked last."""
-        self._stream = CallStream()
-        self._next()
+        self._attempts = self._asking(request, teachers)
+        self._stream = next(self._attempts)
 
     @property
     def done(self) -> bool:
         """Nothing more will come, of any teacher."""
-        while self._stream.done and self._stream.error is not None and self._left and not self._begun:
+        while self._stream.done and self._stream.error is not None and not self._begun:
             fresh = self._stream.take()
             if fresh:
                 self._stream.add(fresh)
                 break
-            self._next()
+            following = next(self._attempts, None)
+            if following is None:
+                break
+            self._stream = following
         return self._stream.done
 
     @property
@@ -113,21 +120,23 @@ class PoolCall:
 
     def cancel(self) -> None:
         """End the call; no other teacher is asked."""
-        self._left = []
+        self._attempts.close()
         self._stream.cancel()
 
-    def _next(self) -> None:
-        teacher = self._left.pop(0)
-        self.teacher = teacher.config.name
-        try:
-            free = teacher.config.trusted or self._governance is None
-            request = self._request if free or self._governance is None else self._governance.review(
-                self._request, self.teacher)
-        except PolicyRefusal as refusal:
-            self._stream = CallStream(teacher=self.teacher)
-            self._stream.close(error=refusal)
-        else:
-            self._stream = teacher.submit(request)
+    def _asking(self, request: CallRequest, teachers: Sequence[NamedTeacher]) -> Generator[CallStream]:
+        """A stream of every replica that may be asked, teacher by teacher; one that has failed where a rule says no."""
+        for teacher in teachers:
+            self.teacher = teacher.config.name
+            try:
+                free = teacher.config.trusted or self._governance is None
+                allowed = request if free or self._governance is None else self._governance.review(
+                    request, self.teacher)
+            except PolicyRefusal as refusal:
+                refused = CallStream(teacher=self.teacher)
+                refused.close(error=refusal)
+                yield refused
+            else:
+                yield from teacher.attempts(allowed)
 
 
 class TeacherPool:
@@ -138,9 +147,9 @@ class TeacherPool:
         self._news = news or threading.Event()
         self._governance = None if config.governance is None else Governance(config.governance, tokenizer)
         self.teachers = [NamedTeacher(one, [Replica(OpenAITeacher(
-            url, tokenizer, model=one.model, mode=one.mode, forbidden_ids=forbidden_ids, options=options,
-            api_key=os.environ.get(one.key_variable, "") if one.key_variable else "", news=self._news,
-            name=one.name)) for url in one.urls]) for one in config.teachers]
+            url, tokenizer, model=one.model or "", mode=one.mode or "auto", forbidden_ids=forbidden_ids,
+            options=options, api_key=os.environ.get(one.key_variable, "") if one.key_variable else "",
+            news=self._news, name=one.name)) for url in one.urls]) for one in config.teachers]
         self.prices = config.prices
 
     @property

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -50,6 +51,12 @@ class TeacherConfig(PoolSection):
     """In one's own house: the governance rules do not read what it is sent."""
     when: When | None = None
     prices: TeacherPrices | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What decides its answers: a model that is named is known by its name, wherever its replicas are."""
+        where = {} if self.model else {"urls": self.urls}
+        return {**self.model_dump(include={"name", "model", "mode", "when", "trusted"}), **where}
 
     def rank(self, n: int, call: int) -> int:
         """Of an answer's call for n tokens: 0 where `when` gives it this teacher, 2 where it does not; 1 without."""
@@ -97,6 +104,13 @@ class PoolConfig(PoolSection):
     def prices(self) -> dict[str, Prices]:
         """By name, of the teachers that have prices of their own."""
         return {one.name: Prices(**one.prices.model_dump()) for one in self.teachers if one.prices}
+
+    @property
+    def content(self) -> str:
+        """What decides the answers of a student that calls this pool: not prices, keys or the audit."""
+        rules = self.governance.rules if self.governance else ()
+        return json.dumps({"teachers": [one.content for one in self.teachers],
+                           "rules": [one.model_dump() for one in rules]}, sort_keys=True)
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

@@ -21,6 +21,7 @@ from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, Segme
 from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.row import Row
+from relayllm.settings import without_secrets
 
 KEY_VARIABLE = "RELAY_STUDENT_API_KEY"
 
@@ -67,7 +68,7 @@ class OpenAIStudent:
         if commands is None:
             raise ConfigError(f"the tokenizer {tokenizer.name_or_path} has no <call> and </call>: give the folder of a "
                               "student that was warmed up")
-        self.name = ", ".join(urls)
+        self.name = without_secrets(", ".join(urls))
         self.ends = ends or frozenset({tokenizer.eos_token_id})
         self.options = options or RemoteOptions.from_environment()
         self.commands, self._vocabulary = commands, len(tokenizer)
@@ -192,7 +193,9 @@ class OpenAIStudent:
                     raise
                 await asyncio.sleep(self.options.pause_before(attempt, fault.after, jitter.random()))
             except PermanentError as refusal:
-                if not refusal.about_request:
+                if refusal.about_request:
+                    replica.breaker.succeeded()  # the server is well: it read the request and answered
+                else:
                     replica.breaker.failed()
                     replica.handshake.forget()
                 raise

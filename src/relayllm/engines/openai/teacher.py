@@ -30,7 +30,8 @@ TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
 class OpenAITeacher:
     """The teacher's side of a relay, spoken over HTTP.
 
-    `tokenizer` is the one whose ids go in and out. In mode `auto` ids are used when the server cuts a probe text into
+    `tokenizer` is the one whose ids go in and out. `model` and `mode` are the environment's where they are left out; a
+    model "" is the only one that is served. In mode `auto` ids are used when the server cuts a probe text into
     the same ids as `tokenizer` does, and answers in ids; else messages when it continues them; else raw text.
     """
 
@@ -49,7 +50,8 @@ class OpenAITeacher:
         self._client = CompletionClient(url, self.options, api_key=api_key)
         self.name = name or self._client.url
         """What traces call it."""
-        self._handshake = Handshake(self._client, model or os.environ.get(MODEL_VARIABLE) or None, _mode(mode),
+        expected = os.environ.get(MODEL_VARIABLE) if model is None else model
+        self._handshake = Handshake(self._client, expected or None, _mode(mode),
                                     lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
         self._caller = Caller(self._client, self._handshake, self.breaker, self.options, self._codec)
         self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)

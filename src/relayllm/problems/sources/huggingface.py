@@ -73,7 +73,6 @@ def load_rows(benchmark: Benchmark) -> Iterator[Mapping[str, Any]]:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     import datasets
 
-    datasets.disable_progress_bars()
     try:
         parts = _parts(datasets, benchmark)
     except Exception as error:  # the library's errors for "out of reach" and "not in the cache" have no common class

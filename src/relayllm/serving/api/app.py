@@ -14,7 +14,7 @@ import relayllm.serving.errors as errors
 from relayllm.serving.api.invocations import table
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
-from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet
+from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, Unforeseen
 from relayllm.serving.api.routes import IGNORED_HEADER, api, watch
 from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.purses import Budgets
@@ -55,6 +55,7 @@ def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics:
     app.include_router(watch(model_router, metrics))
     app.include_router(pages(app, examples, model_router, keys_required=keys.required))
     app.add_middleware(BodyLimit, most=limits.body_bytes)
+    app.add_middleware(Unforeseen)
     app.add_middleware(Counting, metrics=metrics)
     app.add_middleware(HeadAsGet)
     if limits.origins:  # outermost: a refusal must have the headers, too, or a page cannot read it

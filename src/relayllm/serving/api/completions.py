@@ -33,6 +33,7 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
     model, asked = asked_of(body)
     with jobs.model_router.pick(model).held() as deployment:
         prompts = await read_prompts(body, deployment)
+        rooms = [room_for(body, deployment, prompt, cap=jobs.limits.cap_tokens) for prompt in prompts]
         scored = isinstance(body, CompletionRequest) and body.scores_prompt
         if scored and deployment.decoder.remote:
             raise bad_request("echo with logprobs scores the prompt, which needs the student in this process: this "
@@ -42,8 +43,8 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
             seed = body.seed if body.seed is not None else secrets.randbits(31)
             jobs.submit(job, [GenerationRequest(prompt.ids, options, seed, 0, sample, prompt.teacher_ids,
                                                 prompt.messages)
-                              for prompt in prompts
-                              for options in [options_for(body, asked, deployment, prompt, cap=jobs.limits.cap_tokens)]
+                              for prompt, room in zip(prompts, rooms, strict=True)
+                              for options in [options_for(body, asked, deployment, room)]
                               for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
         if isinstance(body, CompletionRequest) and scored:
             jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
@@ -117,17 +118,25 @@ def asked_of(body: AnyRequest) -> tuple[str | None, RelayOptions]:
     return name, body.asked.model_copy(update={"call_ratio": ratio})
 
 
-def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, prompt: EncodedPrompt, *,
-                cap: bool = False) -> Options:
-    """The decoder's options for one prompt of a request; `cap` shortens an answer that would not fit.
+def room_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt, *, cap: bool = False) -> int:
+    """Tokens that an answer to one prompt of a request may take; `cap` lets it have fewer than it asks for.
 
     Raises:
         ApiError: prompt and answer do not fit into the models' context.
     """
+    wanted = 1 if body.limit is None else min(1, body.limit) if cap else body.limit
     try:
-        room = deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=1 if cap else body.limit or 1)
+        return deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=wanted)
     except DataError as error:
         raise bad_request(str(error), body.prompt_field, "context_length_exceeded") from error
+
+
+def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, room: int) -> Options:
+    """The decoder's options for one prompt of a request, whose answer may take so many tokens.
+
+    Raises:
+        ApiError: the call ratio is out of reach.
+    """
     own = deployment.defaults
     try:
         bias = asked.call_bias if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio)

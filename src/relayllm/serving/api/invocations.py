@@ -96,13 +96,16 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
     Raises:
         ApiError: it cannot be answered, or not now.
     """
+    from relayllm.packaging.pyfunc import with_call_bias
+
     with jobs.model_router.pick(None).held() as deployment:
         asked = await asyncio.to_thread(read, body, deployment.defaults)
         _check_size(body, asked, deployment)
         prompts = [await deployment.prompt_encoder.chat([{"role": "user", "content": prompt}])
                    for prompt in asked.prompts]
         try:
-            options = Options(**{name: value for name, value in asked.options.items() if name != "seed"})
+            given = with_call_bias(asked.options, deployment.bias_curve)
+            options = Options(**{name: value for name, value in given.items() if name != "seed"})
             for prompt in prompts:  # like the pyfunc: an answer that might not fit is refused, not cut
                 deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=options.max_new_tokens)
         except (ConfigError, DataError) as error:

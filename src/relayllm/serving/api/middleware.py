@@ -1,4 +1,6 @@
-"""What happens to every request before a route sees it: counted, bounded, unpacked; HEAD is read as GET."""
+"""What happens to every request before a route sees it: counted, bounded, unpacked; HEAD is read as GET.
+
+And to what no route foresaw."""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import zlib
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relayllm.serving.errors import ApiError
+from relayllm.serving.errors import ApiError, unforeseen
 from relayllm.serving.metrics import Metrics
 
 PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
@@ -63,7 +65,8 @@ class BodyLimit:
             refusal = error if isinstance(error, ApiError) else self._refusal()
             await refusal.response()(scope, receive, send)
             return
-        await self._app({**scope, "headers": _of_length(scope, len(body))}, _replay(body, receive), send)
+        scope["headers"] = _of_length(scope, len(body))  # in place: the route is noted in it for who counts
+        await self._app(scope, _replay(body, receive), send)
 
     def _unpacked(self, body: bytes, encoding: bytes) -> bytes:
         if encoding not in PACKED:
@@ -81,6 +84,29 @@ class BodyLimit:
 
     def _refusal(self) -> ApiError:
         return ApiError(413, f"the body is larger than the {self._most} bytes that this server reads")
+
+
+class Unforeseen:
+    """Answers an error that nobody foresaw, where no answer has begun: the connection goes on."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await unforeseen(error, f"{scope['method']} {scope['path']}").response()(scope, receive, send)
 
 
 class Counting:

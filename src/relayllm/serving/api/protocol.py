@@ -27,7 +27,8 @@ def _encodable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_encodable)]
-StopText = Annotated[Text, Field(max_length=256)]
+StopText = Annotated[str, Field(max_length=256), AfterValidator(_encodable)]
+ModelName = Annotated[str, Field(max_length=200), AfterValidator(_encodable)]
 
 
 class RelayOptions(Body):
@@ -62,7 +63,7 @@ class StreamOptions(Body):
 class Sampling(Unsupported):
     """What both routes have in common."""
 
-    model: Annotated[Text, Field(max_length=200)] | None = None
+    model: ModelName | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import count
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.api.jobs import Job
-from relayllm.serving.api.protocol import MAX_MESSAGES, ChatRequest, Json, Message, RelayOptions, Text
+from relayllm.serving.api.protocol import MAX_MESSAGES, ChatRequest, Json, Message, ModelName, RelayOptions, Text
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
 from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported
@@ -23,7 +23,7 @@ STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "previous_response_id": ("conversations kept by the server are", ()),
     "conversation": ("conversations kept by the server are", ()),
     "background": ("answers in the background are", (False,)),
-    "reasoning": ("reasoning settings are", ({}, {"effort": None, "summary": None})),
+    "reasoning": ("reasoning settings are", ({}, {"effort": "none"})),
     "text": ("response formats other than text are", ({}, {"format": {"type": "text"}})),
     "truncation": ("truncation is", ("disabled",)),
     "include": ("additional output is", ([],)),
@@ -59,12 +59,19 @@ class InputMessage(Body):
         return Message(role=self.role, content=text)
 
 
+class ResponseAsChat(ChatRequest):
+    """What chat is asked in place of a response: its instructions are a turn besides those of the input."""
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES + 1)]
+    prompt_field: ClassVar[str] = "input"
+
+
 class ResponseRequest(Unsupported):
     """`POST /v1/responses`."""
 
     input: Text | Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
     instructions: Text | None = None
-    model: Annotated[Text, Field(max_length=200)] | None = None
+    model: ModelName | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
@@ -90,7 +97,8 @@ class ResponseRequest(Unsupported):
     @classmethod
     def _needs_no_memory(cls, value: Any, info: Any) -> None:
         what, neutral = STATELESS[info.field_name]
-        if value not in neutral:
+        asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+        if asked not in neutral:
             raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
     @model_validator(mode="after")
@@ -105,7 +113,7 @@ class ResponseRequest(Unsupported):
         first = [Message(role="system", content=self.instructions)] if self.instructions else []
         turns = ([Message(role="user", content=self.input)] if isinstance(self.input, str)
                  else [turn.message for turn in self.input])
-        return ChatRequest(model=self.model, messages=first + turns, max_completion_tokens=self.max_output_tokens,
+        return ResponseAsChat(model=self.model, messages=first + turns, max_completion_tokens=self.max_output_tokens,
                            temperature=self.temperature, top_p=self.top_p, stream=self.stream, relay=self.relay)
 
 

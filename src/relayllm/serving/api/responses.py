@@ -18,6 +18,7 @@ from relayllm.serving.api.streaming import sse
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
 from relayllm.serving.models.router import degraded_by
+from relayllm.serving.teacher_names import shown_teacher
 
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""
@@ -99,7 +100,8 @@ def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
                        for reason in degraded_by(request, trace)})
     return {
         "call_ratio": teacher / written if written else 0.0,
-        "calls": [{"choice": index, **asdict(call)} for index, trace in enumerate(traces) for call in trace.calls],
+        "calls": [{"choice": index, **asdict(call), "teacher": shown_teacher(call.teacher)}
+                  for index, trace in enumerate(traces) for call in trace.calls],
         "ledger": ledger_field([(trace.ledger, trace.calls) for trace in traces], job.deployment.prices),
         "segments": [segment for index, trace in enumerate(traces) for segment in segment_fields(trace, index)],
         "degraded": bool(withheld),
@@ -151,12 +153,17 @@ class ChunkWriter:
         self._choices: dict[int, ChoiceState] = {}
 
     def beginnings(self) -> Iterator[bytes]:
-        """What stands before the first tokens: the role, or the echoed prompt."""
-        for request in self._job.requests:
-            prompt = self._job.prompts[request.index // self._body.samples]
+        """What stands before the first tokens: the role, or the echoed prompt, which may be all that is asked for."""
+        choices = range(len(self._job.prompts) * self._body.samples)
+        for choice in choices:
+            prompt = self._job.prompts[choice // self._body.samples]
             echo = prompt.text if isinstance(self._body, CompletionRequest) and self._body.echo else ""
             if self._chat or echo:
-                yield self._chunk(request.index, echo, None, first=True)
+                yield self._chunk(choice, echo, None, first=True)
+        if not self._job.requests:
+            for choice in choices:
+                relay = relay_field(self._job, []) if choice == choices[-1] else None
+                yield self._chunk(choice, "", "length", relay=relay)
 
     def tokens(self, choice: int, delta: TokenDelta) -> Iterator[bytes]:
         """A chunk for each run of one author, and one for each call that begins."""

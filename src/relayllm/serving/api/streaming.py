@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from relayllm.serving.api.protocol import Json
-from relayllm.serving.errors import ApiError
+from relayllm.serving.errors import ApiError, unforeseen
 
 SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that no proxy takes the connection for dead."""
@@ -81,8 +81,9 @@ class EventStream(Response):
         try:
             async for chunk in self._chunks:
                 await send(_body(chunk, more=True))
-        except ApiError as error:  # the status is sent already: an event says it
-            await send(_body(sse(error.body()), more=True))
+        except Exception as error:  # the status is sent already: an event says it
+            told = error if isinstance(error, ApiError) else unforeseen(error, "a stream")
+            await send(_body(sse(told.body()), more=True))
         await send(_body(b"", more=False))
 
 

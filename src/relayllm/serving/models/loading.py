@@ -119,7 +119,7 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
     make = partial(make or _maker(students), **options)
     if names_gguf(found.folder) or (not (found.folder / "artifacts" / RECORD).is_file()
                                     and (found.folder / "config.json").is_file()):
-        bare = make(found.folder, None if teacher == NO_TEACHER else teacher or os.environ.get("RELAY_TEACHERS"))
+        bare = make(found.folder, None if teacher == NO_TEACHER else teacher or current_settings().remote_teacher)
         return LoadedModel(found, bare, Options(), prices=_with_teachers(Prices.from_environment(os.environ), bare))
     package = open_package(found.folder)
     check_signature(found.folder)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relayllm.relay.bias_curve import BiasCurve
@@ -19,6 +18,7 @@ from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
+from relayllm.serving.teacher_names import shown_teacher
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -59,11 +59,8 @@ class Deployment:
 
     @property
     def teacher_label(self) -> str | None:
-        """The teacher's name as others may know it: no folder and no address of the machines behind this one."""
-        name = self.decoder.teacher_name
-        if name.startswith(("http://", "https://")):
-            return "remote"
-        return (Path(name).name if Path(name).is_absolute() or Path(name).exists() else name) or None
+        """The teacher's name as others may know it."""
+        return shown_teacher(self.decoder.teacher_name) or None
 
     @property
     def call_ratios(self) -> list[float]:

@@ -73,7 +73,7 @@ function begin(question) {
   const body = (relay) => ({ messages: [...history(), { role: "user", content: question }], stream: true,
     stream_options: { include_usage: true }, relay });
   const teacher = $("teacher").checked;
-  const call_bias = teacher ? Number($("dial").value) : 0;
+  const call_bias = teacher ? Number($("call-bias").value) : 0;
   const answers = [new Answer(places[0], teacher ? "Student and teacher" : "Student alone", body({ teacher, call_bias }))];
   if ($("side").checked) answers.push(new Answer(places[1], "Student alone, for comparison", body({ teacher: false })));
   places[1].hidden = answers.length < 2;
@@ -177,8 +177,8 @@ async function learn() {
   if (!reply || !reply.ok) return;
   Object.assign(FACTS, await reply.json(), { known: true });
   const biases = FACTS.bias_curve.map(([bias]) => bias);
-  if (biases.length > 1) [$("dial").min, $("dial").max] = [biases[0], biases[biases.length - 1]];
-  turned();
+  if (biases.length > 1) [$("call-bias").min, $("call-bias").max] = [biases[0], biases[biases.length - 1]];
+  showBias();
 }
 
 function share(bias) {
@@ -189,12 +189,12 @@ function share(bias) {
   return high === low ? more : less + ((more - less) * (bias - low)) / (high - low);
 }
 
-function turned() {
-  const bias = Number($("dial").value);
+function showBias() {
+  const bias = Number($("call-bias").value);
   const part = FACTS.bias_curve.length ? share(bias) : null;
   const words = part === null ? (bias > 0 ? "+" : "") + bias : `about ${(100 * part).toFixed(1)} % by the teacher`;
-  $("dial-value").textContent = words;
-  $("dial").setAttribute("aria-valuetext", part === null ? `bias ${words}, its share was not measured` : words);
+  $("call-bias-value").textContent = words;
+  $("call-bias").setAttribute("aria-valuetext", part === null ? `bias ${words}, its share was not measured` : words);
 }
 
 async function examples() {
@@ -217,8 +217,8 @@ $("new").addEventListener("click", restart);
 $("question").addEventListener("input", () => keep("question", $("question").value));
 $("key").addEventListener("input", () => { keep("key", $("key").value); $("key").removeAttribute("aria-invalid"); });
 $("key").addEventListener("change", learn);
-$("dial").addEventListener("input", turned);
-$("teacher").addEventListener("change", () => { $("dial").disabled = !$("teacher").checked; });
+$("call-bias").addEventListener("input", showBias);
+$("teacher").addEventListener("change", () => { $("call-bias").disabled = !$("teacher").checked; });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stop();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(event);
@@ -227,5 +227,5 @@ $("key-row").hidden = !SETTINGS.keys;
 $("question").value = kept("question");
 $("key").value = kept("key");
 examples();
-turned();
+showBias();
 if (!SETTINGS.keys || $("key").value) learn();

@@ -27,6 +27,27 @@ def test_pool_file_keeps_the_order(tmp_path):
     assert [teacher.name for teacher in read_pool(path).teachers] == ["cheap", "strong"]
 
 
+@pytest.mark.parametrize(("old", "new", "same"), [
+    ("teacher: 0.4", "teacher: 4", True), ("governance:", "governance:\n  audit: a.jsonl", True),
+    ("name: cheap", "name: dear", False), ("http://cheap:8000", "http://other:8000", False),
+    ("min_tokens: 20", "min_tokens: 21", False), ("S-\\d+", "P-\\d+", False), ("action: refuse", "action: mask", False),
+    ("http://one:8000, http://two:8000", "http://three:8000", False),
+    ("[http://one:8000, http://two:8000]", "[http://one:8000, http://two:8000]\n    model: big", False)])
+def test_content_is_what_decides_an_answer(tmp_path, old, new, same):
+    assert (content_of(tmp_path, GOOD) == content_of(tmp_path, GOOD.replace(old, new))) is same
+
+
+def test_model_that_is_named_is_the_same_wherever_its_replicas_are(tmp_path):
+    one, other = (GOOD.replace("urls: [http://one:8000, http://two:8000]", f"urls: [{urls}]\n    model: big")
+                  for urls in ("http://one:8000", "http://two:8000, http://three:8000"))
+    assert content_of(tmp_path, one) == content_of(tmp_path, other)
+
+
+def content_of(folder, text):
+    (folder / "teachers.yaml").write_text(text)
+    return read_pool(folder / "teachers.yaml").content
+
+
 @pytest.mark.parametrize(("old", "new", "says"), [
     ("strong", "cheap", "two teachers are named cheap"), ("urls: [http://cheap:8000]", "url: x", "teachers.0.urls"),
     ("teacher: 0.4", "teacher: -1", "prices.teacher"), ("email", "mail", "rule mail has no pattern"),

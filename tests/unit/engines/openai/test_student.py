@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 
 import pytest
@@ -197,3 +198,18 @@ def test_policy_that_reads_entropies_is_refused(relay):
     decoder, *_ = relay()
     with pytest.raises(ConfigError, match="entropy"):
         decoder.generate(PROMPTS[:1], policy=EntropyThreshold(threshold=1.0))
+
+
+def test_server_that_refuses_one_request_after_its_pause_is_asked_the_next_one(relay):
+    decoder, (server,), _ = relay(with_teacher=False)
+    decoder.student.verify()
+    server.always = Fault.refuse(503)
+    with pytest.raises(StudentError):
+        decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)
+    while not decoder.student.up:
+        time.sleep(0.01)
+    server.always = Fault.refuse(400)
+    with pytest.raises(StudentError):
+        decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)
+    server.always = None
+    assert decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)

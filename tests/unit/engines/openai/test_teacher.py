@@ -404,3 +404,26 @@ def test_url_with_or_without_its_route_is_the_same(given):
 def test_url_that_is_none_is_an_error_that_says_so(given):
     with pytest.raises(ConfigError, match="is not the address of a server"):
         OpenAITeacher(given, ByteTokenizer())
+
+
+def test_key_of_a_file_may_end_with_a_line_break(serve):
+    _, teacher = serve(key="s3cret", api_key="s3cret\n")
+    assert finish(teacher, teacher.submit(request())) == TEXT[:8]
+
+
+@pytest.mark.parametrize("key", ["s3\ncret", "s3crét"])
+def test_key_that_no_header_carries_is_refused_and_not_told(key):
+    with pytest.raises(ConfigError, match="RELAY_TEACHER_API_KEY") as refusal:
+        OpenAITeacher("http://127.0.0.1:9", ByteTokenizer(), api_key=key)
+    assert "s3" not in str(refusal.value)
+
+
+def test_account_in_an_address_is_told_nobody():
+    teacher = OpenAITeacher("http://ann:s3cret@127.0.0.1:9/v1", ByteTokenizer(), options=QUICK)
+    try:
+        stream = teacher.submit(request())
+        finish(teacher, stream)
+        assert "s3cret" not in f"{stream.error} {teacher.name} {teacher.url}"
+        assert teacher.name == "http://127.0.0.1:9"
+    finally:
+        teacher.close()

@@ -25,10 +25,10 @@ def found(tmp_path_factory):
 def summary(found):
     import pandas as pd
 
-    dialled = [row for name in ("call-ratio-0.5x", "call-ratio-2x")
-               for row in make_records(name, problems=20, plan=PLAN["relay-simple"])]
+    biased = [row for name in ("call-ratio-0.5x", "call-ratio-2x")
+              for row in make_records(name, problems=20, plan=PLAN["relay-simple"])]
     frame = pd.concat([make_frame(("base", "relay-difficulty", "teacher"), problems=20),
-                       pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in dialled])])
+                       pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in biased])])
     return build_summary(frame, Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=50,
                          relay="relay-difficulty", found=Found(bias_curve=found))
 
@@ -51,13 +51,13 @@ def test_both_reports_show_the_curve(summary):
     assert "<td>-11.25</td>" in html(summary, Material({}))
 
 
-def test_pareto_joins_the_points_of_the_dial(summary):
+def test_pareto_joins_the_points_of_the_bias_curve(summary):
     line = next(line for line in pareto(summary).axes[0].lines if list(line.get_ydata()) == [
         point["accuracy"] for point in summary["bias_curve"]["points"]])
     assert list(line.get_xdata()) == [point["call_ratio"] for point in summary["bias_curve"]["points"]]
 
 
-def test_without_a_dial_there_is_no_curve(tmp_path):
+def test_without_call_ratio_methods_there_is_no_curve(tmp_path):
     assert read_bias_curve(tmp_path) is None
     assert curve({}, None) is None
 

@@ -39,9 +39,10 @@ class FakeStudent(FakeTeacher):
 
     def other(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         """Reading weights from a folder, as vLLM does it."""
-        if self.takes_weights and path == "/collective_rpc" and body["method"] == "reload_weights":
+        if self.takes_weights and path == "/collective_rpc":
             try:
-                load_model(self.network, Path(body["kwargs"]["weights_path"]) / "model.safetensors")
+                for folder in body["args"]:
+                    load_model(self.network, Path(folder) / "model.safetensors")
             except OSError as error:
                 return 500, {"error": {"message": str(error)}}
             return 200, {"results": [None]}

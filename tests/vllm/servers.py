@@ -18,6 +18,8 @@ FLAGS = ("--max-model-len=512", "--dtype=float32", "--enable-prefix-caching", "-
          "--generation-config=vllm", "--enforce-eager")
 STUDENT_FLAGS = ("--block-size=32", "--logprobs-mode=processed_logprobs")
 """What a student's server needs besides; the CPU build's own block has 128 tokens."""
+TRAINED_FLAGS = (*STUDENT_FLAGS, "--worker-extension-cls=relayllm_vllm.weights.WeightReader")
+"""What it needs where training replaces its weights."""
 
 
 @contextmanager

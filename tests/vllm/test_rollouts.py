@@ -17,7 +17,7 @@ from relayllm.errors import StudentError
 from relayllm.training.served import ServedDecoders
 from tests.vllm.make_model import build_tokenizer
 from tests.vllm.make_model import main as write_model
-from tests.vllm.servers import KEY, STUDENT_FLAGS, vllm_server
+from tests.vllm.servers import KEY, STUDENT_FLAGS, TRAINED_FLAGS, vllm_server
 
 pytestmark = pytest.mark.vllm
 PROMPTS = [f"How many pens are there in {boxes} boxes of {each}? " * 8 for boxes in (3, 12) for each in (4, 9)]
@@ -42,7 +42,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(folder, tmp_path_factory) -> Iterator[str]:
-    with vllm_server(folder, "student", *STUDENT_FLAGS, log=tmp_path_factory.mktemp("logs") / "student",
+    with vllm_server(folder, "student", *TRAINED_FLAGS, log=tmp_path_factory.mktemp("logs") / "student",
                      VLLM_SERVER_DEV_MODE="1") as address:
         yield address
 
@@ -60,7 +60,7 @@ def test_vllm_writes_with_the_weights_in_training_after_every_change(folder, url
         torch.manual_seed(seed)
         with torch.no_grad():
             for weight in model.parameters():
-                weight.add_(torch.randn_like(weight) * 0.05)
+                weight.add_(torch.randn_like(weight) * 0.1)
         here = RelayDecoder.from_models(model, tokenizer).generate(PROMPTS, **options)
         with served.of(model) as decoder:
             there = decoder.generate(PROMPTS, **options)
@@ -75,15 +75,17 @@ def test_vllm_writes_with_the_weights_in_training_after_every_change(folder, url
 def test_vllm_that_cannot_read_the_weights_says_so_and_lives(folder, url, tmp_path, monkeypatch):
     monkeypatch.setenv("RELAY_STUDENT_API_KEY", KEY)
     served = decoders(url, folder, tmp_path)
-    with pytest.raises(StudentError, match=r"answered /collective_rpc with 500: .*same path"):
+    with pytest.raises(StudentError, match=r"answered /collective_rpc with 500: .*same folders"):
         ServedWeights([url]).load(tmp_path / "nothing", "1")
     with served.of(load_model(folder, dtype="float32", device="cpu")) as decoder:
         assert decoder.generate(PROMPTS[:1], max_new_tokens=4)[0].token_ids
     served.close()
 
 
-def test_vllm_outside_of_development_takes_no_weights(folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("development", ["0", "1"])
+def test_vllm_without_routes_or_reader_takes_no_weights(folder, tmp_path, monkeypatch, development):
     monkeypatch.setenv("RELAY_STUDENT_API_KEY", KEY)
-    with vllm_server(folder, "student", *STUDENT_FLAGS, log=tmp_path / "log") as address:
-        with pytest.raises(StudentError, match="VLLM_SERVER_DEV_MODE=1"):
+    with vllm_server(folder, "student", *STUDENT_FLAGS, log=tmp_path / "log",
+                     VLLM_SERVER_DEV_MODE=development) as address:
+        with pytest.raises(StudentError, match=r"VLLM_SERVER_DEV_MODE=1 .*WeightReader"):
             decoders(address, folder, tmp_path)

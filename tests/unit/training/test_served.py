@@ -134,7 +134,7 @@ def test_server_that_was_started_again_in_a_batch_is_noticed(tmp_path, teacher):
 def test_folder_that_the_server_does_not_see_is_named(tmp_path):
     with student() as server:
         weights = ServedWeights([server.url])
-        with pytest.raises(StudentError, match=f"with 500: .*{tmp_path}/nothing.*same path"):
+        with pytest.raises(StudentError, match=f"with 500: .*{tmp_path}/nothing.*same folders"):
             weights.load(tmp_path / "nothing", "1")
         weights.close()
 

@@ -1,7 +1,8 @@
 """Servers whose weights follow a training: each is told which folder to read them from.
 
-The routes are vLLM's for development (`VLLM_SERVER_DEV_MODE=1`). Its own transfer of weights, which TRL's server mode
-uses, goes by NCCL from one GPU to another; a folder is slower and works on every machine that sees it.
+The routes are vLLM's for development (`VLLM_SERVER_DEV_MODE=1`), the method that reads is ours
+(`infra/vllm/relayllm_vllm/weights.py`). vLLM's own transfer of weights, which TRL's server mode uses, goes by NCCL from
+one GPU to another; a folder is slower and works on every machine that sees it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ CONNECT_SECONDS, LOAD_SECONDS = 5.0, 600.0
 """How long a connection, and the reading of a folder, may take."""
 RESETS, PAUSE = 50, 0.2
 """A cache cannot be emptied while an answer that was cut off still holds a part of it: tries, and seconds between."""
-REMEDY = ("start vLLM 0.32 with VLLM_SERVER_DEV_MODE=1 in its environment, for this training alone: such a server "
-          "takes weights from whoever reaches it")
+REMEDY = ("start vLLM 0.32 with VLLM_SERVER_DEV_MODE=1 in its environment and --worker-extension-cls="
+          "relayllm_vllm.weights.WeightReader (infra/vllm), for this training alone: such a server takes weights from "
+          "whoever reaches it")
 
 
 class ServedWeights:
@@ -42,7 +44,11 @@ class ServedWeights:
         Raises:
             StudentError: one does not, or is out of reach.
         """
-        self._each(self._version)
+        def check(url: str) -> None:
+            self._version(url)
+            self._call(url, "relay_check_weights")
+
+        self._each(check)
 
     def load(self, folder: Path, version: str) -> None:
         """Let every server read a folder, which it sees at the same path, and forget what it cached of older weights.
@@ -51,8 +57,7 @@ class ServedWeights:
             StudentError: a server is out of reach, takes no weights, or cannot read these.
         """
         def load(url: str) -> None:
-            self._ask("POST", url, "/collective_rpc", {"method": "reload_weights",
-                                                       "kwargs": {"weights_path": str(folder.resolve())}})
+            self._call(url, "relay_read_weights", str(folder.resolve()))
             self._empty_cache(url)
             self._ask("POST", url, "/update_weight_version", {"new_version": version})
 
@@ -81,6 +86,9 @@ class ServedWeights:
     def _version(self, url: str) -> Any:
         return self._ask("GET", url, "/weight_info", None).get("weight_version")
 
+    def _call(self, url: str, method: str, *given: str) -> None:
+        self._ask("POST", url, "/collective_rpc", {"method": method, "args": given})
+
     def _empty_cache(self, url: str) -> None:
         for _ in range(RESETS):
             if self._ask("POST", url, "/reset_prefix_cache", None).get("success"):
@@ -99,5 +107,5 @@ class ServedWeights:
             raise StudentError(f"student at {url} takes no weights (it knows no {route}): {REMEDY}")
         if answer.status_code != 200:
             raise StudentError(f"student at {url} answered {route} with {answer.status_code}: {answer.text[:300]}; "
-                               "does it see the folder at the same path, and is it a server of this model?")
+                               f"does it see the same folders, and serve this model? Else {REMEDY}")
         return dict(answer.json()) if answer.content else {}

@@ -1,7 +1,7 @@
 """`python -m benchmarks.reliability [NAME ...] --json FILE`: run the trials, and keep each one's figures as it ends.
 
-A trial whose figures stand in FILE is not run again, so a run that was cut off goes on with the next one. Exit code 1
-when a trial found what must not be.
+A trial whose figures stand in FILE is not run again, so a run that was cut off goes on with the next one; `kills` goes
+on with the kills that are left. Exit code 1 when a trial found what must not be.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,29 @@ def main() -> int:
     for name in arguments.names or TRIALS:
         if name not in TRIALS:
             parser.error(f"no trial {name!r}: there are {', '.join(TRIALS)}")
-        if name not in known:
-            known[name] = _run(name, max(1, round(TRIALS[name] * arguments.share)))
+        left = known.get(name, {"left": max(1, round(TRIALS[name] * arguments.share))}).get("left", 0)
+        for found in _figures(name, left):
+            known[name] = added(known.get(name, {}), found)
             write_json(arguments.json, known)
         print(f"{name}: {json.dumps(known[name])}", flush=True)
     return int(any(found["faults"] for found in known.values()))
 
 
-def _run(name: str, count: int) -> dict[str, Any]:
-    started = time.monotonic()
+def _figures(name: str, left: int) -> Iterator[dict[str, Any]]:
+    """Run a trial until it leaves nothing to do; its figures of each time."""
     trial = importlib.import_module(f"benchmarks.reliability.{name}")
     with tempfile.TemporaryDirectory(prefix=f"relay-{name}-") as folder:
-        return {**trial.run(count, Path(folder)), "seconds": round(time.monotonic() - started)}
+        while left:
+            started = time.monotonic()
+            found = trial.run(left, Path(folder))
+            left = found.get("left", 0)
+            yield {**found, "seconds": round(time.monotonic() - started)}
+
+
+def added(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Figures of a trial that takes several times; what is left is what the last time left."""
+    return {name: value if name == "left" or name not in before else before[name] + value
+            for name, value in now.items()}
 
 
 if __name__ == "__main__":

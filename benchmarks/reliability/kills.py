@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from benchmarks.reliability.places import hashes, summary
 from tests.support.places import environment, make_place
 from tests.support.places import run as run_in
 
-QUICKEST, SLOWEST = 1.0, 25.0
-"""Seconds until a kill: from the start of Python to the middle of the longest stage."""
+LATEST = 0.4
+"""Of the work of a whole run: a kill comes at most so much work after a start. Longer than the longest stage."""
+LOOK = 0.1
+"""Seconds between two looks at the work done."""
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """A run that nobody killed."""
+
+    outputs: dict[str, str]
+    summary: dict[str, Any]
+    work: float
+    """Processor seconds: a moment of a run is told by them, since a busy machine stretches the clock's."""
 
 
 def run(count: int, folder: Path) -> dict[str, Any]:
-    """Kill `count` times; compare each pipeline that comes to its end with one that nobody killed, and begin anew."""
-    chance, whole = random.Random(0), prepared(folder / "whole")
-    run_in(whole, "dvc", "repro")
-    wanted = hashes(whole), summary(whole)
-    kills, ends, wrong, broken = 0, 0, 0, []
-    place = prepared(folder / "killed-0")
+    """Kill one run of the pipeline until it ends, at most `count` times, and compare it; `left` are still to do."""
+    whole, place, chance = _untouched(folder / "whole"), prepared(folder / "killed"), random.Random(count)
+    kills, broken = 0, []
     while kills < count:
-        status, printed = _killed(place, chance.uniform(QUICKEST, SLOWEST))
-        if status is None:
-            kills += 1
-        elif status:
-            broken.append(printed[-500:])
+        status, printed = _killed(place, chance.uniform(0, LATEST * whole.work))
+        if status is not None:
+            broken += [printed[-2000:]] if status else []
             break
-        if status == 0 or kills == count:
-            if status != 0:
-                run_in(place, "dvc", "repro")
-            ends += 1
-            wrong += (hashes(place), summary(place)) != wanted
-            shutil.rmtree(place)
-            place = prepared(folder / f"killed-{ends}")
-    return {"kills": kills, "pipelines": ends, "different": wrong, "broken": broken, "faults": wrong + len(broken)}
+        kills += 1
+    else:
+        run_in(place, "dvc", "repro")
+    different = 0 if broken else int((hashes(place), summary(place)) != (whole.outputs, whole.summary))
+    shutil.rmtree(place)
+    return {"kills": kills, "pipelines": 1, "different": different, "broken": broken,
+            "left": 0 if broken else count - kills, "faults": different + len(broken)}
 
 
 def prepared(place: Path) -> Path:
@@ -52,18 +64,49 @@ def prepared(place: Path) -> Path:
     return place
 
 
-def _killed(place: Path, seconds: float) -> tuple[int | None, str]:
-    """Run the pipeline for so long; its exit code when it ended by itself, None when it was killed with all its own."""
-    with subprocess.Popen(["dvc", "repro"], cwd=place, env=environment(place), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, start_new_session=True) as process:
-        started = time.monotonic()
-        try:
-            printed, _ = process.communicate(timeout=seconds)
-            return process.returncode, printed
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            assert time.monotonic() - started >= seconds
-            return None, ""
+@cache
+def _untouched(place: Path) -> Untouched:
+    prepared(place)
+    before = _work_of_children()
+    run_in(place, "dvc", "repro")
+    return Untouched(hashes(place), summary(place), _work_of_children() - before)
 
 
+def _work_of_children() -> float:
+    """Processor seconds of all children that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _killed(place: Path, work: float) -> tuple[int | None, str]:
+    """Run the pipeline for so many processor seconds; its exit code, None when it was killed with all its own."""
+    log = place.with_suffix(".log")
+    with log.open("w") as file, subprocess.Popen(["dvc", "repro"], cwd=place, env=environment(place), stdout=file,
+                                                 stderr=subprocess.STDOUT, process_group=0) as process:
+        while process.poll() is None:
+            tree = _tree(process.pid)
+            if _work(tree) >= work:
+                os.killpg(process.pid, signal.SIGKILL)
+                for one in tree:  # of another group, as what a launcher started
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+                return None, ""
+            time.sleep(LOOK)
+    return process.returncode, log.read_text()
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def _work(tree: list[psutil.Process]) -> float:
+    """Processor seconds of these and of their children that have ended."""
+    total = 0.0
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total

@@ -56,6 +56,8 @@ class Settings:
     """Folder or id of that endpoint's tokenizer and chat template, where they are not the student's."""
     student_urls: Mapping[str, tuple[str, ...]]
     """vLLM servers that stand in for students: `base`, `warmup` or a run of GRPO -> its replicas."""
+    rollout_urls: Mapping[str, tuple[str, ...]]
+    """vLLM servers that write the roll-outs of a run of GRPO, and whose weights its training overwrites."""
     judge_url: str | None
     """An OpenAI-compatible chat endpoint with the model that `evaluate.judge` names."""
     cuda_graphs: bool
@@ -95,7 +97,8 @@ def current_settings() -> Settings:
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
         teachers=_pool_file(os.environ.get("RELAY_TEACHERS") or None),
         teacher_tokenizer=os.environ.get("RELAY_TEACHER_TOKENIZER") or None,
-        student_urls=_student_urls(os.environ.get("RELAY_STUDENT_URLS", "")),
+        student_urls=_urls_by_name("RELAY_STUDENT_URLS", "base, warmup or a run of grpo.runs"),
+        rollout_urls=_urls_by_name("RELAY_ROLLOUT_URLS", "a run of grpo.runs"),
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
@@ -108,14 +111,14 @@ def _pool_file(path: str | None) -> str | None:
     return path
 
 
-def _student_urls(text: str) -> dict[str, tuple[str, ...]]:
+def _urls_by_name(variable: str, names: str) -> dict[str, tuple[str, ...]]:
     """`relay-difficulty=http://a,relay-difficulty=http://b,base=http://c`: a name that is there twice has replicas."""
     found: dict[str, tuple[str, ...]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    for entry in filter(None, (part.strip() for part in os.environ.get(variable, "").split(","))):
         name, _, url = (part.strip() for part in entry.partition("="))
         if not url.startswith(("http://", "https://")):
-            raise ConfigError(f"RELAY_STUDENT_URLS has {entry!r}: write NAME=http://..., with base, warmup or a run of "
-                              "grpo.runs as NAME, and commas between")
+            raise ConfigError(f"{variable} has {entry!r}: write NAME=http://..., with {names} as NAME, and commas "
+                              "between")
         found[name] = (*found.get(name, ()), url)
     return found
 

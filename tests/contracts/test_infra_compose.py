@@ -31,6 +31,7 @@ class Build(Strict):
     context: str
     dockerfile: str
     target: str
+    args: dict[str, str] = {}
 
 
 class Health(Strict):
@@ -109,6 +110,7 @@ def test_builds_name_targets_that_exist(compose):
     for name, service in each(compose):
         if service.build:
             assert service.build.target in targets, name
+            assert all(f"\nARG {argument}=" in DOCKERFILE for argument in service.build.args), name
             assert (COMPOSE / service.build.context / service.build.dockerfile).is_file(), name
 
 
@@ -153,7 +155,7 @@ def test_volumes_lie_on_folders_that_the_image_makes_and_its_user_owns(compose):
 
 
 def test_whoever_fetches_from_the_hub_has_its_token_and_keeps_what_it_fetched(compose):
-    for name in ("worker", "relay", "teacher", "teacher-cpu"):
+    for name in ("worker", "gpu-worker", "relay", "teacher", "teacher-cpu"):
         service = compose.services[name]
         assert service.environment["HF_TOKEN"] == "${HF_TOKEN:-}", name
         kept = service.environment.get("HF_HOME", "/huggingface")
@@ -171,7 +173,7 @@ def test_commands_of_ours_are_in_the_image(compose):
     copied = re.findall(r"^COPY --chmod=755 (\S+) /usr/local/bin/(\S+)$", DOCKERFILE, flags=re.M)
     assert all(os.access(ROOT / source, os.X_OK) for source, _ in copied)
     known = {name for _, name in copied} | {"relay", "prefect"}
-    for name in ("deployments", "worker", "relay"):
+    for name in ("deployments", "worker", "gpu-worker", "relay"):
         assert compose.services[name].command[0] in known, name
 
 
@@ -218,12 +220,20 @@ def test_teacher_is_the_vllm_that_was_tried(compose):
     assert compose.services["teacher"].entrypoint == compose.services["teacher-cpu"].entrypoint
 
 
-def test_worker_polls_the_pool_of_the_deployments_and_sends_no_stage_elsewhere(compose):
+def test_every_pool_of_the_deployments_has_a_worker_in_the_same_checkout(compose):
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    command = compose.services["worker"].command
-    assert {one["work_pool"]["name"] for one in deployments if one["name"] != "gpu"} == {
-        command[command.index("--pool") + 1]}
-    assert "RELAY_ROLES" not in compose.services["worker"].environment
+    worker, helper = compose.services["worker"], compose.services["gpu-worker"]
+    polled = [one.command[one.command.index("--pool") + 1] for one in (worker, helper)]
+    for one in deployments:
+        assert one["work_pool"]["name"] == polled[one["name"] == "gpu"], one["name"]
+    assert worker.volumes == helper.volumes
+    assert worker.environment == helper.environment
+
+
+def test_no_stage_is_sent_to_a_worker_that_is_not_started(compose):
+    assert compose.services["gpu-worker"].profiles == ["gpu-worker"]
+    assert compose.services["worker"].environment["RELAY_ROLES"] == "${RELAY_ROLES:-}"
+    assert "\nRELAY_ROLES=\n" in (COMPOSE / ".env.example").read_text()
 
 
 def test_images_copy_what_exists_and_run_as_nobody_special():

@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infra" / "kubernetes"
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "kubernetes.json").read_text())
-CLUSTERS = ["overlays/cpu", "overlays/gpu", "overlays/pools"]
+CLUSTERS = ["overlays/cpu", "overlays/gpu", "overlays/gpu-workers", "overlays/pools"]
 RENDERED = ["base", *CLUSTERS, "training"]
 WORKLOADS = {"Deployment", "Job", "StatefulSet"}
 DOCKERFILE = (ROOT / "infra/images/relay.Dockerfile").read_text()
@@ -176,11 +176,12 @@ def test_mounts_name_volumes_of_the_pod(overlay):
 
 
 @pytest.mark.parametrize("overlay", RENDERED)
-def test_only_weights_are_shared_between_nodes(overlay):
+def test_only_weights_and_a_folder_of_many_workers_are_shared_between_nodes(overlay):
     """A claim for one node belongs to one pod at a time: the old one goes before the new one comes."""
     shared = {name for name, claim in of_kind(overlay, "PersistentVolumeClaim").items()
               if "ReadWriteMany" in claim["spec"]["accessModes"]}
-    assert shared == (set() if overlay == "overlays/cpu" else {"relay-models"})
+    assert shared == {"overlays/cpu": set(), "overlays/gpu-workers": {"relay-models", "relay-project"}}.get(
+        overlay, {"relay-models"})
     for thing in rendered(overlay):
         volumes = thing["spec"]["template"]["spec"].get("volumes", []) if thing["kind"] == "Deployment" else []
         if {volume["persistentVolumeClaim"]["claimName"] for volume in volumes
@@ -237,6 +238,8 @@ def test_network_is_closed_to_all_and_open_to_who_has_the_address(overlay):
 def _addresses(overlay: str, pod: str) -> set[str]:
     """Addresses that a pod's containers are told and need: the server asks no Prefect, the teacher asks nobody."""
     told = {"relay-worker": {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "RELAY_TEACHER_URL", "RELAY_SERVER_URL"},
+            "relay-gpu-worker": {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "RELAY_TEACHER_URL"},
+            "relay-student": {"MLFLOW_TRACKING_URI"},
             "relay-server": {"MLFLOW_TRACKING_URI", "RELAY_TEACHER_URL"},
             "relay-training": {"MLFLOW_TRACKING_URI", "RELAY_TEACHER_URL"}}.get(pod, set())
     given = {value for name, value in settings(overlay).items() if name in told and value}
@@ -311,6 +314,23 @@ def test_gpu_overlay_gives_a_gpu_to_whoever_decodes():
     for name, template in workloads("overlays/gpu"):
         limits = template["spec"]["containers"][0]["resources"]["limits"]
         assert limits.get("nvidia.com/gpu") == ("1" if name.startswith("relay-") else None), name
+
+
+def test_gpu_workers_poll_the_pool_of_their_role_in_the_folder_of_the_worker_that_sends_them_stages():
+    pods = {name: template["spec"] for name, template in workloads("overlays/gpu-workers")}
+    worker, helper = (pods[name]["containers"][0] for name in ("relay-worker", "relay-gpu-worker"))
+    pools = {one["name"]: one["work_pool"]["name"]
+             for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    roles = {variable["name"]: variable.get("value") for variable in worker["env"]}["RELAY_ROLES"].split()
+    assert [helper["command"][helper["command"].index("--pool") + 1]] == [pools[role] for role in roles]
+    assert helper["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert "nvidia.com/gpu" not in worker["resources"]["limits"]
+    assert "tolerations" not in pods["relay-worker"]
+    folders = [next(volume for volume in pods[name]["volumes"] if volume["name"] == "project")
+               for name in ("relay-worker", "relay-gpu-worker")]
+    assert folders[0] == folders[1]
+    keys = [{variable["name"] for variable in one["env"]} for one in (worker, helper)]
+    assert {"MLFLOW_TRACKING_PASSWORD", "PREFECT_API_AUTH_STRING", "RELAY_TEACHER_API_KEY"} <= keys[0] & keys[1]
 
 
 def test_training_job_has_a_gpu_per_process_and_runs_stages_that_exist():

@@ -168,10 +168,11 @@ def test_served_student_whose_teacher_is_a_folder_is_refused(folders, servers, t
         answered(folders, "relay", tmp_path / "runs")
 
 
+@pytest.mark.parametrize("variable", ["RELAY_STUDENT_URLS", "RELAY_ROLLOUT_URLS"])
 @pytest.mark.parametrize("text", ["relay", "relay=localhost:8000", "http://host:8000"])
-def test_entry_that_names_no_student_or_no_address_is_refused(monkeypatch, text):
-    monkeypatch.setenv("RELAY_STUDENT_URLS", text)
-    with pytest.raises(ConfigError, match="NAME=http"):
+def test_entry_that_names_no_student_or_no_address_is_refused(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigError, match=f"{variable} has .*NAME=http"):
         current_settings()
 
 

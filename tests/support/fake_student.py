@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_model
 
 from relayllm.engines.commands import command_tokens
 from tests.support.fake_teacher import FakeTeacher
@@ -22,15 +23,34 @@ from relayllm_vllm.request import GrammarRequest
 
 
 class FakeStudent(FakeTeacher):
-    """`grammar=False`: a vLLM without the processor, which ignores its arguments without a word."""
+    """`grammar=False`: a vLLM without the processor, which ignores its arguments without a word.
+
+    `takes_weights`: it has the routes of VLLM_SERVER_DEV_MODE.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, *, grammar: bool = True, name: str = "student",
-                 vocabulary: int | None = None) -> None:
+                 vocabulary: int | None = None, takes_weights: bool = False) -> None:
         super().__init__(tokenizer, lambda prompt: [], model=name)
-        self.network, self.grammar = model, grammar
+        self.network, self.grammar, self.takes_weights = model, grammar, takes_weights
+        self.weight_version = "default"
         tokens = command_tokens(tokenizer)
         assert tokens is not None
         self.ids = CommandIds(tokens.call, tokens.end, tokens.digits, vocabulary or len(tokenizer))
+
+    def other(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Reading weights from a folder, as vLLM does it."""
+        if self.takes_weights and path == "/collective_rpc":
+            try:
+                for folder in body["args"]:
+                    load_model(self.network, Path(folder) / "model.safetensors")
+            except OSError as error:
+                return 500, {"error": {"message": str(error)}}
+            return 200, {"results": [None]}
+        if self.takes_weights and path == "/update_weight_version":
+            self.weight_version = body["new_version"]
+        told = {"/reset_prefix_cache": {"success": True}, "/weight_info": {"weight_version": self.weight_version},
+                "/update_weight_version": {"success": True}}
+        return (200, told[path]) if self.takes_weights and path in told else super().other(path, body)
 
     def is_trial(self, body: dict[str, Any]) -> bool:
         """A student's handshake has no one-token trial, and its probes suffer no faults."""

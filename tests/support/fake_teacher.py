@@ -131,6 +131,9 @@ class FakeTeacher:
             return written[:written.index(end) + 1], "stop"
         return written, "length"
 
+    def other(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Status and answer of any other route."""
+        return 404, {"detail": "Not Found"}
 
     def more(self, body: dict[str, Any], token: int) -> dict[str, Any]:
         """What else a choice says of a token."""
@@ -162,10 +165,11 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             models = [{"id": teacher.model, "object": "model", "max_model_len": teacher.context}]
             if self._admitted():
-                self._json(200, {"object": "list", "data": models})
+                self._json(*teacher.other(self.path, {}) if self.path != "/v1/models" else
+                           (200, {"object": "list", "data": models}))
 
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
             if not self._admitted():
                 return
             if self.path == "/tokenize" and teacher.speaks != "text":
@@ -183,7 +187,7 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
                     self._json(200, {"choices": [{"message": {"role": "assistant", "content": "ok"}}],
                                      "usage": {"prompt_tokens": len(prompt)}})
             else:
-                self._json(404, {"detail": "Not Found"})
+                self._json(*teacher.other(self.path, body))
 
         def _complete(self, body: dict[str, Any]) -> None:
             fault = None if teacher.is_trial(body) else teacher.faults.popleft() if teacher.faults else teacher.always

@@ -18,11 +18,13 @@ FLAGS = ("--max-model-len=512", "--dtype=float32", "--enable-prefix-caching", "-
          "--generation-config=vllm", "--enforce-eager")
 STUDENT_FLAGS = ("--block-size=32", "--logprobs-mode=processed_logprobs")
 """What a student's server needs besides; the CPU build's own block has 128 tokens."""
+TRAINED_FLAGS = (*STUDENT_FLAGS, "--worker-extension-cls=relayllm_vllm.weights.WeightReader")
+"""What it needs where training replaces its weights."""
 
 
 @contextmanager
-def vllm_server(folder: Path, name: str, *flags: str, log: Path) -> Iterator[str]:
-    """A server of a model folder on a free port; yields its address."""
+def vllm_server(folder: Path, name: str, *flags: str, log: Path, **more: str) -> Iterator[str]:
+    """A server of a model folder on a free port, with more in its environment; yields its address."""
     if "RELAY_VLLM_PYTHON" not in os.environ:
         pytest.skip("RELAY_VLLM_PYTHON names no Python with vLLM: use `make test-vllm`")
     with socket.socket() as probe:
@@ -33,7 +35,7 @@ def vllm_server(folder: Path, name: str, *flags: str, log: Path) -> Iterator[str
             [os.environ["RELAY_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", f"--model={folder}",
              f"--served-model-name={name}", "--host=127.0.0.1", f"--port={port}", *FLAGS, *flags],
             stdout=out, stderr=out, env={**os.environ, "VLLM_API_KEY": KEY, "VLLM_CPU_KVCACHE_SPACE": "1",
-                                         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"})
+                                         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", **more})
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_well(server, url, log)

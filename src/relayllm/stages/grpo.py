@@ -28,7 +28,7 @@ def run(config: GrpoConfig, *, run: str, problems: Path, student: Path, teacher:
         raise ConfigError(f"no run {run!r} in params.yaml, grpo.runs: there are {', '.join(config.runs)}")
     folder = current_settings().runs / "grpo" / run
     measured, steps = train(config, config.runs[run], read_problems(problems), student, teacher, model, folder,
-                            [problems, student, teacher])
+                            [problems, student, teacher], current_settings().rollout_urls.get(run, ()))
     if is_main_process():
         write_json(history, [without_seconds(step) for step in steps])
         write_json(current_settings().runs / "steps" / f"{run}.json", steps)

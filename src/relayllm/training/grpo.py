@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,22 @@ from relayllm.training.lora import adapter_config, give_bias, ready_to_decode, w
 from relayllm.training.marking import CheckpointMarker
 from relayllm.training.memory import check_grpo, this_device
 from relayllm.training.rollouts import Rollouts, reward_of_relay
+from relayllm.training.served import ServedDecoders
 from relayllm.training.watcher import BEST, Watcher
 
 
 def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student: Path, teacher: Path, model: Path,
-          folder: Path, inputs: Sequence[Path]) -> tuple[dict[str, float], list[dict[str, float]]]:
+          folder: Path, inputs: Sequence[Path],
+          servers: Sequence[str] = ()) -> tuple[dict[str, float], list[dict[str, float]]]:
     """Train one policy; returns what came out and its history, a row per batch of roll-outs.
 
     `folder` holds checkpoints and the best model so far; a run with the same config and inputs resumes. The caller
-    closes it when everything is written.
+    closes it when everything is written. `servers` write the roll-outs; without any the model in training does.
 
     Raises:
         ConfigError: the batch does not divide, the run does not fit into memory, or a prompt leaves its answer no room.
         ModelError: the student knows no commands.
+        StudentError: a server of the roll-outs cannot be used, or lost its weights.
         TrainingError: there are too few problems.
     """
     helper = teacher if run.max_calls else None
@@ -53,12 +56,14 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     if commands is None:
         raise ModelError(f"the student at {student} knows no commands: start GRPO from the warm-up's model")
     checkpoint = open_folder(folder, key_of(config, inputs, run.model_dump_json() + pool_content(run)))
-    decoders = Decoders(tokenizer, teacher, config, run)
-    rollouts = Rollouts(config, run, {problem.id: problem for problem in learned}, decoders.of)
-    watcher = Watcher(config, run, rollouts, decoders.of, kept, folder, checkpoint)
-    trainer = _trainer(config, run, student, tokenizer, commands, folder, rollouts, watcher)
-    if not watcher.finished:  # a trainer that resumes at its last step takes one more
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    made = (ServedDecoders(servers, tokenizer, student, teacher, config, run, folder) if servers else
+            Decoders(tokenizer, teacher, config, run))
+    with closing(made) as decoders:
+        rollouts = Rollouts(config, run, {problem.id: problem for problem in learned}, decoders.of)
+        watcher = Watcher(config, run, rollouts, decoders.of, kept, folder, checkpoint)
+        trainer = _trainer(config, run, student, tokenizer, commands, folder, rollouts, watcher, bool(servers))
+        if not watcher.finished:  # a trainer that resumes at its last step takes one more
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     found = watcher.result()
     if is_main_process():
         found |= _write(config, student, folder / BEST, model)
@@ -109,9 +114,14 @@ class Decoders:
                                                                self._teacher_tokenizer)
             yield self._made[1]
 
+    def close(self) -> None:
+        """Let a teacher's server go."""
+        if self._made is not None:
+            self._made[1].close()
+
 
 def _trainer(config: GrpoConfig, run: GrpoRun, student: Path, tokenizer: Any, commands: CommandTokens, folder: Path,
-             rollouts: Rollouts, watcher: Watcher) -> Any:
+             rollouts: Rollouts, watcher: Watcher, served: bool) -> Any:
     from datasets import Dataset
 
     from relayllm.training.trainer import RelayTrainer
@@ -123,7 +133,8 @@ def _trainer(config: GrpoConfig, run: GrpoRun, student: Path, tokenizer: Any, co
     rows = [{"prompt": messages(problem), "problem_id": problem.id} for problem in rollouts.problems.values()]
     trainer = RelayTrainer(
         grammar=Grammar(commands, len(tokenizer), decoding.max_new_tokens, run.max_calls, decoding.max_call_tokens),
-        final_share=config.final_learning_rate_share, model=network, reward_funcs=[reward_of_relay],
+        final_share=config.final_learning_rate_share, served=served, model=network,
+        reward_funcs=[reward_of_relay],
         args=arguments(config, folder), train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
         rollout_func=rollouts, callbacks=[watcher, CheckpointMarker(lambda: watcher.history)],
         peft_config=adapter_config(config.lora, network, commands) if config.lora else None)

@@ -21,6 +21,9 @@ from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import Author, Trace
 from relayllm.rewards import REWARDS, Outcome, Scenario, scenario_of
 
+LOGPROB_GAP = "sampling/sampling_logp_difference/mean"
+"""TRL's name among its logs for what a server's log-probabilities of its tokens differ from the policy's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Graded:

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer, told about the grammar and the learning rate's floor."""
+"""TRL's GRPO trainer, told about the grammar, the learning rate's floor, and roll-outs that servers wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from torch.utils.checkpoint import checkpoint
 from trl import GRPOTrainer
 
 from relayllm.engines.checkpoints.model_shapes import LOGITS_AT_ONCE
+from relayllm.errors import TrainingError
 from relayllm.training.grammar_mask import Grammar
+from relayllm.training.rollouts import LOGPROB_GAP
+
+LARGEST_GAP = 0.1
+"""Nats a token, on average: bfloat16 on both sides stays far below."""
 
 
 class RelayTrainer(GRPOTrainer):
@@ -18,19 +23,42 @@ class RelayTrainer(GRPOTrainer):
 
     lr_scheduler: Any
 
-    def __init__(self, *, grammar: Grammar, final_share: float, **trl: Any) -> None:
+    def __init__(self, *, grammar: Grammar, final_share: float, served: bool, **trl: Any) -> None:
         """Train with a grammar that masks the student's logits as the roll-out did; the rest is TRL's.
 
-        The learning rate ends at `final_share` of its start. Rows of the data set have a `problem_id`.
+        The learning rate ends at `final_share` of its start. `served`: servers write the roll-outs, and what they say
+        of them is compared with the policy. Rows of the data set have a `problem_id`.
         """
-        self.grammar, self.final_share = grammar, final_share
+        self.grammar, self.final_share, self.served = grammar, final_share, served
         self.problem_ids: list[str] = []
         """Of the roll-outs that are being made; TRL hands prompts alone to who makes them."""
         super().__init__(**trl)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.problem_ids = [row["problem_id"] for row in inputs]
-        return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        if self.served:
+            self._compare_policies(batch)
+        return batch
+
+    @torch.no_grad()
+    def _compare_policies(self, batch: dict[str, Any]) -> None:
+        """See over one micro-batch that the servers sample from the policy in training.
+
+        Raises:
+            TrainingError: they sample from another.
+        """
+        rows, keep = slice(0, self.args.per_device_train_batch_size), batch["completion_ids"].shape[1]
+        ids, attention_mask = (torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1)[rows]
+                               for kind in ("ids", "mask"))
+        ours, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, attention_mask, keep)
+        written = (batch["completion_mask"] * batch["tool_mask"])[rows]  # (rows, tokens), 1 for the student's
+        gap = float(((ours - batch["sampling_per_token_logps"][rows]).abs() * written).sum() / written.sum())
+        self._metrics["train"][LOGPROB_GAP].append(gap)
+        if gap > LARGEST_GAP:
+            raise TrainingError(f"the log-probabilities that the roll-outs' servers give differ by {gap:.3f} a token "
+                                f"from those of the weights in training, at most {LARGEST_GAP} may be: do they serve "
+                                "this model, unquantised, and take the weights they are told to read?")
 
     def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor,
                                            logits_to_keep: int, batch_size: int | None = None,

@@ -19,7 +19,7 @@ from relayllm.progress import print_line
 from relayllm.tracking.run import current
 from relayllm.training.checkpoints import content_of
 from relayllm.training.launching import is_main_process
-from relayllm.training.rollouts import Rollouts, decoding_of
+from relayllm.training.rollouts import LOGPROB_GAP, Rollouts, decoding_of
 from relayllm.training.watch import held_out, samples, step_numbers
 
 SHOWN_ROLLOUTS = 8
@@ -71,6 +71,8 @@ class Watcher(TrainerCallback):
     def _numbers(self, step: int, logs: dict[str, Any]) -> dict[str, float]:
         seconds = time.perf_counter() - self._started
         numbers = step_numbers(self._rollouts.last, self._rollouts.seconds)
+        if LOGPROB_GAP in logs:
+            numbers["logprob_gap"] = logs[LOGPROB_GAP]
         return numbers | {
             "step": step, "entropy": logs.get("entropy", 0.0), "kl": logs.get("kl", 0.0),
             "learning_rate": logs.get("learning_rate", 0.0), "seconds_step": seconds,

@@ -24,6 +24,7 @@ import json, os, signal, sys
 from pathlib import Path
 from relayllm.config import load_params
 from relayllm.problems.tiny_world import train_problems
+from relayllm.settings import current_settings
 from relayllm.stages.grpo import without_seconds
 import relayllm.training.watcher as watcher
 from relayllm.training.grpo import train
@@ -40,7 +41,8 @@ class Witness:
 watcher.current = Witness
 config = load_params(place / "params.yaml").grpo
 found, history = train(config, config.runs["relay-difficulty"], train_problems(8, seed=0), place / "student",
-                       place / "teacher", place / "model", place / "run", [place / "student"])
+                       place / "teacher", place / "model", place / "run", [place / "student"],
+                       current_settings().rollout_urls.get("relay-difficulty", ()))
 (place / "result.json").write_text(json.dumps({"found": found, "history": [without_seconds(row) for row in history]}))
 """
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear", "command_rows": True}

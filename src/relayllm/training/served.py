@@ -1,0 +1,83 @@
+"""Roll-outs before vLLM servers, which get the weights in training before every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from relayllm.config import GrpoConfig, GrpoRun
+from relayllm.engines.checkpoints.weights import weights_digest
+from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.openai.weights import ServedWeights
+from relayllm.errors import ConfigError, StudentError
+from relayllm.files import atomic_write
+from relayllm.settings import current_settings
+from relayllm.training.launching import is_main_process
+
+SERVED = "served"
+"""Folder of the weights that the servers read, in that of the run."""
+
+
+class ServedDecoders:
+    """One decoder over the servers of a run of GRPO and the teacher's; no model of its own."""
+
+    def __init__(self, urls: Sequence[str], tokenizer: Any, student: Path, teacher: Path, config: GrpoConfig,
+                 run: GrpoRun, folder: Path) -> None:
+        """Meet the servers, before anything is trained.
+
+        Raises:
+            ConfigError: an adapter is trained, or the teacher is not served.
+            StudentError: a server cannot be used for training.
+        """
+        helper = current_settings().teacher_at(teacher) if run.max_calls else None
+        _refuse(urls, config, helper)
+        self._tokenizer, self._folder = tokenizer, folder / SERVED
+        self._weights = ServedWeights(urls)
+        self._weights.check()
+        self._decoder = RelayDecoder.from_servers(urls, student, helper if isinstance(helper, str) else None)
+        self._check_logprobs()
+
+    @contextmanager
+    def of(self, model: Any) -> Iterator[RelayDecoder]:
+        """For this model: its weights are written and loaded, and still there when everything is decoded.
+
+        Raises:
+            StudentError: a server did not take the weights, or lost them.
+        """
+        from accelerate import PartialState
+
+        processes = PartialState()
+        if is_main_process():
+            self._write(model)
+            self._weights.load(self._folder, weights_digest(self._folder))
+        processes.wait_for_everyone()
+        yield self._decoder
+        self._weights.expect(weights_digest(self._folder))
+        processes.wait_for_everyone()  # who is first to be done may write the next weights
+
+    def close(self) -> None:
+        """Let the servers go."""
+        self._decoder.close()
+        self._weights.close()
+
+    def _write(self, model: Any) -> None:
+        with atomic_write(self._folder) as part:
+            model.save_pretrained(part)
+            self._tokenizer.save_pretrained(part)
+
+    def _check_logprobs(self) -> None:
+        if not all(info.processed_logprobs for info in self._decoder.student.verify()):
+            self.close()
+            raise StudentError(f"student at {self._decoder.student.name} tells log-probabilities before the grammar's "
+                               "mask and the temperature: start it with --logprobs-mode processed_logprobs")
+
+
+def _refuse(urls: Sequence[str], config: GrpoConfig, teacher: str | Path | None) -> None:
+    if config.lora:
+        raise ConfigError(f"grpo.lora is set, and RELAY_ROLLOUT_URLS names {', '.join(urls)}: adapters are not sent to "
+                          "servers; train all weights (lora: null), or unset it and decode in the training's process")
+    if isinstance(teacher, Path):
+        raise ConfigError(f"RELAY_ROLLOUT_URLS names {', '.join(urls)}, and the teacher is the folder {teacher}: serve "
+                          "the teacher, too, and name it in RELAY_TEACHER_URL, or unset RELAY_ROLLOUT_URLS")

@@ -31,8 +31,8 @@ class TinyModel(Section):
     rounds: Count
     """At most so many: another one begins while the model solves less than `good_enough`."""
     good_enough: Share
-    """Share of new problems, of the mix that it reads, answered rightly at temperature 1; without those whose products
-    it can only guess."""
+    """Share of new problems, of the mix that it reads, answered rightly at temperature 1; where products are guessed,
+    an answer that follows from its guess is right."""
     batch_size: Count
     learning_rate: float
     seed: int

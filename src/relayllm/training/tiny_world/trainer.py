@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -21,6 +23,7 @@ from relayllm.problems.tiny_world.generator import corpus
 WARMUP_SHARE = 0.05
 IGNORED = -100
 DIGITS = "0123456789"
+PRODUCT = re.compile(r"\d\*\d+=(\d+)")
 UNSEEN = 1_000_003
 """Added to a model's seed: problems that it did not read."""
 
@@ -62,14 +65,23 @@ def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print)
 def solved(model: Any, config: TinyModel, tokenizer: Any, problems: int = 400) -> float:
     """Share of new problems of the model's own mix that it answers rightly, sampled at temperature 1.
 
-    Hard ones are no part of it where their products were guessed.
+    Where it could only guess a product, an answer is right that follows from its guess.
     """
-    hard = config.hard_share if config.hard_products == "right" else 0.0
-    asked = list(islice(corpus(config.seed + UNSEEN, hard, 0.0), problems))
+    guess = config.hard_products == "guessed"
+    asked = list(islice(corpus(config.seed + UNSEEN, config.hard_share, 0.0, guess=guess), problems))
     alone = RelayDecoder.from_models(model, tokenizer, None, None)
     traces = alone.generate([messages(problem) for problem in asked], max_new_tokens=128, temperature=1.0, max_calls=0,
-                           slots=128)
-    return sum(grade(trace.text, problem).correct for trace, problem in zip(traces, asked, strict=True)) / problems
+                            slots=128)
+    return sum(grade(trace.text, _as_guessed(problem, trace.text) if guess else problem).correct
+               for trace, problem in zip(traces, asked, strict=True)) / problems
+
+
+def _as_guessed(problem: Problem, text: str) -> Problem:
+    """A hard problem as it would be if the product were what was written."""
+    said, written = PRODUCT.search(problem.solution), PRODUCT.search(text)
+    if not problem.meta["hard"] or said is None or written is None:
+        return problem
+    return replace(problem, answer=str(int(problem.answer) - int(said[1]) + int(written[1])))
 
 
 def _round(model: Any, optimizer: torch.optim.Optimizer, config: TinyModel,

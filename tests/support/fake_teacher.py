@@ -220,7 +220,7 @@ def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
                 self._event(body, {"choices": [self._choice(body, token, reason if last else None)]})
             if fault is not None:  # it strikes after the last token
                 return self._suffer(fault)
-            usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {
+            usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids), "prompt_tokens_details": {
                 "cached_tokens": teacher.cached(body)}}
             self._event(body, {"choices": [], "usage": usage})
             self._chunk(b"data: [DONE]\n\n")

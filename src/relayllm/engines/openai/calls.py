@@ -79,8 +79,12 @@ class WireCodec(Protocol):
         """The tokens that one piece of the stream completes."""
         ...
 
-    def rest(self) -> list[int]:
-        """The tokens that only the end of the stream completes."""
+    def rest(self, usage: Usage | None) -> list[int]:
+        """The tokens that only the end of the stream completes; `usage` is what the server says of it.
+
+        Raises:
+            PermanentError: it is more than was asked for, and where to cut is not known.
+        """
         ...
 
 
@@ -117,8 +121,8 @@ class IdCodec:
         self._received += ids
         return ids
 
-    def rest(self) -> list[int]:
-        """Nothing: every piece was whole."""
+    def rest(self, usage: Usage | None) -> list[int]:
+        """Nothing: every piece was whole, and cut to n."""
         return []
 
 
@@ -142,12 +146,18 @@ class TextCodec:
         self.finished = self.finished or piece.finish_reason == "stop"
         return []
 
-    def rest(self) -> list[int]:
+    def rest(self, usage: Usage | None) -> list[int]:
         """The whole answer's tokens; a character that n cut in two is left out, as its bytes are no text.
 
         The server wrote n of its own at most, which may be more of the student's: cut to n of those, the text would end
         within a word.
+
+        Raises:
+            PermanentError: it says that it wrote more than n.
         """
+        if usage is not None and usage.completion_tokens > self._request.n:
+            raise PermanentError(f"the teacher's server wrote {usage.completion_tokens} tokens where {self._request.n} "
+                                 "were asked for: it ignores max_tokens; ask one that keeps to it")
         return self._encode(self._text.rstrip("\ufffd"))
 
 
@@ -192,9 +202,9 @@ class MessagesCodec:
             text = text.removeprefix(self._space)
         return self._text.read(replace(piece, text=text))
 
-    def rest(self) -> list[int]:
+    def rest(self, usage: Usage | None) -> list[int]:
         """The whole answer's tokens: n of the teacher's, which may be more of the student's."""
-        return self._text.rest()
+        return self._text.rest(usage)
 
 
 class Caller:
@@ -258,4 +268,4 @@ class Caller:
                     stream.usage = part
                 else:
                     stream.add(codec.read(part))
-        stream.add(codec.rest())
+        stream.add(codec.rest(stream.usage))

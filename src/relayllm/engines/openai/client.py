@@ -24,6 +24,8 @@ from relayllm.settings import without_secrets
 KEY_VARIABLE = "RELAY_TEACHER_API_KEY"
 BUSY = frozenset({408, 409, 425, 429})
 LOCKED = frozenset({401, 403})
+FILTERED = 422
+"""What a content filter counts as that strikes in the middle of an answer: this request's fault alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,12 @@ class StreamChunk:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the server says it read: all prompt tokens, and how many of them it found in its cache."""
+    """What the server says it read and wrote: all prompt tokens, how many of them it found in its cache."""
 
     prompt_tokens: int
     cached_tokens: int
+    completion_tokens: int = 0
+    """0 where it does not say."""
 
 
 class TransientError(Exception):
@@ -224,6 +228,8 @@ class CompletionClient:
         fact = f"{self._role} at {self.url} answered {status}: {_message(content)}"
         if status in BUSY or status >= 500:
             return TransientError(fact, after=_seconds(answer.headers.get("retry-after")))
+        if answer.is_redirect:
+            fact += f"; it points to {without_secrets(answer.headers.get('location', ''))[:200]}: give that address"
         if status in LOCKED:
             fact += f"; put its API key into the environment variable {self._key_variable}"
         return PermanentError(fact, status)
@@ -254,6 +260,8 @@ def _piece(choice: dict[str, Any]) -> StreamChunk:
     if ids is not None and not all(isinstance(token, int) and token >= 0 for token in ids):
         raise ValueError("token_ids must be whole numbers")
     reason = choice.get("finish_reason")
+    if reason == "content_filter":
+        raise PermanentError("the server's content filter ended the answer", FILTERED)
     if reason not in (None, "stop", "length"):
         raise TransientError(f"the server gave up with finish_reason {reason!r}")
     return StreamChunk(None if ids is None else tuple(ids), text, reason, _logprobs(choice.get("logprobs")))
@@ -273,7 +281,8 @@ def _usage(usage: dict[str, Any] | None) -> list[Usage]:
     if not usage:
         return []
     details = usage.get("prompt_tokens_details") or {}
-    return [Usage(int(usage.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0))]
+    return [Usage(int(usage.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0),
+                  int(usage.get("completion_tokens") or 0))]
 
 
 def _message(content: bytes) -> str:

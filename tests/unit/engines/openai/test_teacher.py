@@ -427,3 +427,40 @@ def test_account_in_an_address_is_told_nobody():
         assert teacher.name == "http://127.0.0.1:9"
     finally:
         teacher.close()
+
+
+class Talkative(FakeTeacher):
+    """Writes twice what it is asked for."""
+
+    def continuation(self, body):
+        return super().continuation({**body, "max_tokens": 2 * body["max_tokens"]})
+
+
+@pytest.mark.parametrize(("speaks", "text", "fault"), [("ids", TEXT[:8], ""), ("text", "", "wrote 16 tokens where 8")])
+def test_server_that_ignores_the_limit_is_cut_by_ids_and_refused_in_text(speaks, text, fault):
+    with Talkative(ByteTokenizer(), WRITE, speaks=speaks) as server:
+        teacher = OpenAITeacher(server.url, ByteTokenizer(), options=QUICK)
+        stream = teacher.submit(request())
+        assert finish(teacher, stream) == text
+        assert fault in str(stream.error or "")
+        teacher.close()
+
+
+def test_content_filter_costs_its_own_call_and_opens_no_circuit(serve):
+    server, teacher = serve()
+    chunk = '{"choices": [{"index": 0, "text": "", "finish_reason": "content_filter"}]}'
+    server.always = Fault.garbage(chunk)
+    for _ in range(QUICK.breaker_failures + 1):
+        stream = teacher.submit(request())
+        finish(teacher, stream)
+        assert "content filter" in str(stream.error)
+    assert len(server.asked) == QUICK.breaker_failures + 1
+    assert teacher.circuit is Circuit.CLOSED
+
+
+def test_server_that_has_moved_is_named_with_where_to(serve):
+    server, teacher = serve()
+    server.always = Fault.refuse(308, location="https://elsewhere/v1/completions")
+    stream = teacher.submit(request())
+    finish(teacher, stream)
+    assert "it points to https://elsewhere/v1/completions: give that address" in str(stream.error)

@@ -25,7 +25,7 @@ class CallEntry(AnswerModel):
     delivered: int = Field(description="tokens that the teacher wrote")
     seconds: float
     failed: bool
-    teacher: str = Field(description="who was asked; empty: nobody")
+    teacher: str = Field(description="who was asked, by name; `remote`: one behind an address; empty: nobody")
     read: int = Field(description="tokens that this teacher read fresh for the call")
     cached: int = Field(description="tokens of its earlier calls of this answer")
     refused: bool = Field(description="a governance rule kept the call from being sent")

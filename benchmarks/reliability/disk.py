@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.reliability.kills import prepared
+from benchmarks.reliability.kills import PATIENCE, prepared
 from benchmarks.reliability.places import hashes
 from flows.dvc_stages import read_plan
 from tests.support.places import environment
@@ -27,14 +27,14 @@ def run(count: int, folder: Path) -> dict[str, Any]:
     if os.geteuid():
         return {"stages": 0, "faults": 0, "skipped": "mounting a disk needs root"}
     whole = prepared(folder / "whole")
-    run_in(whole, "dvc", "repro")
+    run_in(whole, "dvc", "repro", timeout=PATIENCE)
     sizes = _sizes(whole)
     found: dict[str, str] = {}
     with _disk(folder / "disk") as disk:
         place = prepared(disk / "place")
         for stage in read_plan(place).stages:
             found[stage.name] = _filled(place, disk, stage.name, sizes[stage.name] // 2)
-            run_in(place, "dvc", "repro", "--single-item", stage.name)
+            run_in(place, "dvc", "repro", "--single-item", stage.name, timeout=PATIENCE)
         same = hashes(place) == hashes(whole)
     unsaid = [name for name, line in found.items() if "space" not in line and "disk" not in line]
     return {"stages": len(found), "last_lines": found, "same_outputs": same, "faults": len(unsaid) + (not same)}

@@ -23,6 +23,8 @@ from tests.support.places import run as run_in
 
 LATEST = 0.4
 """Of the work of a whole run: a kill comes at most so much work after a start. Longer than the longest stage."""
+PATIENCE = 7200.0
+"""Seconds that a run of the pipeline may take: on a starved machine 20 minutes were not enough."""
 LOOK = 0.1
 """Seconds between two looks at the work done."""
 
@@ -48,7 +50,7 @@ def run(count: int, folder: Path) -> dict[str, Any]:
             break
         kills += 1
     else:
-        run_in(place, "dvc", "repro")
+        run_in(place, "dvc", "repro", timeout=PATIENCE)
     different = 0 if broken else int((hashes(place), summary(place)) != (whole.outputs, whole.summary))
     shutil.rmtree(place)
     return {"kills": kills, "pipelines": 1, "different": different, "broken": broken,
@@ -68,7 +70,7 @@ def prepared(place: Path) -> Path:
 def _untouched(place: Path) -> Untouched:
     prepared(place)
     before = _work_of_children()
-    run_in(place, "dvc", "repro")
+    run_in(place, "dvc", "repro", timeout=PATIENCE)
     return Untouched(hashes(place), summary(place), _work_of_children() - before)
 
 

@@ -35,6 +35,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         _remove(part)
         _remove(old)
+        _sweep(path)  # again: who was being killed when this began is gone by now
 
 
 @contextmanager
@@ -102,7 +103,8 @@ def _sweep(path: Path) -> None:
 def _writer(process: int) -> str:
     """Return a running process' number and start time, for numbers come again; "" when it is gone (proc(5), stat)."""
     try:
-        return f"{process}-{Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[19]}"
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else f"{process}-{fields[18]}"
     except (FileNotFoundError, ProcessLookupError):
         return ""
 

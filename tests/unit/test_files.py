@@ -126,3 +126,21 @@ def test_writing_leaves_the_parts_of_others_alone(tmp_path):
             assert one.is_file()
         assert not two.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "xy"]
+
+
+BEGINS = ("import sys\nfrom pathlib import Path\nfrom relayllm.files import atomic_write\n"
+          "with atomic_write(Path(sys.argv[1])) as part:\n    part.touch(); print(flush=True); sys.stdin.read()")
+
+
+@pytest.mark.parametrize("reaped", [True, False], ids=["gone", "waiting for its parent"])
+def test_parts_of_a_writer_that_dies_meanwhile_are_cleared_up(tmp_path, reaped):
+    target = tmp_path / "out"
+    with subprocess.Popen([sys.executable, "-c", BEGINS, str(target)], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        with atomic_write(target) as part:
+            assert len([*tmp_path.glob(".*.part")]) == 1  # the other one's: it is alive
+            part.touch()
+            writer.kill()
+            os.waitid(os.P_PID, writer.pid, os.WEXITED | (0 if reaped else os.WNOWAIT))
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -42,7 +42,11 @@ def worker(place: Path, pool: str, **told: str) -> Iterator[None]:
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:  # a worker that is asked to go while it polls may wait for ever
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -142,16 +142,18 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
                            metrics=metrics / "warmup_set.json"))
     yield (warmed := step("warmup", warm, reads=[written], warmup_set=rows, student=student, model=warm,
                           metrics=metrics / "warmup.json"))
+    reads = [warmed]
     if PART in runs:
-        yield step("filter", unfiltered, reads=[models], says=PART, params=folder / "unfiltered.yaml", data=data,
-                   teacher=teacher, kept=unfiltered, metrics=metrics / "unfiltered.json")
+        reads.append(step("filter", unfiltered, reads=[models], says=PART, params=folder / "unfiltered.yaml",
+                          data=data, teacher=teacher, kept=unfiltered, metrics=metrics / "unfiltered.json"))
+        yield reads[-1]
     trained = []
     for run, config in runs.items():
         model, history = folder / "grpo" / run / "model", folder / "grpo" / run / "history.json"
         problems = unfiltered if run == PART else kept
-        trained.append(step("grpo", model, history, reads=[warmed], says=config, run=run, problems=problems,
-                            student=warm, teacher=teacher, model=model, metrics=metrics / f"grpo-{run}.json",
-                            history=history))
+        trained.append(step("grpo", model, history, reads=reads if run == PART else [warmed], says=config, run=run,
+                            problems=problems, student=warm, teacher=teacher, model=model,
+                            metrics=metrics / f"grpo-{run}.json", history=history))
         yield trained[-1]
     records = folder / "evaluate"
     yield (answered := step("evaluate", records, reads=trained, data=data, base=student, warmup=warm,

@@ -14,8 +14,9 @@ from types import MappingProxyType
 import orjson
 
 from relayllm.config import JudgeConfig
-from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
+from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.wire import PermanentError, TransientError
 from relayllm.errors import JudgeError
 from relayllm.evaluation.answer_cache import AnswerCache, key_of
 from relayllm.evaluation.records import Record

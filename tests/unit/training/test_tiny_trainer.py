@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from relayllm.config import TinyModel
+from relayllm.problems.problem import Problem
 from relayllm.problems.tiny_world.tokenizer import build_tokenizer
 from relayllm.training.tiny_world import trainer
 from tests.support.places import ROOT
@@ -31,3 +32,12 @@ def test_training_goes_on_until_it_is_good_or_out_of_rounds(good_enough, rounds)
 def test_one_round_is_trained_without_being_asked_how_good_it_is(monkeypatch):
     monkeypatch.setattr(trainer, "solved", None)
     trainer.train(shape(rounds=1, good_enough=1.0), TOKENIZER, lambda line: None)
+
+
+@pytest.mark.parametrize(("hard", "text", "answer"), [
+    (True, "it is 18*17=261 miles. 261-2=259 miles.", "259"),
+    (True, "it is about many miles.", "304"),
+    (False, "it is 8*7=65 miles. 65-2=63 miles.", "304")])
+def test_a_hard_answer_is_judged_by_its_own_guess(hard, text, answer):
+    told = Problem("", "How many miles?", "304", "trips", "it is 18*17=306 miles. 306-2=304 miles.", {"hard": hard})
+    assert trainer.as_guessed(told, text).answer == answer

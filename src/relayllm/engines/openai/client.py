@@ -10,13 +10,21 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.wire import (
+    PermanentError,
+    StreamChunk,
+    TransientError,
+    Usage,
+    error_message,
+    read_choice,
+    read_usage,
+)
 from relayllm.errors import ConfigError
 from relayllm.relay.protocols import Message
 from relayllm.settings import without_secrets
@@ -24,54 +32,7 @@ from relayllm.settings import without_secrets
 KEY_VARIABLE = "RELAY_TEACHER_API_KEY"
 BUSY = frozenset({408, 409, 425, 429})
 LOCKED = frozenset({401, 403})
-FILTERED = 422
-"""What a content filter counts as that strikes in the middle of an answer: this request's fault alone."""
 
-
-@dataclass(frozen=True, slots=True)
-class StreamChunk:
-    """What one event of the stream adds."""
-
-    token_ids: tuple[int, ...] | None
-    """None: the server gives text only."""
-    text: str
-    finish_reason: str | None
-    """`stop`, `length`, or None while it goes on."""
-    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = ()
-    """Per token its log-probability and the likeliest tokens, where they were asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the server says it read and wrote: all prompt tokens, how many of them it found in its cache."""
-
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int = 0
-    """0 where it does not say."""
-
-
-class TransientError(Exception):
-    """The request failed in a way that may pass."""
-
-    def __init__(self, fact: str, after: float = 0.0) -> None:
-        super().__init__(fact)
-        self.after = after
-        """Seconds the server asked us to wait."""
-
-
-class PermanentError(Exception):
-    """The server understood and said no: trying again would not help."""
-
-    def __init__(self, fact: str, status: int = 0) -> None:
-        super().__init__(fact)
-        self.status = status
-        """HTTP status; 0 when the answer itself was not what was asked for."""
-
-    @property
-    def about_request(self) -> bool:
-        """This request was at fault, not the server as a whole."""
-        return self.status in (400, 413, 422)
 
 
 class CompletionClient:
@@ -198,7 +159,7 @@ class CompletionClient:
             raise PermanentError(f"teacher at {self.url} answers as '{event['model']}', asked for '{model}': start the "
                                  "right server or change the teacher's name")
         try:
-            return [*map(_piece, event.get("choices") or []), *_usage(event.get("usage"))]
+            return [*map(read_choice, event.get("choices") or []), *read_usage(event.get("usage"))]
         except (TypeError, ValueError, AttributeError) as error:
             raise TransientError(f"{self.url} answered an event without sense: {data[:200]}") from error
 
@@ -225,7 +186,7 @@ class CompletionClient:
     def _fault(self, answer: httpx.Response, content: bytes) -> TransientError | PermanentError:
         """What a status other than 200 means."""
         status = answer.status_code
-        fact = f"{self._role} at {self.url} answered {status}: {_message(content)}"
+        fact = f"{self._role} at {self.url} answered {status}: {error_message(content)}"
         if status in BUSY or status >= 500:
             return TransientError(fact, after=_seconds(answer.headers.get("retry-after")))
         if answer.is_redirect:
@@ -251,49 +212,6 @@ def base_url(url: str) -> str:
     for route in ("/completions", "/chat", "/v1"):
         url = url.rstrip("/").removesuffix(route)
     return url.rstrip("/")
-
-
-def _piece(choice: dict[str, Any]) -> StreamChunk:
-    ids, text = choice.get("token_ids"), choice.get("text") or (choice.get("delta") or {}).get("content") or ""
-    if not isinstance(text, str):
-        raise ValueError("text must be text")
-    if ids is not None and not all(isinstance(token, int) and token >= 0 for token in ids):
-        raise ValueError("token_ids must be whole numbers")
-    reason = choice.get("finish_reason")
-    if reason == "content_filter":
-        raise PermanentError("the server's content filter ended the answer", FILTERED)
-    if reason not in (None, "stop", "length"):
-        raise TransientError(f"the server gave up with finish_reason {reason!r}")
-    return StreamChunk(None if ids is None else tuple(ids), text, reason, _logprobs(choice.get("logprobs")))
-
-
-def _logprobs(given: dict[str, Any] | None) -> tuple[tuple[float, tuple[tuple[int, float], ...]], ...]:
-    """vLLM's, asked for with `return_tokens_as_token_ids`: tokens are named `token_id:N`."""
-    if not given:
-        return ()
-    tops = given.get("top_logprobs") or [None] * len(given["token_logprobs"])
-    return tuple((float(logprob), tuple((int(name.removeprefix("token_id:")), float(value))
-                                        for name, value in (top or {}).items()))
-                 for logprob, top in zip(given["token_logprobs"], tops, strict=True))
-
-
-def _usage(usage: dict[str, Any] | None) -> list[Usage]:
-    if not usage:
-        return []
-    details = usage.get("prompt_tokens_details") or {}
-    return [Usage(int(usage.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0),
-                  int(usage.get("completion_tokens") or 0))]
-
-
-def _message(content: bytes) -> str:
-    """The error's text in OpenAI's shape, or what there is."""
-    text = content.decode("utf-8", errors="replace")
-    try:
-        error = json.loads(text).get("error", text)
-        text = error.get("message", str(error)) if isinstance(error, dict) else str(error)
-    except (ValueError, AttributeError):
-        pass
-    return " ".join(text.split())[:300] or "nothing"
 
 
 def _seconds(header: str | None) -> float:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk
+from relayllm.engines.openai.client import CompletionClient
+from relayllm.engines.openai.wire import PermanentError, StreamChunk
 from relayllm.relay.protocols import Message
 
 LOG = logging.getLogger("relayllm.engines.openai")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relayllm.engines.openai.client import PermanentError, StreamChunk, Usage
+from relayllm.engines.openai.wire import PermanentError, StreamChunk, Usage
 from relayllm.errors import StudentError
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.remote_session import WrittenToken

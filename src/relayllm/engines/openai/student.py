@@ -14,11 +14,12 @@ from typing import Any
 
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.openai.breaker import CircuitBreaker
-from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError, Usage
+from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.placement import Placement
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
 from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
+from relayllm.engines.openai.wire import PermanentError, TransientError, Usage
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.row import Row
 from relayllm.settings import without_secrets

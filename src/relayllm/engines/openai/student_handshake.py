@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from relayllm.engines.openai.client import CompletionClient, PermanentError, StreamChunk, Usage
+from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import PROBE
+from relayllm.engines.openai.wire import PermanentError, StreamChunk, Usage
 from relayllm.relay.command import CommandTokens
 
 MODEL_VARIABLE = "RELAY_STUDENT_MODEL"

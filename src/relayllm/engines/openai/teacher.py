@@ -16,9 +16,10 @@ from typing import cast
 
 from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
 from relayllm.engines.openai.calls import Caller, CallStream, IdCodec, MessagesCodec, TextCodec, WireCodec
-from relayllm.engines.openai.client import CompletionClient, PermanentError, TransientError
+from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import MODEL_VARIABLE, Handshake, Mode, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.wire import PermanentError, TransientError
 from relayllm.errors import ConfigError, TeacherError
 from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.vocabulary import continuation_ids, continuation_text

@@ -72,11 +72,11 @@ def solved(model: Any, config: TinyModel, tokenizer: Any, problems: int = 400) -
     alone = RelayDecoder.from_models(model, tokenizer, None, None)
     traces = alone.generate([messages(problem) for problem in asked], max_new_tokens=128, temperature=1.0, max_calls=0,
                             slots=128)
-    return sum(grade(trace.text, _as_guessed(problem, trace.text) if guess else problem).correct
+    return sum(grade(trace.text, as_guessed(problem, trace.text) if guess else problem).correct
                for trace, problem in zip(traces, asked, strict=True)) / problems
 
 
-def _as_guessed(problem: Problem, text: str) -> Problem:
+def as_guessed(problem: Problem, text: str) -> Problem:
     """A hard problem as it would be if the product were what was written."""
     said, written = PRODUCT.search(problem.solution), PRODUCT.search(text)
     if not problem.meta["hard"] or said is None or written is None:

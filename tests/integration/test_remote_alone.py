@@ -58,6 +58,20 @@ def test_answers_are_those_of_the_teacher_in_process(remote):
         assert one.ledger.completion_tokens == other.ledger.completion_tokens
 
 
+def test_replicas_share_the_answers(remote, server):
+    _, _, teacher, tokenizer = pair()
+    with FakeTeacher(tokenizer, greedy(teacher)) as second:
+        both = RemoteGenerator((server.url, second.url), tokenizer, options=QUICK)
+        try:
+            traces = both.generate(PROMPTS, n=6, max_new_tokens=8)
+        finally:
+            both.close()
+        assert server.asked
+        assert second.asked
+    assert [trace.token_ids for trace in traces] == [
+        trace.token_ids for trace in remote.generate(PROMPTS, n=6, max_new_tokens=8)]
+
+
 def test_samples_of_one_prompt_are_asked_for_with_seeds_of_their_own(remote, server):
     remote.generate(PROMPTS, n=3, max_new_tokens=4, temperature=0.7, seed=5)
     seeds = [body["seed"] for body in server.asked]

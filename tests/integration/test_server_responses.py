@@ -65,7 +65,8 @@ def test_response_that_is_cut_says_so(client):
     ({"background": True}, "background", "not supported"),
     ({"tools": [{"type": "web_search"}]}, "tools", "tools are not supported"),
     ({"input": [{"role": "assistant", "content": "x"}]}, None, "end with one of the user"),
-    ({"text": {"format": {"type": "json_object"}}}, "text", "response formats other than text are not supported"),
+    ({"text": {"format": {"type": "json_object"}}}, "text", "response formats other than text) are not supported"),
+    ({"text": {"verbosity": "low"}}, "text", "verbosity"),
     ({"reasoning": {"effort": "high"}}, "reasoning", "not supported"), ({"input": []}, "input", "at least 1"),
     ({"inputs": "x"}, "inputs", "no such field")])
 def test_response_refuses_what_needs_a_memory_or_tools(server, more, param, words):

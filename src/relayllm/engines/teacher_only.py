@@ -13,7 +13,7 @@ from typing import Any, cast
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
-from relayllm.engines.openai.pool_config import is_pool, read_pool
+from relayllm.engines.openai.pool_config import is_pool, read_pool, replicas
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import DataError, TeacherError
@@ -32,17 +32,19 @@ NEWS_SECONDS = 0.5
 class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
-    def __init__(self, url: str, tokenizer: Tokenizer, *, options: RemoteOptions | None = None) -> None:
-        """`url` is an address, or the file of a pool of one teacher."""
+    def __init__(self, place: str | Sequence[str], tokenizer: Tokenizer, *,
+                 options: RemoteOptions | None = None) -> None:
+        """`place` is an address, those of several replicas, or the file of a pool of one teacher."""
         self.tokenizer = tokenizer
         options = options or RemoteOptions.from_environment()
         self._remote: CallServer
-        if is_pool(url):
-            pool = read_pool(url)
+        urls = (place,) if isinstance(place, str) else tuple(place)
+        if len(urls) > 1 or is_pool(urls[0]):
+            pool = replicas(urls) if len(urls) > 1 else read_pool(urls[0])
             self._remote = TeacherPool(pool, tokenizer, options=options)
             self._at_once = options.connections * sum(len(one.urls) for one in pool.teachers)
         else:
-            self._remote, self._at_once = OpenAITeacher(url, tokenizer, options=options), options.connections
+            self._remote, self._at_once = OpenAITeacher(urls[0], tokenizer, options=options), options.connections
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,

@@ -112,7 +112,7 @@ class Models:
 
         folder, helper = self.folder(method.student), self._helper_folder(method)
         if method.student == "base":
-            return RemoteGenerator(servers[0], load_tokenizer(folder))
+            return RemoteGenerator(servers, load_tokenizer(folder))
         teacher = None if helper is None else current_settings().teacher_at(helper)
         if isinstance(teacher, Path) or method.teacher is not None:
             raise ConfigError(f"{method.name}: RELAY_STUDENT_URLS says that {method.student} is served by "
@@ -148,27 +148,29 @@ def teacher_alone(folder: Path, answers: AnswerCache, asker: str) -> CachedWrite
     return alone_at(settings.teacher_url or settings.teacher_at(folder), folder, answers)
 
 
-def alone_at(place: str | Path, folder: Path, answers: AnswerCache) -> CachedWriter:
-    """A model that answers without help: in this process, or at the server that stands in for its folder."""
+def alone_at(place: str | Path | Sequence[str], folder: Path, answers: AnswerCache) -> CachedWriter:
+    """A model that answers without help: in this process, or at the servers that stand in for its folder."""
     return CachedWriter(lambda: _alone(place, folder), _identity(place, folder), answers)
 
 
-def _alone(place: str | Path, folder: Path) -> CompletionWriter:
+def _alone(place: str | Path | Sequence[str], folder: Path) -> CompletionWriter:
     from relayllm.engines.decoder import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
     from relayllm.engines.teacher_only import RemoteGenerator
 
-    if isinstance(place, str):
-        return RemoteGenerator(place, load_tokenizer(folder))
-    return RelayDecoder.from_pretrained(place)
+    if isinstance(place, Path):
+        return RelayDecoder.from_pretrained(place)
+    return RemoteGenerator(place, load_tokenizer(folder))
 
 
-def _identity(place: str | Path, folder: Path) -> list[str]:
+def _identity(place: str | Path | Sequence[str], folder: Path) -> list[str]:
     """A server is known by its address and the model it stands for: other weights behind both are not seen.
 
     A pool is known by what its file says of who answers, and of what they are sent.
     """
     if isinstance(place, Path):
         return [model_digest(folder)]
+    if not isinstance(place, str):
+        return [*place, model_digest(folder)]
     return [read_pool(place).content if is_pool(place) else place, model_digest(folder)]
 

@@ -56,7 +56,6 @@ def _answers(config: WarmupSetConfig, student: Path, problems: Sequence[Problem]
     from relayllm.evaluation.models import alone_at
 
     with answer_cache(current_settings().runs) as answers:
-        servers = current_settings().student_urls.get("base", ())
-        writer = alone_at(servers[0] if servers else student, student, answers)
+        writer = alone_at(current_settings().student_urls.get("base", student), student, answers)
         return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
                                progress=printer("warmup_set"), **alone(config.decoding))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -124,6 +125,11 @@ class PoolConfig(PoolSection):
 def is_pool(teacher: str | Path) -> bool:
     """Whether this names the YAML file of a pool of teachers."""
     return str(teacher).endswith((".yaml", ".yml"))
+
+
+def replicas(urls: Sequence[str]) -> PoolConfig:
+    """A pool of one model that several servers serve."""
+    return PoolConfig(teachers=(TeacherConfig(name="served", urls=tuple(urls)),))
 
 
 def read_pool(path: str | Path) -> PoolConfig:

@@ -24,7 +24,7 @@ STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "conversation": ("conversations kept by the server are", ()),
     "background": ("answers in the background are", (False,)),
     "reasoning": ("reasoning settings are", ({}, {"effort": "none"})),
-    "text": ("response formats other than text are", ({}, {"format": {"type": "text"}})),
+    "text": ("text settings (verbosity, response formats other than text) are", ({}, {"format": {"type": "text"}})),
     "truncation": ("truncation is", ("disabled",)),
     "include": ("additional output is", ([],)),
     "max_tool_calls": ("tools are", ()),

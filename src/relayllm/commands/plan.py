@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from relayllm.commands.plan_rollouts import places, rollout_places
 from relayllm.commands.plan_traffic import ONE_TEACHER, measured, prices_of, traffic_of, traffic_report
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
 from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
@@ -125,10 +126,21 @@ def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iter
     works = plan_work(params, GPUS[gpu], answer_tokens, speeds)
     yield from ["", f"Work, with answers of {min(answer_tokens, params.grpo.decoding.max_new_tokens):,} tokens "
                     "(an assumption: --answer-tokens)", *_work(works)]
+    yield from ["", "Roll-outs of one run, by where the student is decoded", *_rollouts(params, gpu, answer_tokens)]
     if any(work.hours is not None and not work.measured for work in works):
         yield from ["", f"~ is an estimate from the data sheet of one {gpu}: decoding at {DECODE_SHARE:.0%} of its "
                         f"memory bandwidth, training at", f"  {TRAIN_SHARE:.0%} of its arithmetic. Nobody measured it: "
                         "measure a step, then give --student-tokens-per-second and so on."]
+
+
+def _rollouts(params: Params, name: str, answer_tokens: int) -> Iterator[str]:
+    student, teacher = shapes(params)
+    grpo, gpu = params.grpo, GPUS[name]
+    answer = min(answer_tokens, grpo.decoding.max_new_tokens)
+    tokens = grpo.steps * grpo.problems_per_step * grpo.group_size * answer
+    found = list(places(params, gpu.memory, answer, student, teacher))
+    pretrained = params.base_models.student.kind != "tiny"
+    return rollout_places(found, tokens, (lambda rows: step_speed(student, gpu, rows, answer)) if pretrained else None)
 
 
 def _downloads(params: Params) -> Iterator[str]:
@@ -252,7 +264,11 @@ def decode_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
     """Tokens per second when every step reads the weights and half-full caches at a share of the bandwidth."""
     fit = max(1, int((gpu.memory * GIB * 0.9 - 2 * shape.parameters)
                      / (shape.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer))))
-    rows = min(rows, fit)
+    return step_speed(shape, gpu, min(rows, fit), answer)
+
+
+def step_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
+    """The same for so many rows, whether they fit or not."""
     read = 2 * shape.parameters + rows * shape.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer / 2)
     return rows * gpu.bandwidth * DECODE_SHARE / read
 

@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from relayllm.config import Decoding, GrpoConfig, GrpoRun, MoneyRewardConfig
 from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.openai.pool_config import read_pool
 from relayllm.errors import TrainingError
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
@@ -20,6 +22,7 @@ from relayllm.relay.prices import Prices
 from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import Author, Trace
 from relayllm.rewards import REWARDS, Outcome, Scenario, scenario_of
+from relayllm.settings import current_settings
 
 LOGPROB_GAP = "sampling/sampling_logp_difference/mean"
 """TRL's name among its logs for what a server's log-probabilities of its tokens differ from the policy's."""
@@ -89,11 +92,18 @@ class Rollouts:
             graded += self._reward(self.problems[ids[0]], traces[start:start + size])
         return graded
 
+    @cached_property
+    def _prices(self) -> Prices:
+        """What a reward in money counts at; the calls of a pool's teachers at their own prices."""
+        if not isinstance(self.run.reward, MoneyRewardConfig):
+            return Prices()
+        pool = current_settings().teachers
+        return Prices(**self.run.reward.prices.model_dump(), teachers=read_pool(pool).prices if pool else {})
+
     def _reward(self, problem: Problem, traces: Sequence[Trace]) -> list[Graded]:
-        wanted = self.run.reward
-        prices = Prices(**wanted.prices.model_dump()) if isinstance(wanted, MoneyRewardConfig) else Prices()
+        wanted, prices = self.run.reward, self._prices
         outcomes = [Outcome(grade(trace.text, problem).correct, trace.called, trace.call_ratio,
-                            prices.cost(trace.ledger)) for trace in traces]
+                            prices.cost(trace.ledger, trace.calls)) for trace in traces]
         rewards: list[float] | list[None] = REWARDS[wanted.name](outcomes, **wanted.options())
         if any(trace.degraded for trace in traces):
             rewards = [None] * len(traces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,19 @@ def test_grade_in_money_pays_less_the_price_of_what_each_wrote():
     traces = [make_trace(RIGHT, "sss"), make_trace(RIGHT, "sscccttsss", requested=(2,))]
     graded = rollouts(run=run).grade(ids(EASY), traces)
     assert [one.reward for one in graded] == pytest.approx([1 - 2 * 3e-3, 1 - 2 * (8e-3 + 2e-1)])
+
+
+def test_grade_in_money_counts_the_calls_of_a_pool_at_their_teachers_prices(tmp_path, monkeypatch):
+    pool = tmp_path / "pool.yaml"
+    pool.write_text("teachers:\n- {name: dear, urls: ['http://a'], prices: {teacher: 1000}}\n"
+                    "- {name: plain, urls: ['http://b']}\n", encoding="utf-8")
+    monkeypatch.setenv("RELAY_TEACHERS", str(pool))
+    run = GrpoRun.model_validate({"reward": {"name": "money", "weight": 2.0, "prices": PRICES}, "max_calls": 4})
+    told = make_trace(RIGHT, "sscccttsss", requested=(2,))
+    asked = [replace(told, calls=tuple(replace(call, teacher=name) for call in told.calls))
+             for name in ("dear", "plain")]
+    graded = rollouts(run=run).grade(ids(EASY), asked)
+    assert [one.reward for one in graded] == pytest.approx([1 - 2 * (8e-3 + 2.0), 1 - 2 * (8e-3 + 2e-1)])
 
 
 def test_grade_reads_calls_off_the_trace_not_off_the_text():

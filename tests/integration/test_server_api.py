@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from tests.support.fakes_serving import scripted_decoder, serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
@@ -130,11 +130,21 @@ def test_relay_max_calls_caps_the_calls(server):
 
 def test_relay_call_ratio_is_refused_without_a_measured_curve_and_out_of_its_reach(server):
     assert "without a measured bias curve" in server.chat(relay={"call_ratio": 0.02}).json()["error"]["message"]
-    server.model_router.champion.bias_curve = BiasCurve((-8.0, 0.0), (0.0, 0.04))
+    server.model_router.champion.bias_curve = BiasCurve((CallSetting(-8.0), OWN), (0.0, 0.04))
     assert server.chat(relay={"call_ratio": 0.02}).status_code == 200
     refused = server.chat(relay={"call_ratio": 0.5})
     assert (refused.status_code, "0.0000 to 0.0400" in refused.json()["error"]["message"]) == (400, True)
     assert server.chat(relay={"call_ratio": 0.02, "call_bias": 1.0}).status_code == 422
+    assert server.chat(relay={"call_ratio": 0.02, "min_call_tokens": 2}).status_code == 422
+
+
+def test_relay_call_ratio_above_its_own_is_bought_by_longer_calls(server):
+    server.model_router.champion.bias_curve = BiasCurve((OWN, CallSetting(min_call_tokens=5)), (0.04, 0.2))
+    own, longer = (server.chat(relay=relay).json()["relay"]["calls"] for relay in ({}, {"call_ratio": 0.2}))
+    assert [call["requested"] for call in longer][:1] == [call["requested"] for call in own][:1]
+    assert longer[0]["granted"] == 5 > own[0]["granted"]
+    asked = server.chat(relay={"min_call_tokens": 5}).json()["relay"]["calls"]
+    assert [call["granted"] for call in asked] == [call["granted"] for call in longer]
 
 
 @pytest.mark.parametrize(("budget", "calls", "taught"), [(0, 0, 0), (1, 1, 1), (3, 2, 3), (50, 2, 4)])

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-calls", type=int)
     add("--temperature", type=float)
     add("--seed", type=int, default=0)
-    add("--call-bias", type=float, default=0.0, help="added to the logit of <call>: above 0 asks more, below 0 less")
+    add("--call-bias", type=float, default=0.0, help="added to the logit of <call>: below 0 asks less often")
+    add("--min-call-tokens", type=int, default=1, help="serve every call with at least so many tokens (default: 1)")
     add("--colour", choices=("auto", "always", "never"), default="auto")
 
 
@@ -55,8 +56,8 @@ def main(arguments: argparse.Namespace) -> int:
 def options(arguments: argparse.Namespace, defaults: Any) -> Any:
     """The package's own decoding, changed by the command line."""
     given = {name: getattr(arguments, name) for name in ("max_new_tokens", "max_calls", "temperature")}
-    return replace(defaults, call_bias=arguments.call_bias, **{key: value for key, value in given.items()
-                                                               if value is not None})
+    return replace(defaults, call_bias=arguments.call_bias, min_call_tokens=arguments.min_call_tokens,
+                   **{key: value for key, value in given.items() if value is not None})
 
 
 def wants_colour(choice: str) -> bool:

@@ -82,7 +82,7 @@ class Evaluation:
     def _setting(self, one: Method, writer: CachedWriter) -> dict[str, Any]:
         """The options that follow from the relay's cost and from training problems."""
         if one.call_ratio_factor is not None:
-            found = {"call_bias": self.calibration.call_bias(one.name, one.call_ratio_factor, writer)}
+            found = self.calibration.call_setting(one.name, one.call_ratio_factor, writer).options()
         elif one.token_router is not None:
             asker = BaseAndTeacher(self._config, self._models)
             if said := one.token_router.prepare(asker, self._training, self.cost(one)):

@@ -12,6 +12,7 @@ from relayllm.evaluation.routers.router import TokenizerPair, TokenRouter
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
+from relayllm.relay.bias_curve import OWN, CallSetting
 from relayllm.relay.trace import Trace
 
 HALVINGS = 9
@@ -21,7 +22,7 @@ CLOSE = 0.95
 NEAR = 0.75
 """A setting that spends less of the target than this is not at equal cost."""
 WIDEST = 30.0
-"""Logits that a bias may add or take: a trained policy is sure of a call by 10 and more."""
+"""Logits that a bias may take: a trained policy is sure of a call by 10 and more."""
 
 
 class Generator(Protocol):
@@ -59,8 +60,9 @@ class Setting:
 class Search:
     """A bisection that remembers what each setting spent."""
 
-    def __init__(self, spend: Callable[[float], float], known: dict[float, float] | None = None) -> None:
-        self._spend, self.spent = spend, {} if known is None else known
+    def __init__(self, spend: Callable[[float], float]) -> None:
+        self._spend = spend
+        self.spent: dict[float, float] = {}
 
     def at(self, setting: float) -> float:
         """What a setting spends, measured once."""
@@ -94,17 +96,23 @@ class Calibration:
         self._prompts, self._config = [messages(problem) for problem in problems], config
         self._options = config.decoding.greedy().options()
         self.found: dict[str, Setting] = {}
-        """Method -> its setting: a bias on `<call>`, a router's threshold, or the share of questions it sends."""
-        self.bias_curve: dict[float, float] = {}
-        """Bias on `<call>` -> call ratio of the relay, for every bias that was tried."""
+        """Method -> its setting: a place on the bias curve, a router's threshold, or a share of the questions."""
+        self.bias_curve: dict[CallSetting, float] = {}
+        """Setting -> call ratio of the relay, for every one that was tried."""
 
-    def call_bias(self, name: str, factor: float, generator: Generator) -> float:
-        """The bias on `<call>` at which the relay spends a multiple of its own call ratio; 0 when it never calls."""
-        search = Search(lambda bias: self._call_ratio(name, generator, call_bias=bias), self.bias_curve)
-        own = search.at(0.0)
-        cheap, dear = (-WIDEST, 0.0) if factor < 1 else (0.0, WIDEST)
+    def call_setting(self, name: str, factor: float, generator: Generator) -> CallSetting:
+        """The setting at which the relay spends a multiple of its own call ratio; its own when it never calls."""
+        def spend(place: float) -> float:
+            setting = CallSetting.at(place)
+            if setting not in self.bias_curve:
+                self.bias_curve[setting] = self._call_ratio(name, generator, **setting.options())
+            return self.bias_curve[setting]
+
+        search = Search(spend)
+        own = search.at(OWN.place)
+        cheap, dear = (-WIDEST, 0.0) if factor < 1 else (0.0, float(self._config.decoding.max_new_tokens - 1))
         self.found[name] = search.find(factor * own, cheap, dear) if own else Setting(0.0, 0.0, 0.0, (0.0, 0.0))
-        return self.found[name].value
+        return CallSetting.at(self.found[name].value)
 
     def threshold(self, name: str, router: TokenRouter, generator: Generator, pair: TokenizerPair,
                   cost: Cost) -> dict[str, Any]:

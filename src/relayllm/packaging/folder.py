@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from relayllm.errors import ConfigError, ModelError
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.bias_curve import BiasCurve, CallSetting
 from relayllm.relay.prices import Prices
 from relayllm.settings import current_settings
 
@@ -86,7 +86,7 @@ class Package:
 
     @property
     def bias_curve(self) -> BiasCurve | None:
-        """What other biases spend; None when nobody measured it."""
+        """What other settings spend; None when nobody measured it."""
         found = self.record.get(self._name("bias_curve"))
         return BiasCurve.from_points(found["training"]) if found else None
 
@@ -114,16 +114,17 @@ class Package:
         return FORMAT_1[name] if self.record["format"] == 1 else name
 
 
-def bias_for(bias_curve: BiasCurve | None, call_ratio: float) -> float:
-    """The bias on `<call>` for a wanted call ratio.
+def setting_for(bias_curve: BiasCurve | None, call_ratio: float) -> CallSetting:
+    """How to call for a wanted call ratio.
 
     Raises:
         ConfigError: out of the curve's reach, or there is no curve.
     """
     if bias_curve is None:
         raise ConfigError(f"call_ratio is {call_ratio:g}, but this model was packed without a measured bias curve: "
-                          "list a call-ratio-Mx in evaluate.methods and make the package again, or set the bias")
-    return bias_curve.bias_for(call_ratio)
+                          "list a call-ratio-Mx in evaluate.methods and make the package again, or set "
+                          "call_bias or min_call_tokens")
+    return bias_curve.setting_for(call_ratio)
 
 
 def open_package(folder: Path) -> Package:

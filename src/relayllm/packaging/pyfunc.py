@@ -18,15 +18,15 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array, Object, Property
 
 from relayllm.errors import ConfigError, DataError
-from relayllm.packaging.folder import Package, bias_for, open_package
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.packaging.folder import Package, open_package, setting_for
+from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting, refuse_two_settings
 
 Load = Callable[[Package], Any]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
           "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
-          "call_ratio": float}
-"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias by what it
-spends."""
+          "min_call_tokens": int, "call_ratio": float}
+"""What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias and min_call_tokens
+by what they spend."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
 
 
@@ -77,7 +77,7 @@ class RelayModel(PythonModel):
 
     def _options(self, params: Mapping[str, Any] | None) -> dict[str, Any]:
         with _BadRequest():
-            return with_call_bias(read_params(params, self._package.decoding), self._package.bias_curve)
+            return with_call_setting(read_params(params, self._package.decoding), self._package.bias_curve)
 
 
 class _BadRequest:
@@ -91,18 +91,18 @@ class _BadRequest:
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
 
-def with_call_bias(options: Mapping[str, Any], curve: BiasCurve | None) -> dict[str, Any]:
-    """Options of the decoder: a wanted call ratio as the call bias that spends it.
+def with_call_setting(options: Mapping[str, Any], curve: BiasCurve | None) -> dict[str, Any]:
+    """Options of the decoder: a wanted call ratio as the setting that spends it.
 
     Raises:
-        ConfigError: both are given, or no bias is known to spend so much.
+        ConfigError: a setting is given besides, or none is known to spend so much.
     """
     wanted, left = options.get("call_ratio"), {name: one for name, one in options.items() if name != "call_ratio"}
     if wanted is None:
         return left
-    if left.get("call_bias"):
-        raise ConfigError(f"call_ratio is {wanted:g} and call_bias is {left['call_bias']:g}: give one of them")
-    return {**left, "call_bias": bias_for(curve, wanted)}
+    given = CallSetting(left.get("call_bias", OWN.call_bias), left.get("min_call_tokens", OWN.min_call_tokens))
+    refuse_two_settings(wanted, given)
+    return {**left, **setting_for(curve, wanted).options()}
 
 
 def read_prompts(given: Any) -> list[str]:
@@ -131,7 +131,7 @@ def read_params(given: Mapping[str, Any] | None, decoding: Mapping[str, Any]) ->
         MlflowException: an unknown name, or a value of the wrong type.
     """
     own = (*PARAMS, "enable_thinking")
-    chosen = {"call_bias": 0.0, **{name: decoding[name] for name in own if name in decoding}, "seed": 0}
+    chosen = {**OWN.options(), **{name: decoding[name] for name in own if name in decoding}, "seed": 0}
     for name, value in (given or {}).items():
         kind = PARAMS.get(name)
         if kind is None:

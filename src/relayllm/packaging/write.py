@@ -28,10 +28,10 @@ from relayllm.packaging.folder import (
     TeacherSource,
     content_hash,
 )
+from relayllm.relay.bias_curve import OWN
 from relayllm.relay.prices import Prices
 from relayllm.settings import Settings, current_settings
 
-NO_BIAS = 0.0
 """The call bias of a request that does not say: as the packaged policy was evaluated."""
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
@@ -64,7 +64,7 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
     return {
         "format": FORMAT, "method": config.method, "registered_name": config.registered_name,
         **{key: summary.get(key) for key in ORIGIN},
-        "decoding": {**config.decoding.model_dump(), "call_bias": NO_BIAS}, "teacher": asdict(source),
+        "decoding": {**config.decoding.model_dump(), **OWN.options()}, "teacher": asdict(source),
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
         "bias_curve": _bias_curve(config.method, summary["bias_curve"]),

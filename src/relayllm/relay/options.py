@@ -27,7 +27,9 @@ class Options:
     teacher_temperature: float = 0.0
     teacher_enabled: bool = True
     call_bias: float = 0.0
-    """Added to the logit of `<call>`: the run-time choice between cost and accuracy."""
+    """Added to the logit of `<call>`: below 0 a run-time choice of fewer calls."""
+    min_call_tokens: int = 1
+    """A call is served with at least so many tokens, whatever n it wrote: a run-time choice of more help."""
     stop: tuple[str, ...] = ()
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
@@ -45,7 +47,8 @@ class Options:
 
     def __post_init__(self) -> None:
         limits = {"max_new_tokens": (1, None), "temperature": (0, None), "max_calls": (0, None),
-                  "max_call_tokens": (1, None), "teacher_temperature": (0, None), "top_logprobs": (0, None)}
+                  "max_call_tokens": (1, None), "min_call_tokens": (1, None), "teacher_temperature": (0, None),
+                  "top_logprobs": (0, None)}
         for name, (low, _) in limits.items():
             if not getattr(self, name) >= low:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give {low} or more")

@@ -103,6 +103,7 @@ def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, method
     from relayllm.evaluation.analysis.bias_curve import write_bias_curve
     from relayllm.evaluation.analysis.settings_found import write_settings
     from relayllm.evaluation.records import write_records, write_seconds
+    from relayllm.relay.bias_curve import CallSetting
 
     calibration = evaluation.calibration
     for name in config.methods:
@@ -111,8 +112,9 @@ def _write(records: Path, config: EvaluateConfig, evaluation: Evaluation, method
         for name in config.methods:
             write_records(part / f"{name}.parquet", evaluation.done[name], verdicts.get(name))
         if calibration.bias_curve:
-            write_bias_curve(part, config.relay, {one.name: calibration.found[one.name].value for one in methods
-                                                  if one.call_ratio_factor is not None}, calibration.bias_curve)
+            write_bias_curve(part, config.relay, {one.name: CallSetting.at(calibration.found[one.name].value)
+                                                  for one in methods if one.call_ratio_factor is not None},
+                             calibration.bias_curve)
         write_settings(part, calibration.found)
         for folder, table in of_calls.items():
             if table:

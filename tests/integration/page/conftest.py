@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from relayllm.relay.prices import Prices
 from tests.support.browsing import done, opened, until
 from tests.support.fakes_serving import scripted_decoder, serving
@@ -36,7 +36,8 @@ def browser():
 @pytest.fixture(scope="module")
 def server():
     with serving(scripted_decoder(STUDENT, TEACHER, seconds=0.01), examples=EXAMPLES, prices=PRICES) as running:
-        running.model_router.champion.bias_curve = BiasCurve((-4.0, 0.0, 4.0), (0.0, 0.1, 0.5))
+        running.model_router.champion.bias_curve = BiasCurve(
+            (CallSetting(-4.0), OWN, CallSetting(min_call_tokens=9)), (0.0, 0.1, 0.5))
         yield running
 
 

@@ -10,12 +10,19 @@ from tests.support.fakes_serving import serving
 pytestmark = pytest.mark.browser
 
 
-def test_call_bias_tells_the_measured_share(page):
-    assert page.inner_text("#call-bias-value") == "about 10.0 % by the teacher"
-    assert (page.get_attribute("#call-bias", "min"), page.get_attribute("#call-bias", "max")) == ("-4", "4")
-    page.fill("#call-bias", "2")
-    assert page.inner_text("#call-bias-value") == "about 30.0 % by the teacher"
-    assert page.get_attribute("#call-bias", "aria-valuetext") == "about 30.0 % by the teacher"
+def test_calls_go_from_one_measured_share_to_the_next(page):
+    assert page.inner_text("#calls-value") == "about 10.0 % by the teacher"
+    assert (page.get_attribute("#calls", "min"), page.get_attribute("#calls", "max")) == ("0", "2")
+    assert page.evaluate("wish()") == {}
+    page.fill("#calls", "2")
+    assert page.inner_text("#calls-value") == "about 50.0 % by the teacher"
+    assert page.get_attribute("#calls", "aria-valuetext") == "about 50.0 % by the teacher"
+    page.fill("#question", "How many pens?")
+    with page.expect_request("**/v1/chat/completions") as sent:
+        page.click("#ask")
+    assert sent.value.post_data_json["relay"] == {"teacher": True, "call_ratio": 0.5}
+    done(page)
+    assert "call 9" not in page.inner_text("#relay .text")  # what was asked for is what is shown
 
 
 def test_new_conversation_while_writing_forgets_what_was_written(page):
@@ -56,16 +63,16 @@ def test_keyboard_alone_asks_switches_and_stops(page):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "question"
     page.keyboard.type("How many pens?")
-    for name in ("teacher", "side", "call-bias", "ask"):
+    for name in ("teacher", "side", "calls", "ask"):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.id") == name
         if name == "teacher":
             page.keyboard.press("Space")
-            assert page.is_disabled("#call-bias")
+            assert page.is_disabled("#calls")
             page.keyboard.press("Space")
-        if name == "call-bias":
+        if name == "calls":
             page.keyboard.press("ArrowRight")
-            assert page.input_value("#call-bias") == "0.5"
+            assert page.input_value("#calls") == "2"
     page.keyboard.press("Enter")
     page.wait_for_selector("#relay .writing")
     page.keyboard.press("Escape")
@@ -154,7 +161,7 @@ def test_phone_in_the_dark_shows_the_answer_and_needs_no_sideways_scrolling(page
     assert 0 <= box["y"] < 500
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
-    small = page.evaluate("[...document.querySelectorAll('button, .switch, summary, .call-bias input')].filter(item =>"
+    small = page.evaluate("[...document.querySelectorAll('button, .switch, summary, .calls input')].filter(item =>"
                           " item.offsetParent && item.getBoundingClientRect().height < 44).map(item => item.outerHTML)")
     assert small == []
     assert page.evaluate("[...document.querySelectorAll('#relay sup')].every(one => one.getClientRects().length === 1)")

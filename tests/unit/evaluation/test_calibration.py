@@ -16,6 +16,7 @@ from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.routers.entropy import EntropyRouter
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.problems.problem import Problem
+from relayllm.relay.bias_curve import OWN
 from tests.support.small_models import pair
 
 SMOKE = load_params(Path("params/smoke.yaml")).evaluate
@@ -58,34 +59,43 @@ def test_bisect_of_what_no_setting_spends_is_the_cheap_end():
     assert bisect(lambda bias: 0.5, 0.1, cheap=-30.0, dear=0.0) == -30.0
 
 
-@pytest.mark.parametrize("multiple", [0.25, 0.5, 3.0])
-def test_call_bias_spends_the_multiple_or_the_most_below_it(decoder, multiple):
+@pytest.mark.parametrize("multiple", [0.25, 0.5, 1.5])
+def test_call_setting_spends_the_multiple_or_the_most_below_it(decoder, multiple):
     calibration = Calibration(PENS, CONFIG)
-    bias = calibration.call_bias("biased", multiple, decoder)
-    found, own = calibration.found["biased"], calibration.bias_curve[0.0]
+    setting = calibration.call_setting("asked", multiple, decoder)
+    found, own = calibration.found["asked"], calibration.bias_curve[OWN]
     assert 0 < own < 1
     assert found.target == pytest.approx(multiple * own)
-    assert found.call_ratio == calibration.bias_curve[bias] <= found.target
-    dearer = [ratio for tried, ratio in calibration.bias_curve.items() if tried > bias]
+    assert found.call_ratio == calibration.bias_curve[setting] <= found.target
+    dearer = [ratio for tried, ratio in calibration.bias_curve.items() if tried > setting]
     assert found.call_ratio >= CLOSE * found.target or min(dearer) > found.target
-    assert bias < 0 if multiple < 1 else bias > 0
 
 
-def test_call_bias_of_more_than_the_budget_allows_is_the_highest_tried(decoder):
+def test_less_is_fewer_calls_and_more_is_longer_ones(decoder):
     calibration = Calibration(PENS, CONFIG)
-    assert calibration.call_bias("call-ratio-99x", 99.0, decoder) == max(calibration.bias_curve) > 29
+    less, more = (calibration.call_setting("asked", multiple, decoder) for multiple in (0.5, 1.5))
+    assert (less.call_bias < 0, less.min_call_tokens) == (True, 1)
+    assert (more.call_bias, more.min_call_tokens > 1) == (0.0, True)
 
 
-def test_call_bias_of_nothing_bans_calls(decoder):
+def test_call_setting_of_more_than_the_budget_allows_is_the_longest(decoder):
     calibration = Calibration(PENS, CONFIG)
-    assert -WIDEST <= calibration.call_bias("call-ratio-0x", 0.0, decoder) < 0
+    setting = calibration.call_setting("call-ratio-99x", 99.0, decoder)
+    assert setting == max(calibration.bias_curve)
+    assert setting.min_call_tokens >= CONFIG.decoding.max_new_tokens - 1
+    assert not calibration.found["call-ratio-99x"].reached
+
+
+def test_call_setting_of_nothing_bans_calls(decoder):
+    calibration = Calibration(PENS, CONFIG)
+    assert -WIDEST <= calibration.call_setting("call-ratio-0x", 0.0, decoder).call_bias < 0
     assert calibration.found["call-ratio-0x"].call_ratio == 0.0
 
 
-def test_call_bias_of_a_student_that_never_calls_is_left_alone(decoder):
+def test_call_setting_of_a_student_that_never_calls_is_left_alone(decoder):
     silent = CONFIG.model_copy(update={"decoding": CONFIG.decoding.model_copy(update={"max_calls": 0})})
     calibration = Calibration(PENS, silent)
-    assert calibration.call_bias("call-ratio-2x", 2.0, decoder) == 0.0
+    assert calibration.call_setting("call-ratio-2x", 2.0, decoder) == OWN
 
 
 def test_setting_says_whether_its_target_was_seen():

@@ -1,4 +1,4 @@
-"""The bias curve: accuracy and call ratio of one policy at several call biases."""
+"""The bias curve: accuracy and call ratio of one policy that calls less often, or for longer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import Any
 from relayllm.errors import DataError
 from relayllm.evaluation.analysis.comparisons import number
 from relayllm.files import write_json
+from relayllm.relay.bias_curve import OWN, CallSetting
 
 FILE = "bias_curve.json"
-"""Beside the records: the call bias of each `call-ratio-Mx`, and what every bias spent on training problems."""
+"""Beside the records: the setting of each `call-ratio-Mx`, and what every one spent on training problems."""
 CELLS = ("call_ratio", "call_ratio_ci", "accuracy", "accuracy_ci")
 
 
-def write_bias_curve(folder: Path, relay: str, biases: Mapping[str, float], training: Mapping[float, float]) -> None:
-    """Write what was found: `biases` by method, `training` from bias to call ratio."""
+def write_bias_curve(folder: Path, relay: str, settings: Mapping[str, CallSetting],
+                     training: Mapping[CallSetting, float]) -> None:
+    """Write what was found: `settings` by method, `training` from setting to call ratio."""
     write_json(folder / FILE, {
-        "relay": relay, "biases": {name: number(bias) for name, bias in biases.items()},
-        "training": [{"call_bias": number(bias), "call_ratio": number(training[bias])} for bias in sorted(training)]})
+        "relay": relay, "settings": {name: _numbers(setting) for name, setting in settings.items()},
+        "training": [{**_numbers(setting), "call_ratio": number(training[setting])} for setting in sorted(training)]})
+
+
+def _numbers(setting: CallSetting) -> dict[str, Any]:
+    return {"call_bias": number(setting.call_bias), "min_call_tokens": setting.min_call_tokens}
 
 
 def read_bias_curve(folder: Path) -> dict[str, Any] | None:
@@ -34,19 +40,20 @@ def read_bias_curve(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return {"relay": found["relay"], "biases": dict(found["biases"]), "training": list(found["training"])}
+        return {"relay": found["relay"], "training": list(found["training"]),
+                "settings": {name: CallSetting(**setting) for name, setting in found["settings"].items()}}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error}): `dvc repro -f evaluate` writes it again") from error
 
 
 def curve(methods: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """As it stands in the summary: a point per method from the lowest bias to the highest, the policy's own among them.
+    """As it stands in the summary: a point per method from the cheapest to the dearest, the policy's own among them.
 
-    `methods` is the summary's table; `training` is passed on, for the package to look biases up in.
+    `methods` is the summary's table; `training` is passed on, for the package to look settings up in.
     """
     if found is None:
         return None
-    biases = {found["relay"]: 0.0, **found["biases"]}
-    points = [{"method": name, "call_bias": bias, **{key: methods[name]["average"][key] for key in CELLS}}
-              for name, bias in sorted(biases.items(), key=lambda item: item[1]) if name in methods]
+    settings = {found["relay"]: OWN, **found["settings"]}
+    points = [{"method": name, **_numbers(setting), **{key: methods[name]["average"][key] for key in CELLS}}
+              for name, setting in sorted(settings.items(), key=lambda item: item[1]) if name in methods]
     return {"relay": found["relay"], "points": points, "training": found["training"]}

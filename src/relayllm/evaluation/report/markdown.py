@@ -105,7 +105,7 @@ def _settings(summary: Mapping[str, Any]) -> list[str]:
 
 def _bias_curve(summary: Mapping[str, Any]) -> list[str]:
     rows = bias_rows(summary)
-    head = "## The call bias: one model, a number added to the logit of its call token"
+    head = "## The bias curve: one model that calls less often, or for longer"
     return [head, table(BIAS, rows)] if rows else []
 
 

@@ -97,14 +97,19 @@ def thinking(summary: Mapping[str, Any]) -> str:
     return "" if mode is None else f", thinking {'on' if mode else 'off'}"
 
 
-BIAS = ("method", "bias", "call %", "accuracy")
+BIAS = ("method", "call bias", "tokens per call", "call %", "accuracy")
 
 
 def bias_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """The points of the bias curve under the heads of BIAS."""
-    return [[point["method"], f"{point['call_bias']:+.2f}", percent(point["call_ratio"], 2),
+    return [[point["method"], f"{point['call_bias']:+.2f}", _longer(point["min_call_tokens"]),
+             percent(point["call_ratio"], 2),
              f"{percent(point['accuracy'])} {between(point['accuracy_ci'])}"]
             for point in (summary["bias_curve"] or {"points": []})["points"]]
+
+
+def _longer(tokens: int) -> str:
+    return "as asked" if tokens == 1 else f"at least {tokens}"
 
 
 def _ends(methods: Mapping[str, Any]) -> str:

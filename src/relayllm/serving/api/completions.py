@@ -9,7 +9,8 @@ from dataclasses import replace
 from functools import partial
 
 from relayllm.errors import ConfigError, DataError
-from relayllm.packaging.folder import bias_for
+from relayllm.packaging.folder import setting_for
+from relayllm.relay.bias_curve import OWN
 from relayllm.relay.options import Options
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
@@ -112,7 +113,7 @@ def asked_of(body: AnyRequest) -> tuple[str | None, RelayOptions]:
         return body.model, body.asked
     if not 0 <= ratio <= 1:
         raise bad_request(f"the model's name asks for a call ratio of {suffix[:20]}: give a share from 0 to 1", "model")
-    if body.asked.call_ratio is not None or body.asked.call_bias:
+    if body.asked.call_ratio is not None or body.asked.setting != OWN:
         raise bad_request(f"the model's name asks for a call ratio of {ratio:g}, and relay sets another: give one of "
                           "them", "model")
     return name, body.asked.model_copy(update={"call_ratio": ratio})
@@ -139,12 +140,13 @@ def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, r
     """
     own = deployment.defaults
     try:
-        bias = asked.call_bias if asked.call_ratio is None else bias_for(deployment.bias_curve, asked.call_ratio)
+        ratio = asked.call_ratio
+        setting = asked.setting if ratio is None else setting_for(deployment.bias_curve, ratio)
         return replace(
             own, max_new_tokens=min(body.limit or own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
-            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, call_bias=bias,
+            max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, **setting.options(),
             top_logprobs=body.likeliest, score_teacher=body.wants_logprobs and asked.teacher_logprobs)
     except ConfigError as error:
         raise bad_request(str(error)) from error

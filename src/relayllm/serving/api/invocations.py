@@ -96,7 +96,7 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
     Raises:
         ApiError: it cannot be answered, or not now.
     """
-    from relayllm.packaging.pyfunc import with_call_bias
+    from relayllm.packaging.pyfunc import with_call_setting
 
     with jobs.model_router.pick(None).held() as deployment:
         asked = await asyncio.to_thread(read, body, deployment.defaults)
@@ -104,7 +104,7 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
         prompts = [await deployment.prompt_encoder.chat([{"role": "user", "content": prompt}])
                    for prompt in asked.prompts]
         try:
-            given = with_call_bias(asked.options, deployment.bias_curve)
+            given = with_call_setting(asked.options, deployment.bias_curve)
             options = Options(**{name: value for name, value in given.items() if name != "seed"})
             for prompt in prompts:  # like the pyfunc: an answer that might not fit is refused, not cut
                 deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=options.max_new_tokens)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from relayllm.errors import ConfigError
+from relayllm.relay.bias_curve import CallSetting, refuse_two_settings
 from relayllm.serving.api.schemas.examples import EXAMPLES
 from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, described
 
@@ -42,15 +44,26 @@ class RelayOptions(Body):
                                        description="teacher tokens at most, over all choices")
     teacher_logprobs: bool = Field(default=True, description="false: null for the teacher's tokens in logprobs")
     call_bias: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
-                             description="added to the logit of <call>: above 0 asks more, below 0 less")
+                             description="added to the logit of <call>: below 0 asks less often, above 0 more often")
+    min_call_tokens: int = Field(default=1, ge=1, lt=2**31,
+                                 description="a call is served with at least so many tokens, whatever it asked for")
     call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,
-                                     description="sets call_bias by the share of teacher tokens it spent in training")
+                                     description="sets call_bias and min_call_tokens by the share of teacher "
+                                                 "tokens that they spent on training problems")
 
     @model_validator(mode="after")
-    def _one_way_to_set_the_bias(self) -> RelayOptions:
-        if self.call_ratio is not None and self.call_bias:
-            raise ValueError(f"call_ratio is {self.call_ratio:g} and call_bias is {self.call_bias:g}: give one of them")
+    def _one_way_to_set_it(self) -> RelayOptions:
+        if self.call_ratio is not None:
+            try:
+                refuse_two_settings(self.call_ratio, self.setting)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
         return self
+
+    @property
+    def setting(self) -> CallSetting:
+        """How to call, where no call ratio decides it."""
+        return CallSetting(self.call_bias, self.min_call_tokens)
 
 
 class StreamOptions(Body):

@@ -73,8 +73,7 @@ function begin(question) {
   const body = (relay) => ({ messages: [...history(), { role: "user", content: question }], stream: true,
     stream_options: { include_usage: true }, relay });
   const teacher = $("teacher").checked;
-  const call_bias = teacher ? Number($("call-bias").value) : 0;
-  const answers = [new Answer(places[0], teacher ? "Student and teacher" : "Student alone", body({ teacher, call_bias }))];
+  const answers = [new Answer(places[0], teacher ? "Student and teacher" : "Student alone", body({ teacher, ...(teacher ? wish() : {}) }))];
   if ($("side").checked) answers.push(new Answer(places[1], "Student alone, for comparison", body({ teacher: false })));
   places[1].hidden = answers.length < 2;
   $("turns").append(turn);
@@ -176,25 +175,31 @@ async function learn() {
   const reply = await fetch("facts", { headers: headers() }).catch(() => null);
   if (!reply || !reply.ok) return;
   Object.assign(FACTS, await reply.json(), { known: true });
-  const biases = FACTS.bias_curve.map(([bias]) => bias);
-  if (biases.length > 1) [$("call-bias").min, $("call-bias").max] = [biases[0], biases[biases.length - 1]];
-  showBias();
+  if (measured()) {
+    [$("calls").min, $("calls").max, $("calls").step] = [0, FACTS.call_ratios.length - 1, 1];
+    $("calls").value = Math.max(0, FACTS.call_ratios.indexOf(FACTS.own_call_ratio));
+  }
+  showCalls();
 }
 
-function share(bias) {
-  const above = FACTS.bias_curve.findIndex(([point]) => point >= bias);
-  if (above < 0) return null;
-  const [high, more] = FACTS.bias_curve[above];
-  const [low, less] = FACTS.bias_curve[Math.max(0, above - 1)];
-  return high === low ? more : less + ((more - less) * (bias - low)) / (high - low);
+function measured() {
+  return FACTS.call_ratios.length > 1;
 }
 
-function showBias() {
-  const bias = Number($("call-bias").value);
-  const part = FACTS.bias_curve.length ? share(bias) : null;
-  const words = part === null ? (bias > 0 ? "+" : "") + bias : `about ${(100 * part).toFixed(1)} % by the teacher`;
-  $("call-bias-value").textContent = words;
-  $("call-bias").setAttribute("aria-valuetext", part === null ? `bias ${words}, its share was not measured` : words);
+// Where call ratios were measured the slider goes from one to the next; elsewhere it is a bias.
+function wish() {
+  const chosen = Number($("calls").value);
+  if (!measured()) return { call_bias: chosen };
+  const call_ratio = FACTS.call_ratios[chosen];
+  return call_ratio === FACTS.own_call_ratio ? {} : { call_ratio };
+}
+
+function showCalls() {
+  const chosen = Number($("calls").value);
+  const words = measured() ? `about ${(100 * FACTS.call_ratios[chosen]).toFixed(1)} % by the teacher`
+    : (chosen > 0 ? "+" : "") + chosen;
+  $("calls-value").textContent = words;
+  $("calls").setAttribute("aria-valuetext", measured() ? words : `bias ${words}, its share was not measured`);
 }
 
 async function examples() {
@@ -217,8 +222,8 @@ $("new").addEventListener("click", restart);
 $("question").addEventListener("input", () => keep("question", $("question").value));
 $("key").addEventListener("input", () => { keep("key", $("key").value); $("key").removeAttribute("aria-invalid"); });
 $("key").addEventListener("change", learn);
-$("call-bias").addEventListener("input", showBias);
-$("teacher").addEventListener("change", () => { $("call-bias").disabled = !$("teacher").checked; });
+$("calls").addEventListener("input", showCalls);
+$("teacher").addEventListener("change", () => { $("calls").disabled = !$("teacher").checked; });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stop();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(event);
@@ -227,5 +232,5 @@ $("key-row").hidden = !SETTINGS.keys;
 $("question").value = kept("question");
 $("key").value = kept("key");
 examples();
-showBias();
+showCalls();
 if (!SETTINGS.keys || $("key").value) learn();

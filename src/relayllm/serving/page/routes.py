@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
+from relayllm.relay.bias_curve import OWN
 from relayllm.serving.errors import ApiError
 from relayllm.serving.models.router import Deployment, ModelRouter
 
@@ -58,11 +59,13 @@ def pages(app: FastAPI, examples: Sequence[Any], model_router: ModelRouter, *, k
 
 
 def facts_of(deployment: Deployment | None) -> dict[str, Any]:
-    """What the page tells of the model: pairs of a bias and the share of teacher tokens it gave, and the prices."""
+    """What the page tells of the model: the call ratios that can be asked for, its own among them, and the prices."""
     if deployment is None:
-        return {"bias_curve": [], "prices": None}
+        return {"call_ratios": [], "own_call_ratio": None, "prices": None}
     curve, prices = deployment.bias_curve, deployment.prices
-    return {"bias_curve": [] if curve is None else list(zip(curve.biases, curve.call_ratios, strict=True)),
+    own = None if curve is None else dict(zip(curve.settings, curve.call_ratios, strict=True)).get(OWN)
+    others = [ratio for ratio in deployment.call_ratios if own is None or ratio != float(f"{own:.2g}")]
+    return {"call_ratios": sorted([*others, *([] if own is None else [own])]), "own_call_ratio": own,
             "prices": prices.as_dict() if prices.known else None}
 
 

@@ -10,14 +10,17 @@ from relayllm.evaluation.analysis.summary import Found, Limits, Provenance, buil
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.plots import pareto
 from relayllm.evaluation.report.render import Material, html
+from relayllm.relay.bias_curve import OWN, CallSetting
 from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
+
+RARER, LONGER = CallSetting(call_bias=-11.25), CallSetting(min_call_tokens=6)
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("records")
-    write_bias_curve(folder, "relay-difficulty", {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25},
-                     {0.0: 0.04, -11.25: 0.02})
+    write_bias_curve(folder, "relay-difficulty", {"call-ratio-2x": LONGER, "call-ratio-0.5x": RARER},
+                     {OWN: 0.04, RARER: 0.02})
     return read_bias_curve(folder)
 
 
@@ -34,20 +37,23 @@ def summary(found):
 
 
 def test_what_was_found_is_read_as_it_was_written(found):
-    assert found["biases"] == {"call-ratio-2x": 12.5, "call-ratio-0.5x": -11.25}
-    assert found["training"] == [{"call_bias": -11.25, "call_ratio": 0.02}, {"call_bias": 0.0, "call_ratio": 0.04}]
+    assert found["settings"] == {"call-ratio-2x": LONGER, "call-ratio-0.5x": RARER}
+    assert found["training"] == [{"call_bias": -11.25, "min_call_tokens": 1, "call_ratio": 0.02},
+                                 {"call_bias": 0.0, "min_call_tokens": 1, "call_ratio": 0.04}]
 
 
-def test_curve_goes_from_the_lowest_bias_to_the_highest_through_the_policy_itself(summary):
+def test_curve_goes_from_the_cheapest_setting_to_the_dearest_through_the_policy_itself(summary):
     points = summary["bias_curve"]["points"]
-    assert [(point["method"], point["call_bias"]) for point in points] == [
-        ("call-ratio-0.5x", -11.25), ("relay-difficulty", 0.0), ("call-ratio-2x", 12.5)]
+    assert [(point["method"], point["call_bias"], point["min_call_tokens"]) for point in points] == [
+        ("call-ratio-0.5x", -11.25, 1), ("relay-difficulty", 0.0, 1), ("call-ratio-2x", 0.0, 6)]
     own = summary["methods"]["relay-difficulty"]["average"]
     assert (points[1]["accuracy"], points[1]["call_ratio"]) == (own["accuracy"], own["call_ratio"])
 
 
 def test_both_reports_show_the_curve(summary):
-    assert "| call-ratio-0.5x | -11.25 |" in markdown(summary, Material({}))
+    text = markdown(summary, Material({}))
+    assert "| call-ratio-0.5x | -11.25 | as asked |" in text
+    assert "| call-ratio-2x | +0.00 | at least 6 |" in text
     assert "<td>-11.25</td>" in html(summary, Material({}))
 
 

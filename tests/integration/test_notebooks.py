@@ -46,7 +46,7 @@ def test_who_wrote_what_shows_authors_bias_ratio_and_price(model, monkeypatch):
     assert {"student", "teacher", "command"} <= set(cells["table"].split())
     assert "delivered" in cells["calls"]
     assert "-inf" in cells["bias"]
-    assert "2.0% of all tokens by the teacher: call bias -4.00" in cells["ratio"]
+    assert "2.0% of all tokens by the teacher: CallSetting(call_bias=-4.0, min_call_tokens=1)" in cells["ratio"]
     assert "teacher_prefilled" in cells["ledger"]
     assert "by the teacher alone" in cells["price"]
 

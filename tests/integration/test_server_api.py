@@ -147,6 +147,11 @@ def test_relay_call_ratio_above_its_own_is_bought_by_longer_calls(server):
     assert [call["granted"] for call in asked] == [call["granted"] for call in longer]
 
 
+def test_longer_calls_keep_to_the_limit_of_teacher_tokens(server):
+    relay = server.chat(relay={"min_call_tokens": 50, "teacher_tokens": 4}).json()["relay"]
+    assert relay["ledger"]["teacher_tokens"] == 4
+
+
 @pytest.mark.parametrize(("budget", "calls", "taught"), [(0, 0, 0), (1, 1, 1), (3, 2, 3), (50, 2, 4)])
 def test_relay_teacher_tokens_is_a_hard_limit(server, budget, calls, taught):
     relay = server.chat(relay={"teacher_tokens": budget}).json()["relay"]

@@ -263,8 +263,8 @@ class Row:
                 self.unsent.pop()
 
     def _hand_over(self, requested: int, at: int) -> None:
-        wanted = max(self.policy.length(requested), self.options.min_call_tokens)
-        granted = max(0, min(wanted, self.remaining))
+        wanted = max(requested, self.options.min_call_tokens)  # a policy has the last word: budgets are policies
+        granted = max(0, min(self.policy.length(wanted), self.remaining))
         self.calls.append(Call(at, requested, granted, 0))
         self.teacher_left, self.call_tokens = granted, []
         self.teacher_name, self.call_from = "", (self.teacher_prefilled, self.teacher_cached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
@@ -32,8 +33,20 @@ def key_of(config: Section, inputs: Iterable[Path], extra: str = "") -> str:
 def open_folder(folder: Path, key: str) -> Path | None:
     """Prepare the folder of a run; returns the newest whole checkpoint to resume from, if there is one.
 
-    Checkpoints of another key are removed: they belong to other params or inputs. So are halves of checkpoints.
+    Checkpoints of another key are removed: they belong to other params or inputs. So are halves of checkpoints. Every
+    process of a run calls this, one at a time: none removes the folder that another one has prepared.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _lock_of(folder).open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _prepared(folder, key)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _prepared(folder: Path, key: str) -> Path | None:
     note = folder / KEY_FILE
     known = json.loads(note.read_text())["key"] if note.is_file() else None
     if known != key:
@@ -60,3 +73,4 @@ def close_folder(folder: Path) -> None:
     """Remove what a finished run kept; the key first, so that a half removed folder is never resumed from."""
     (folder / KEY_FILE).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+    _lock_of(folder).unlink(missing_ok=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from relayllm.config import load_params
-from relayllm.training.checkpoints import close_folder, content_of, key_of, mark_whole, open_folder
+from relayllm.training.checkpoints import KEY_FILE, close_folder, content_of, key_of, mark_whole, open_folder
 
 CONFIG = load_params(Path("params/smoke.yaml")).warmup
 
@@ -73,6 +76,27 @@ def test_open_folder_of_another_key_starts_over(tmp_path):
 def test_open_folder_without_checkpoint_starts_from_nothing(tmp_path):
     open_folder(tmp_path / "run", "key")
     assert open_folder(tmp_path / "run", "key") is None
+
+
+def test_processes_of_one_run_prepare_its_folder_one_at_a_time(tmp_path, monkeypatch):
+    """Rank 1 finds no key and removes the folder, in which rank 0 is just writing one."""
+    import relayllm.training.checkpoints as module
+
+    folder, ranks, removed = tmp_path / "runs" / "run", Barrier(4), module.shutil.rmtree
+
+    def slowly(path, **options):
+        time.sleep(0.01)
+        removed(path, **options)
+
+    def prepare(_):
+        ranks.wait()
+        return open_folder(folder, "key")
+
+    monkeypatch.setattr(module.shutil, "rmtree", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(prepare, range(4))] == [None] * 4
+    assert open_folder(folder, "key") is None
+    assert (folder / KEY_FILE).is_file()
 
 
 def test_closed_folder_is_gone(tmp_path):

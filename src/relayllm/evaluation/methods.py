@@ -86,8 +86,8 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
     if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
     raise ConfigError(f"no method {name!r}: there are {', '.join((*PLAIN, *RIVALS))} (routers also as NAME-Mx, at M "
-                      "times the relay's call ratio), fixed-N, call-ratio-Mx (the relay at M times the calls it makes "
-                      "by itself), other-teacher-NAME for the names in base_models.other_teachers "
+                      "times the relay's call ratio), fixed-N, call-ratio-Mx (the relay at M times its own call "
+                      "ratio), other-teacher-NAME for the names in base_models.other_teachers "
                       f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
 
 

@@ -41,9 +41,12 @@ def money_words(summary: Mapping[str, Any]) -> str:
 
 def setting_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """What calibration found for each method, under the heads of SETTINGS."""
-    return [[name, f"{one['setting']:.4g}", percent(one["train_target"], 2), percent(one["train_call_ratio"], 2),
-             f"{percent(one['seen'][0], 2)} to {percent(one['seen'][1], 2)}", "yes" if one["reached"] else "no"]
-            for name, one in summary["settings"].items()]
+    curve = summary["bias_curve"] or {"points": []}
+    longer = {point["method"]: f"n >= {point['min_call_tokens']}" for point in curve["points"]
+              if point["min_call_tokens"] > 1}
+    return [[name, longer.get(name, f"{one['setting']:.4g}"), percent(one["train_target"], 2),
+             percent(one["train_call_ratio"], 2), f"{percent(one['seen'][0], 2)} to {percent(one['seen'][1], 2)}",
+             "yes" if one["reached"] else "no"] for name, one in summary["settings"].items()]
 
 
 def setting_warnings(summary: Mapping[str, Any]) -> list[str]:

@@ -165,13 +165,13 @@ def _labels(axes: Axes, methods: Mapping[str, Cells]) -> None:
     """Names beside the points, moved apart where they would touch, with a thin line back to the point."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    step = (high - low) * 0.056
+    step = (high - low) * 0.047
     taken: list[tuple[float, float]] = []
     ranked = sorted(methods.items(), key=lambda item: (not item[0].startswith("relay"), item[1]["accuracy"], item[0]))
     for name, cell in ranked:
         x = float(np.sqrt(cell["call_ratio"]))
         near = [other for place, other in taken if abs(place - x) < 0.2]
-        y = _free(cell["accuracy"], near, step, low)
+        y = _free(cell["accuracy"], near, step, (low, high))
         taken.append((x, y))
         text = axes.annotate(
             name, (cell["call_ratio"], cell["accuracy"]), xytext=((x + 0.024) ** 2, y), va="center", fontsize=9,
@@ -180,10 +180,11 @@ def _labels(axes: Axes, methods: Mapping[str, Cells]) -> None:
         text.set_path_effects([Stroke(linewidth=2.5, foreground=PAPER), Normal()])
 
 
-def _free(wanted: float, taken: Sequence[float], step: float, lowest: float) -> float:
-    """The height nearest to the wanted one at which a label touches no other."""
-    offsets = (sign * count * step / 4 for count in range(80) for sign in (1, -1))
-    heights = (wanted + offset for offset in offsets if wanted + offset > lowest + step / 2)
+def _free(wanted: float, taken: Sequence[float], step: float, frame: tuple[float, float]) -> float:
+    """The height nearest to the wanted one at which a label lies in the frame and touches no other."""
+    low, high = frame
+    offsets = (sign * count * step / 4 for count in range(100) for sign in (1, -1))
+    heights = (wanted + offset for offset in offsets if low + step / 2 < wanted + offset < high - step / 2)
     return next((y for y in heights if all(abs(y - other) >= step for other in taken)), wanted)
 
 

@@ -18,7 +18,7 @@ USABLE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RolloutEngine:
     """One way of decoding the roll-outs of a run."""
 
     name: str
@@ -29,13 +29,13 @@ class Place:
     """GiB on the fullest GPU, the updates of the weights included where they share it."""
 
 
-def places(params: Params, memory: float, answer: int, student: Shape, teacher: Shape) -> Iterator[Place]:
+def rollout_engines(params: Params, memory: float, answer: int, student: Shape, teacher: Shape) -> Iterator[RolloutEngine]:
     """Each way, on GPUs of `memory` GiB, with answers of a mean of `answer` tokens."""
     grpo = params.grpo
     batch = grpo.problems_per_step * grpo.group_size
     updates = sum(training_memory(student, grpo, 2 if grpo.deepspeed else 0, grpo.lora).values())
     here = sum(grpo_memory(student, teacher, grpo).values())
-    yield Place("in the trainer's process, with the teacher", grpo.processes,
+    yield RolloutEngine("in the trainer's process, with the teacher", grpo.processes,
                 min(grpo.decoding.slots, batch // grpo.processes) if here <= memory else 0, here)
     weights = 2 * student.parameters / GIB
     row = student.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer) / GIB
@@ -43,10 +43,10 @@ def places(params: Params, memory: float, answer: int, student: Shape, teacher: 
                                ("vLLM on a GPU of its own", grpo.processes + 1, 0.0)):
         room = memory * USABLE - beside - weights
         rows = min(batch, max(0, int(room / row)))
-        yield Place(name, gpus, rows, max(updates, beside + weights + rows * row))
+        yield RolloutEngine(name, gpus, rows, max(updates, beside + weights + rows * row))
 
 
-def rollout_places(found: list[Place], tokens: float, speed: Callable[[int], float] | None) -> Iterator[str]:
+def rollout_places(found: list[RolloutEngine], tokens: float, speed: Callable[[int], float] | None) -> Iterator[str]:
     """The table; `speed` gives tokens per second of one GPU by its rows at once, None where it cannot be told."""
     yield f"  {'engine':42}  {'GPUs':>4}  {'rows at once':>12}  {'GiB':>6}  {'GPU hours':>9}"
     for place in found:

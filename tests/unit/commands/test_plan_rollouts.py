@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayllm.commands.plan import shapes
-from relayllm.commands.plan_rollouts import places, rollout_places
+from relayllm.commands.plan_rollouts import rollout_engines, rollout_places
 from relayllm.config import load_params
 from relayllm.training.memory import GIB, PROMPT_TOKENS
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 def found(profile, memory, answer=1000):
     params = load_params(ROOT / "params" / f"{profile}.yaml")
     student, teacher = shapes(params)
-    return params, student, list(places(params, memory, answer, student, teacher))
+    return params, student, list(rollout_engines(params, memory, answer, student, teacher))
 
 
 @pytest.mark.parametrize("memory", [24, 80, 141])

@@ -29,7 +29,8 @@ class RolloutEngine:
     """GiB on the fullest GPU, the updates of the weights included where they share it."""
 
 
-def rollout_engines(params: Params, memory: float, answer: int, student: Shape, teacher: Shape) -> Iterator[RolloutEngine]:
+def rollout_engines(params: Params, memory: float, answer: int, student: Shape,
+                    teacher: Shape) -> Iterator[RolloutEngine]:
     """Each way, on GPUs of `memory` GiB, with answers of a mean of `answer` tokens."""
     grpo = params.grpo
     batch = grpo.problems_per_step * grpo.group_size

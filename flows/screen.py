@@ -86,7 +86,8 @@ class Screen(logging.Handler):
 
 def duration(seconds: float) -> str:
     """Seconds as a column of them is read."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min {seconds % 60:02.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{round(seconds)} s" if seconds < 100 else f"{minutes} min {rest:02} s"
 
 
 def plain(out: TextIO, clock: Clock = time.monotonic) -> Show:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 
-from flows.screen import EVERY_SECONDS, Screen, plain
+import pytest
+
+from flows.screen import EVERY_SECONDS, Screen, duration, plain
 
 
 class Clock:
@@ -64,3 +66,9 @@ def test_warnings_stay_and_what_prefect_says_of_itself_does_not():
     assert out.getvalue().splitlines() == [
         "  filter: failed, and tried again", "base_models: warning: a teacher that is smaller seldom helps",
         "warning: no room"]
+
+
+@pytest.mark.parametrize(("seconds", "read"), [(0.2, "0 s"), (99.4, "99 s"), (104, "1 min 44 s"), (119.6, "2 min 00 s"),
+                                               (200, "3 min 20 s"), (3599.7, "60 min 00 s")])
+def test_duration_is_read_in_whole_minutes_and_their_rest(seconds, read):
+    assert duration(seconds) == read

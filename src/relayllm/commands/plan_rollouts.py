@@ -37,7 +37,7 @@ def rollout_engines(params: Params, memory: float, answer: int, student: Shape,
     updates = sum(training_memory(student, grpo, 2 if grpo.deepspeed else 0, grpo.lora).values())
     here = sum(grpo_memory(student, teacher, grpo).values())
     yield RolloutEngine("in the trainer's process, with the teacher", grpo.processes,
-                min(grpo.decoding.slots, batch // grpo.processes) if here <= memory else 0, here)
+                        min(grpo.decoding.slots, batch // grpo.processes) if here <= memory else 0, here)
     weights = 2 * student.parameters / GIB
     row = student.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer) / GIB
     for name, gpus, beside in (("vLLM on the trainer's GPU", grpo.processes, updates),

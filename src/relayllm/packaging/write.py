@@ -32,7 +32,6 @@ from relayllm.relay.bias_curve import OWN
 from relayllm.relay.prices import Prices
 from relayllm.settings import Settings, current_settings
 
-"""The call bias of a request that does not say: as the packaged policy was evaluated."""
 NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy", "pydantic", "PyYAML",
           "httpx")
 """What the model needs to answer; the pins are those of constraints.txt."""

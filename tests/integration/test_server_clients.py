@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from relayllm.relay.prices import Prices
 from relayllm.serving.api.limits import HttpLimits
 from tests.support.fakes_serving import scripted_decoder, serving
@@ -164,7 +164,7 @@ def test_text_offset_indexes_the_returned_text(text):
 
 
 def test_model_with_an_alias_or_a_call_ratio_is_listed_and_answers(server, client):
-    server.model_router.champion.bias_curve = BiasCurve((-8.0, 0.0, 2.0), (0.0, 0.0214, 0.04))
+    server.model_router.champion.bias_curve = BiasCurve((CallSetting(-8.0), OWN, CallSetting(2.0)), (0.0, 0.0214, 0.04))
     names = [model.id for model in client.models.list()]
     assert names == ["relay-decoder", "relay-decoder@champion", "relay-decoder@0", "relay-decoder@0.021",
                      "relay-decoder@0.04"]

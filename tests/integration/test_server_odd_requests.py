@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from relayllm.relay.bias_curve import BiasCurve
+from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from relayllm.serving.api.limits import HttpLimits
 from tests.support.fakes_serving import scripted_decoder, serving
 
@@ -112,7 +112,7 @@ def test_invocations_set_the_call_ratio_by_the_curve_and_refuse_it_without(serve
     body = {"inputs": ["How many pens?"], "params": {"call_ratio": 0.02}}
     refused = server.client.post("/invocations", json=body)
     assert (refused.status_code, "bias curve" in refused.json()["error"]["message"]) == (400, True)
-    server.model_router.champion.bias_curve = BiasCurve((-8.0, 0.0), (0.0, 0.04))
+    server.model_router.champion.bias_curve = BiasCurve((CallSetting(-8.0), OWN), (0.0, 0.04))
     assert server.client.post("/invocations", json=body).json()["predictions"][0]["text"] == TEXT
     twice = {**body, "params": {"call_ratio": 0.02, "call_bias": 1.0}}
     assert server.client.post("/invocations", json=twice).status_code == 400

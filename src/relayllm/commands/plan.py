@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relayllm.commands.plan_rollouts import rollout_engines, rollout_places
+from relayllm.commands.plan_rollouts import rollout_engines, rollout_table
 from relayllm.commands.plan_traffic import ONE_TEACHER, measured, prices_of, traffic_of, traffic_report
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
 from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
@@ -140,7 +140,7 @@ def _rollouts(params: Params, name: str, answer_tokens: int) -> Iterator[str]:
     tokens = grpo.steps * grpo.problems_per_step * grpo.group_size * answer
     found = list(rollout_engines(params, gpu.memory, answer, student, teacher))
     pretrained = params.base_models.student.kind != "tiny"
-    return rollout_places(found, tokens, (lambda rows: step_speed(student, gpu, rows, answer)) if pretrained else None)
+    return rollout_table(found, tokens, (lambda rows: step_speed(student, gpu, rows, answer)) if pretrained else None)
 
 
 def _downloads(params: Params) -> Iterator[str]:

@@ -47,12 +47,12 @@ def rollout_engines(params: Params, memory: float, answer: int, student: Shape,
         yield RolloutEngine(name, gpus, rows, max(updates, beside + weights + rows * row))
 
 
-def rollout_places(found: list[RolloutEngine], tokens: float, speed: Callable[[int], float] | None) -> Iterator[str]:
+def rollout_table(found: list[RolloutEngine], tokens: float, speed: Callable[[int], float] | None) -> Iterator[str]:
     """The table; `speed` gives tokens per second of one GPU by its rows at once, None where it cannot be told."""
     yield f"  {'engine':42}  {'GPUs':>4}  {'rows at once':>12}  {'GiB':>6}  {'GPU hours':>9}"
-    for place in found:
-        hours = "-" if speed is None or not place.rows else f"~{tokens / speed(place.rows) / 3600:,.1f}"
-        rows = place.rows or "none fit"
-        yield f"  {place.name:42}  {place.gpus:>4}  {rows:>12}  {place.held:>6.1f}  {hours:>9}"
+    for one in found:
+        hours = "-" if speed is None or not one.rows else f"~{tokens / speed(one.rows) / 3600:,.1f}"
+        rows = one.rows or "none fit"
+        yield f"  {one.name:42}  {one.gpus:>4}  {rows:>12}  {one.held:>6.1f}  {hours:>9}"
     yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL. A GPU of its own"
     yield "  is what RELAY_ROLLOUT_URLS names; on the trainer's GPU would be TRL's colocate mode, not built here."

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayllm.commands.plan import shapes
-from relayllm.commands.plan_rollouts import rollout_engines, rollout_places
+from relayllm.commands.plan_rollouts import rollout_engines, rollout_table
 from relayllm.config import load_params
 from relayllm.training.memory import GIB, PROMPT_TOKENS
 
@@ -40,16 +40,16 @@ def test_rows_of_a_server_of_its_own_are_those_whose_pages_fit():
 def test_no_room_is_said_and_costs_no_hours():
     _, _, ways = found("qwen3-1.7b", 2)
     assert [way.rows for way in ways] == [0, 0, 0]
-    table = list(rollout_places(ways, 1e6, lambda rows: 1000.0 * rows))
+    table = list(rollout_table(ways, 1e6, lambda rows: 1000.0 * rows))
     assert all("none fit" in line and line.rstrip().endswith("-") for line in table[1:4])
 
 
 def test_hours_follow_from_the_speed_at_these_rows():
     _, _, ways = found("qwen3-0.6b", 80)
-    table = list(rollout_places(ways, 3.6e9, lambda rows: 1000.0 * rows))
+    table = list(rollout_table(ways, 3.6e9, lambda rows: 1000.0 * rows))
     assert [line.split("~")[1] for line in table[1:4]] == [f"{1000 / way.rows:,.1f}" for way in ways]
 
 
 def test_hours_of_a_tiny_model_are_not_guessed():
     _, _, ways = found("tiny", 24)
-    assert all(line.rstrip().endswith("-") for line in list(rollout_places(ways, 1e6, None))[1:4])
+    assert all(line.rstrip().endswith("-") for line in list(rollout_table(ways, 1e6, None))[1:4])

@@ -48,7 +48,7 @@ def url(folder, tmp_path_factory) -> Iterator[str]:
 
 
 def decoders(url: str, folder: Path, run: Path) -> ServedDecoders:
-    return ServedDecoders([url], load_tokenizer(folder), folder, folder, GRPO, ALONE, run)
+    return ServedDecoders([url], load_tokenizer(folder), folder, folder, ALONE, run)
 
 
 def test_vllm_writes_with_the_weights_in_training_after_every_change(folder, url, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import floor
 
 from relayllm.config import Params
 from relayllm.engines.checkpoints.model_shapes import Shape
@@ -27,6 +28,8 @@ class RolloutEngine:
     """Decoded at once; 0: there is no room."""
     held: float
     """GiB on the fullest GPU, the updates of the weights included where they share it."""
+    share: float = 0.0
+    """Of a GPU's memory, what vLLM may take (its `--gpu-memory-utilization`); 0 where there is no vLLM."""
 
 
 def rollout_engines(params: Params, memory: float, answer: int, student: Shape,
@@ -44,7 +47,7 @@ def rollout_engines(params: Params, memory: float, answer: int, student: Shape,
                                ("vLLM on a GPU of its own", grpo.processes + 1, 0.0)):
         room = memory * USABLE - beside - weights
         rows = min(batch, max(0, int(room / row)))
-        yield RolloutEngine(name, gpus, rows, max(updates, beside + weights + rows * row))
+        yield RolloutEngine(name, gpus, rows, max(updates, beside + weights + rows * row), USABLE - beside / memory)
 
 
 def rollout_table(found: list[RolloutEngine], tokens: float, speed: Callable[[int], float] | None) -> Iterator[str]:
@@ -54,5 +57,9 @@ def rollout_table(found: list[RolloutEngine], tokens: float, speed: Callable[[in
         hours = "-" if speed is None or not one.rows else f"~{tokens / speed(one.rows) / 3600:,.1f}"
         rows = one.rows or "none fit"
         yield f"  {one.name:42}  {one.gpus:>4}  {rows:>12}  {one.held:>6.1f}  {hours:>9}"
-    yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL. A GPU of its own"
-    yield "  is what RELAY_ROLLOUT_URLS names; on the trainer's GPU would be TRL's colocate mode, not built here."
+    yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL; RELAY_ROLLOUT_URLS"
+    yield "  names the student's servers, one on every GPU."
+    shared = next(one for one in found if one.share)
+    if shared.rows:
+        yield "  On the trainer's GPU start vLLM before the training, with --gpu-memory-utilization " \
+              f"{floor(100 * shared.share) / 100:.2f}."

@@ -56,7 +56,7 @@ def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student
     if commands is None:
         raise ModelError(f"the student at {student} knows no commands: start GRPO from the warm-up's model")
     checkpoint = open_folder(folder, key_of(config, inputs, run.model_dump_json() + pool_content(run)))
-    made = (ServedDecoders(servers, tokenizer, student, teacher, config, run, folder) if servers else
+    made = (ServedDecoders(servers, tokenizer, student, teacher, run, folder) if servers else
             Decoders(tokenizer, teacher, config, run))
     with closing(made) as decoders:
         rollouts = Rollouts(config, run, {problem.id: problem for problem in learned}, decoders.of)

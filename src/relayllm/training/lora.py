@@ -55,8 +55,11 @@ def _tables(network: Any) -> list[str]:
     """Names of the modules that hold a row per token: the embedding, and the head when it has weights of its own."""
     head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
     wanted = [embedding] if head.weight is embedding.weight else [embedding, head]
-    names = {id(module): name.rpartition(".")[2] for name, module in network.named_modules()}
-    return [names[id(module)] for module in wanted]
+    return [_name_of(module, network).rpartition(".")[2] for module in wanted]
+
+
+def _name_of(wanted: Any, network: Any) -> str:
+    return next(name for name, module in network.named_modules() if module is wanted)
 
 
 def give_bias(model: Any) -> None:
@@ -103,6 +106,39 @@ def without_wrapper(model: Any) -> Any:
     from peft import PeftModel
 
     return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def merged_weights(model: Any) -> dict[str, torch.Tensor]:
+    """The parameters of the transformers model in here with its adapter added to them, by their names without one.
+
+    The model stays as it is, bit for bit: taking an adapter out of rounded weights again would not give them back. Sums
+    are taken in float32 and rounded by chance (see `rounded`). A head that is tied to the embedding is left out.
+    """
+    network = without_wrapper(model)
+    with torch.no_grad():
+        found = dict(_merged(network, "", torch.Generator().manual_seed(ROUNDING_SEED)))
+    if network.config.tie_word_embeddings:
+        found.pop(f"{_name_of(network.get_output_embeddings(), network)}.weight")
+    return found
+
+
+def _merged(module: Any, prefix: str, generator: torch.Generator) -> Iterator[tuple[str, torch.Tensor]]:
+    from peft.tuners.lora import Linear
+    from peft.utils.other import TrainableTokensWrapper
+
+    if isinstance(module, TrainableTokensWrapper):
+        yield f"{prefix}weight", module.token_adapter.get_merged_weights(module.token_adapter.active_adapters)
+        return
+    if isinstance(module, Linear):
+        base = module.get_base_layer()
+        whole = base.weight.float() + sum(module.get_delta_weight(name).float() for name in module.active_adapters)
+        yield f"{prefix}weight", rounded(whole.cpu(), base.weight.dtype, generator)
+        if base.bias is not None:
+            yield f"{prefix}bias", base.bias
+        return
+    yield from ((prefix + name, weight) for name, weight in module.named_parameters(recurse=False))
+    for name, child in module.named_children():
+        yield from _merged(child, f"{prefix}{name}.", generator)
 
 
 def write_merged(base: Path, adapter: Path, dtype: str, folder: Path, *, commands: bool = True) -> float:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from relayllm.config import GrpoConfig, GrpoRun
+from relayllm.config import GrpoRun
 from relayllm.engines.checkpoints.weights import weights_digest
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.weights import ServedWeights
@@ -15,6 +15,7 @@ from relayllm.errors import ConfigError, StudentError
 from relayllm.files import atomic_write
 from relayllm.settings import current_settings
 from relayllm.training.launching import is_main_process
+from relayllm.training.lora import merged_weights, without_wrapper
 
 SERVED = "served"
 """Folder of the weights that the servers read, in that of the run."""
@@ -23,16 +24,16 @@ SERVED = "served"
 class ServedDecoders:
     """One decoder over the servers of a run of GRPO and the teacher's; no model of its own."""
 
-    def __init__(self, urls: Sequence[str], tokenizer: Any, student: Path, teacher: Path, config: GrpoConfig,
-                 run: GrpoRun, folder: Path) -> None:
+    def __init__(self, urls: Sequence[str], tokenizer: Any, student: Path, teacher: Path, run: GrpoRun,
+                 folder: Path) -> None:
         """Meet the servers, before anything is trained.
 
         Raises:
-            ConfigError: an adapter is trained, or the teacher is not served.
+            ConfigError: the teacher is not served.
             StudentError: a server cannot be used for training.
         """
         helper = current_settings().teacher_at(teacher) if run.max_calls else None
-        _refuse(urls, config, helper)
+        _refuse(urls, helper)
         self._tokenizer, self._folder = tokenizer, folder / SERVED
         self._weights = ServedWeights(urls)
         self._weights.check()
@@ -41,7 +42,7 @@ class ServedDecoders:
 
     @contextmanager
     def of(self, model: Any) -> Iterator[RelayDecoder]:
-        """For this model: its weights are written and loaded, and still there when everything is decoded.
+        """For this model: its weights are written, an adapter added to them, and loaded; and are still there afterwards.
 
         Raises:
             StudentError: a server did not take the weights, or lost them.
@@ -64,7 +65,7 @@ class ServedDecoders:
 
     def _write(self, model: Any) -> None:
         with atomic_write(self._folder) as part:
-            model.save_pretrained(part)
+            without_wrapper(model).save_pretrained(part, state_dict=merged_weights(model))
             self._tokenizer.save_pretrained(part)
 
     def _check_logprobs(self) -> None:
@@ -74,10 +75,7 @@ class ServedDecoders:
                                "mask and the temperature: start it with --logprobs-mode processed_logprobs")
 
 
-def _refuse(urls: Sequence[str], config: GrpoConfig, teacher: str | Path | None) -> None:
-    if config.lora:
-        raise ConfigError(f"grpo.lora is set, and RELAY_ROLLOUT_URLS names {', '.join(urls)}: adapters are not sent to "
-                          "servers; train all weights (lora: null), or unset it and decode in the training's process")
+def _refuse(urls: Sequence[str], teacher: str | Path | None) -> None:
     if isinstance(teacher, Path):
         raise ConfigError(f"RELAY_ROLLOUT_URLS names {', '.join(urls)}, and the teacher is the folder {teacher}: serve "
                           "the teacher, too, and name it in RELAY_TEACHER_URL, or unset RELAY_ROLLOUT_URLS")

@@ -53,3 +53,19 @@ def test_hours_follow_from_the_speed_at_these_rows():
 def test_hours_of_a_tiny_model_are_not_guessed():
     _, _, ways = found("tiny", 24)
     assert all(line.rstrip().endswith("-") for line in list(rollout_table(ways, 1e6, None))[1:4])
+
+
+def test_share_of_the_trainers_gpu_leaves_room_for_the_updates():
+    _, _, (here, beside, apart) = found("qwen3-0.6b", 80)
+    assert here.share == 0.0
+    assert apart.share == pytest.approx(0.9)
+    assert 0 < beside.share < 0.9
+    updates = 80 * (0.9 - beside.share)
+    assert updates <= beside.held <= updates + 80 * beside.share
+    last = list(rollout_table([here, beside, apart], 1e6, None))[-1]
+    assert f"--gpu-memory-utilization {beside.share - 0.005:.2f}." in last
+
+
+def test_no_share_is_named_where_nothing_fits_beside_the_trainer():
+    _, _, ways = found("qwen3-1.7b", 2)
+    assert not any("utilization" in line for line in rollout_table(ways, 1e6, None))

@@ -8,13 +8,22 @@ import json
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
 from relayllm import RelayDecoder
 from relayllm.engines.checkpoints.weights import weights_digest, weights_of
 from relayllm.engines.commands import add_command_tokens, command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ConfigError, ModelError
-from relayllm.training.lora import BASE_FILE, FOLDER, adapter_config, ready_to_decode, rounded, write_merged
+from relayllm.training.lora import (
+    BASE_FILE,
+    FOLDER,
+    adapter_config,
+    merged_weights,
+    ready_to_decode,
+    rounded,
+    write_merged,
+)
 from tests.support.adapters import LORA, adapted, saved, student
 from tests.support.small_models import base_tokenizer, make_model
 
@@ -34,6 +43,23 @@ def test_write_merged_gives_the_log_probabilities_of_base_and_adapter(kind, tmp_
     assert kept == pytest.approx(1.0)
     assert torch.allclose(ours, theirs, atol=1e-4)
     assert (ours - plain).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_merged_weights_are_those_of_write_merged_and_leave_the_model_as_it_is(kind, dtype, tmp_path):
+    base, adapter, _ = saved(kind, tmp_path)
+    write_merged(base, adapter, dtype, tmp_path / "merged")
+    wrapped = PeftModel.from_pretrained(load_model(base, dtype=dtype, device="cpu"), str(adapter))
+    before = copy.deepcopy(wrapped.state_dict())
+    found = merged_weights(wrapped)
+    assert all(torch.equal(weight, before[name]) for name, weight in wrapped.state_dict().items())
+    written = load_file(tmp_path / "merged/model.safetensors")
+    assert found.keys() == written.keys()
+    near = {"float32": 1e-6, "bfloat16": 2**-6}[dtype]  # the base is rounded first here, and both sums by chance
+    for name, weight in written.items():
+        assert found[name].dtype == weight.dtype
+        assert torch.allclose(found[name].float(), weight.float(), rtol=near, atol=near / 8), name
 
 
 @pytest.mark.parametrize("kind", KINDS)

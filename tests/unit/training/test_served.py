@@ -63,9 +63,9 @@ def train(place: Path, *servers: FakeStudent) -> subprocess.CompletedProcess[str
 
 
 def decoders(place: Path, *urls: str) -> ServedDecoders:
-    grpo = load_params(place / "params.yaml").grpo
-    return ServedDecoders(urls, load_tokenizer(place / "student"), place / "student", place / "teacher", grpo,
-                          grpo.runs["relay-difficulty"], place / "run")
+    run = load_params(place / "params.yaml").grpo.runs["relay-difficulty"]
+    return ServedDecoders(urls, load_tokenizer(place / "student"), place / "student", place / "teacher", run,
+                          place / "run")
 
 
 @pytest.mark.slow
@@ -115,9 +115,17 @@ def test_teacher_in_a_folder_is_refused(tmp_path, monkeypatch):
         decoders(prepare(tmp_path), "http://127.0.0.1:9")
 
 
-def test_adapter_is_refused(tmp_path, teacher):
-    with pytest.raises(ConfigError, match="adapters are not sent"):
-        decoders(prepare(tmp_path, lora=LORA), "http://127.0.0.1:9")
+@pytest.mark.slow
+def test_train_of_an_adapter_sends_it_merged(tmp_path, teacher):
+    place = prepare(tmp_path, lora=LORA, learning_rate=1e-2)
+    with student() as server:
+        done = train(place, server)
+        assert done.returncode == 0, done.stdout[-4000:]
+        history = json.loads((place / "result.json").read_text())["history"]
+        assert all(row["logprob_gap"] < 1e-4 for row in history)
+        held = server.network.state_dict()
+    before = load_file(place / "student/model.safetensors")
+    assert {name for name in before if not torch.equal(held[name], before[name])} > {"model.embed_tokens.weight"}
 
 
 def test_server_that_was_started_again_in_a_batch_is_noticed(tmp_path, teacher):

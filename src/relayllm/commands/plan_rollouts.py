@@ -57,8 +57,8 @@ def rollout_table(found: list[RolloutEngine], tokens: float, speed: Callable[[in
         hours = "-" if speed is None or not one.rows else f"~{tokens / speed(one.rows) / 3600:,.1f}"
         rows = one.rows or "none fit"
         yield f"  {one.name:42}  {one.gpus:>4}  {rows:>12}  {one.held:>6.1f}  {hours:>9}"
-    yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL; RELAY_ROLLOUT_URLS"
-    yield "  names the student's servers, one on every GPU."
+    yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL,"
+    yield "  and the student on servers that RELAY_ROLLOUT_URLS names, one on every GPU."
     shared = next(one for one in found if one.share)
     if shared.rows:
         yield "  On the trainer's GPU start vLLM before the training, with --gpu-memory-utilization " \

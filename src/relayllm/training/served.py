@@ -42,7 +42,7 @@ class ServedDecoders:
 
     @contextmanager
     def of(self, model: Any) -> Iterator[RelayDecoder]:
-        """For this model: its weights are written, an adapter added to them, and loaded, and are still there at the end.
+        """For this model: its weights are written, an adapter added to them, and loaded; they stay to the end.
 
         Raises:
             StudentError: a server did not take the weights, or lost them.

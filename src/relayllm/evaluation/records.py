@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +16,7 @@ from relayllm.errors import DataError
 from relayllm.files import atomic_write
 from relayllm.grading import Grade
 from relayllm.problems.problem import Problem
-from relayllm.relay.trace import Author, Trace
+from relayllm.relay.trace import Author, Call, Trace
 
 SCHEMA = pa.schema([
     ("method", pa.string()),
@@ -43,16 +43,24 @@ SCHEMA = pa.schema([
     ("segments", pa.string()),
     ("student_prefilled", pa.int64()),
     ("teacher_cached", pa.int64()),
+    ("call_teachers", pa.list_(pa.string())),
+    ("call_tokens", pa.list_(pa.int32())),
+    ("call_read", pa.list_(pa.int64())),
+    ("call_cached", pa.list_(pa.int64())),
 ])
 """The columns of a record file; it may have more (a judge's verdict is `judged`)."""
 
 KEY = ["method", "benchmark", "problem_id", "sample"]
 SECONDS = ("student_seconds", "teacher_seconds")
-SECONDS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in KEY), *((name, pa.float64()) for name in SECONDS)])
+CALL_SECONDS = "call_seconds"
+SECONDS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in KEY), *((name, pa.float64()) for name in SECONDS),
+                            (CALL_SECONDS, pa.list_(pa.float64()))])
 """The columns of a file of seconds, which no two runs share: it lies apart, and records are the same bytes again."""
 
 PRICED = ("student_prefilled", "teacher_cached", *SECONDS)
 """Columns that only prices read: files of older versions lack them."""
+CALL_COLUMNS = ("call_teachers", "call_tokens", "call_read", "call_cached", CALL_SECONDS)
+"""Columns that only the prices of a pool's teachers read, an entry per call: files of older versions lack them."""
 
 JUDGED = "judged"
 Segments = list[tuple[str, str]]
@@ -94,6 +102,13 @@ class Record:
     teacher_cached: int = 0
     student_seconds: float = 0.0
     teacher_seconds: float = 0.0
+    call_teachers: list[str] = field(default_factory=list)
+    """Who of a pool was asked by each call; empty for any other teacher: an address is not the same everywhere."""
+    call_tokens: list[int] = field(default_factory=list)
+    """What each call delivered."""
+    call_read: list[int] = field(default_factory=list)
+    call_cached: list[int] = field(default_factory=list)
+    call_seconds: list[float] = field(default_factory=list)
 
 
 def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade: Grade) -> Record:
@@ -107,10 +122,17 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         requested=[call.requested for call in trace.calls], call_positions=[call.position for call in trace.calls],
         stop_reason=str(trace.stop_reason), degraded=trace.degraded, text=trace.text, answer=grade.extracted,
         reason=grade.reason, question=problem.question, gold=problem.answer,
-                  segments=write_segments(segments_of(trace)),
+        segments=write_segments(segments_of(trace)),
         student_prefilled=ledger.student_prefilled, teacher_cached=ledger.teacher_cached,
         student_seconds=ledger.student_seconds, teacher_seconds=ledger.teacher_seconds,
+        call_teachers=[_pool_name(call) for call in trace.calls], call_tokens=[call.delivered for call in trace.calls],
+        call_read=[call.read for call in trace.calls], call_cached=[call.cached for call in trace.calls],
+        call_seconds=[call.seconds for call in trace.calls],
     )
+
+
+def _pool_name(call: Call) -> str:
+    return "" if "/" in call.teacher else call.teacher
 
 
 def by_the_teacher(record: Record) -> Record:
@@ -179,14 +201,15 @@ def read_records(folder: Path, seconds: Path | None = None) -> pd.DataFrame:
 
 def _read(file: Path, seconds: Path | None) -> pd.DataFrame:
     table = _table(file)
-    missing = [name for name in SCHEMA.names if name not in table.column_names and name not in PRICED]
+    late = (*PRICED, *CALL_COLUMNS)
+    missing = [name for name in SCHEMA.names if name not in table.column_names and name not in late]
     if missing:
         raise DataError(f"{file} lacks {', '.join(missing)}: it is from another version; `dvc repro -f evaluate` "
                         "writes it again")
     frame = table.to_pandas()
     if seconds is not None and (took := seconds / file.name).is_file():
         frame = frame.merge(_table(took).to_pandas(), on=KEY, how="left", validate="many_to_one")
-    return frame.assign(**{name: math.nan for name in PRICED if name not in frame})
+    return frame.assign(**{name: math.nan for name in late if name not in frame})
 
 
 def _table(file: Path) -> pa.Table:

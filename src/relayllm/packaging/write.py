@@ -67,7 +67,7 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
         "bias_curve": _bias_curve(config.method, summary["bias_curve"]),
-        "prices": summary.get("prices") or _prices(),
+        "prices": _prices(),
         "parity": [asdict(case) for case in parity],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from relayllm.tracking.run import current
 if TYPE_CHECKING:
     import pandas as pd
 
-    from relayllm.relay.prices import Prices
+    from relayllm.evaluation.analysis.money import Paid
 
 
 def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
@@ -31,6 +32,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
 
     Raises:
         DataError: records are missing or not what they must be.
+        ConfigError: RELAY_TEACHERS names no pool.
     """
     from relayllm.evaluation.analysis.bias_curve import read_bias_curve
     from relayllm.evaluation.analysis.settings_found import read_settings
@@ -46,7 +48,7 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
     found = Found(read_bias_curve(records), read_settings(records), _judge(params))
     summary = build_summary(frame, origin, Limits(spent.max_calls, spent.max_call_tokens),
                             bootstrap=params.evaluate.bootstrap, relay=params.evaluate.relay, found=found,
-                            prices=_prices(params))
+                            paid=_paid(params))
     histories = {path.parent.name: _json(path) for path in sorted((records.parent / "grpo").glob("*/history.json"))}
     with atomic_write(report) as part:
         write_summary(part / "summary.json", summary)
@@ -92,11 +94,19 @@ def _call_value(records: Path, summary: Mapping[str, Any], report: Path) -> dict
     return found
 
 
-def _prices(params: Params) -> Prices:
-    """The report's prices; nothing costs anything where there are none."""
+def _paid(params: Params) -> Paid:
+    """The report's prices, and those of a pool's teachers; nothing costs anything where there are none."""
+    from relayllm.engines.openai.pool_config import read_pool
+    from relayllm.evaluation.analysis.money import Paid
     from relayllm.relay.prices import Prices
 
-    return Prices.of(params.report.prices.model_dump(), "report.prices") if params.report.prices else Prices()
+    if params.report.prices is None:
+        return Paid()
+    prices, settings = Prices.of(params.report.prices.model_dump(), "report.prices"), current_settings()
+    if settings.teachers is None:
+        return Paid(prices)
+    pool = read_pool(settings.teachers)
+    return Paid(replace(prices, teachers=pool.prices), pool.alone(settings.teacher_url))
 
 
 def _judge(params: Params) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from relayllm.evaluation.records import SCHEMA, SECONDS, Record, write_records, write_segments
+from relayllm.evaluation.records import CALL_SECONDS, SCHEMA, SECONDS, Record, write_records, write_segments
 
 BENCHMARKS = ("pens", "boxes", "trips", "gardens", "markets", "puzzles")
 HARD_SHARE = dict(zip(BENCHMARKS, (0.05, 0.25, 0.45, 0.65, 0.8, 0.9), strict=True))
@@ -55,7 +55,8 @@ def make_records(method: str, problems: int = 100, samples: int = 1, seed: int =
 def make_frame(methods: tuple[str, ...] = tuple(PLAN), **options: Any) -> pd.DataFrame:
     """Records of several methods as the reader gives them."""
     rows = [row for method in methods for row in make_records(method, **options)]
-    return pd.DataFrame([{name: getattr(row, name) for name in [*SCHEMA.names, *SECONDS]} for row in rows])
+    columns = [*SCHEMA.names, *SECONDS, CALL_SECONDS]
+    return pd.DataFrame([{name: getattr(row, name) for name in columns} for row in rows])
 
 
 def write_folder(folder: Path, methods: tuple[str, ...] = tuple(PLAN), **options: Any) -> Path:
@@ -110,4 +111,5 @@ def _record(method: str, benchmark: str, index: int, sample: int, plan: Plan, rn
         "equal number" if correct else "different",
         f"Anna has 12 boxes with 13 <pens> & {index} loose ones. How many?", product if correct else "7",
         write_segments(segments), student_prefilled=50 + helped * (calls > 0), teacher_cached=30 * calls,
-        student_seconds=0.5, teacher_seconds=0.25 * calls)
+        student_seconds=0.5, teacher_seconds=0.25 * calls, call_teachers=[""] * calls, call_tokens=[plan.n] * calls,
+        call_read=[80] * calls, call_cached=[30] * calls, call_seconds=[0.25] * calls)

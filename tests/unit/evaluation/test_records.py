@@ -6,6 +6,7 @@ import pytest
 from relayllm.errors import DataError
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.records import (
+    CALL_SECONDS,
     SCHEMA,
     SECONDS,
     each_call,
@@ -23,7 +24,7 @@ from tests.unit.evaluation.make_records import make_records
 
 TRACE = Trace(
     prompt_ids=(1, 2), token_ids=tuple(range(10)), authors=(Author.STUDENT,) * 10, logprobs=(None,) * 10,
-    calls=(Call(position=2, requested=3, granted=3, delivered=2),),
+    calls=(Call(position=2, requested=3, granted=3, delivered=2, teacher="strong", read=4, cached=6, seconds=0.5),),
     ledger=Ledger(student_tokens=5, command_tokens=3, teacher_tokens=2, teacher_prefilled=4),
     stop_reason=StopReason.FINISHED, text="2*2=4.", sample=1,
     segments=(Segment(Author.STUDENT, 0, 2, 0, 4), Segment(Author.COMMAND, 2, 5, 4, 4),
@@ -38,11 +39,19 @@ def test_record_of_trace_tells_who_wrote_what():
     assert (record.requested, record.call_positions, record.sample) == ([3], [2], 1)
 
 
+def test_record_of_trace_tells_which_teacher_of_a_pool_each_call_asked_and_for_how_much():
+    record = record_of("relay", "pens", Problem("p1", "2*2?", "4"), TRACE, Grade(True, "4", "equal text"))
+    assert (record.call_teachers, record.call_tokens, record.call_read, record.call_cached, record.call_seconds) == (
+        ["strong"], [2], [4], [6], [0.5])
+    at = replace(TRACE, calls=(replace(TRACE.calls[0], teacher="http://strong:8000"),))
+    assert record_of("relay", "pens", Problem("p1", "2*2?", "4"), at, Grade(True, "4", "")).call_teachers == [""]
+
+
 def test_written_records_are_read_back(tmp_path):
     rows = make_records("relay-difficulty", problems=5)
     write_records(tmp_path / "relay-difficulty.parquet", rows)
     frame = read_records(tmp_path)
-    assert list(frame.columns) == [*SCHEMA.names, *SECONDS]
+    assert list(frame.columns) == [*SCHEMA.names, *SECONDS, CALL_SECONDS]
     assert [bool(value) for value in frame["correct"]] == [row.correct for row in rows]
     assert [list(value) for value in frame["requested"]] == [row.requested for row in rows]
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -82,6 +83,23 @@ def test_pages_and_pictures_lie_beside_the_summary(folder):
     assert 'class="by-teacher"' in (folder / "report.html").read_text()
     assert (folder / "report.md").read_text().startswith("# The relay recovers")
     assert (folder / "plots/learning.png").is_file()
+
+
+def test_money_is_counted_at_the_prices_of_the_pools_teachers(tmp_path, monkeypatch):
+    project = make_project(tmp_path, monkeypatch)
+    rows = make_records("relay-difficulty", problems=5, benchmarks=("pens", "puzzles"))
+    write_records(project / "artifacts/evaluate/relay-difficulty.parquet",
+                  [replace(row, call_teachers=["strong"] * row.calls) for row in rows])
+    plain = json.loads((report(project) / "summary.json").read_text())["money"]["methods"]
+    pool = project / "teachers.yaml"
+    pool.write_text("teachers:\n- {name: cheap, urls: ['http://a']}\n"
+                    "- {name: strong, urls: ['http://b/'], prices: {teacher: 9000}}\n")
+    monkeypatch.setenv("RELAY_TEACHERS", str(pool))
+    monkeypatch.setenv("RELAY_TEACHER_URL", "http://b")
+    dear = json.loads((report(project, "dear") / "summary.json").read_text())["money"]["methods"]
+    assert dear["base"]["cost"] == plain["base"]["cost"]
+    assert dear["relay-difficulty"]["cost"] > 10 * plain["relay-difficulty"]["cost"]
+    assert dear["teacher"]["cost"] > 10 * plain["teacher"]["cost"]
 
 
 def test_what_calls_were_worth_is_told(folder):

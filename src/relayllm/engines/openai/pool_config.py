@@ -106,6 +106,12 @@ class PoolConfig(PoolSection):
         """By name, of the teachers that have prices of their own."""
         return {one.name: Prices(**one.prices.model_dump()) for one in self.teachers if one.prices}
 
+    def alone(self, url: str | None = None) -> str:
+        """Who gives whole answers: the one that this address is a replica of, else the only one; empty: none of it."""
+        able = [one.name for one in self.teachers
+                if url is None or url.rstrip("/") in {replica.rstrip("/") for replica in one.urls}]
+        return able[0] if len(able) == 1 else ""
+
     @property
     def content(self) -> str:
         """What decides the answers of a student that calls this pool: not prices, keys or the audit."""

@@ -12,13 +12,12 @@ import pandas as pd
 
 from relayllm.evaluation.analysis.bias_curve import curve
 from relayllm.evaluation.analysis.comparisons import agreement, compare, gap, table
-from relayllm.evaluation.analysis.money import money, with_costs
+from relayllm.evaluation.analysis.money import Paid, money, with_costs
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.scores import score
 from relayllm.evaluation.methods import is_trained
 from relayllm.evaluation.records import JUDGED
 from relayllm.files import atomic_write
-from relayllm.relay.prices import Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +55,16 @@ class Found:
     judge_model: str | None = None
 
 
-NOTHING_FOUND, FREE = Found(), Prices()
+NOTHING_FOUND, FREE = Found(), Paid()
 
 
 def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bootstrap: int,
-                  relay: str, found: Found = NOTHING_FOUND, prices: Prices = FREE) -> dict[str, Any]:
+                  relay: str, found: Found = NOTHING_FOUND, paid: Paid = FREE) -> dict[str, Any]:
     """Score, compare and check all methods of the records, and price them.
 
     `relay` names the method whose gap and comparisons are reported. The same records and seed give the same summary.
     """
-    frame = with_costs(frame, prices)
+    frame = with_costs(frame, paid)
     scores = score(frame, draws=bootstrap, seed=origin.seed)
     checks = reward_hacking(frame, max_calls=limits.max_calls, max_call_tokens=limits.max_call_tokens)
     methods = table(scores)
@@ -76,7 +75,7 @@ def build_summary(frame: pd.DataFrame, origin: Provenance, limits: Limits, *, bo
         "gap_recovered": gap(scores, relay),
         "methods": methods,
         "comparisons": compare(scores, relay),
-        "money": money(frame, scores, prices, relay),
+        "money": money(frame, scores, paid, relay),
         "bias_curve": curve(methods, found.bias_curve),
         "settings": dict(found.settings),
         "judge": None if JUDGED not in frame else {name: agreement(frame[frame["method"] == name]) for name in scores},

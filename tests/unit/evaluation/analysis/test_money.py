@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from relayllm.evaluation.analysis.money import COST, with_costs
+from relayllm.evaluation.analysis.money import COST, Paid, with_costs
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
-from relayllm.evaluation.records import PRICED, SECONDS
+from relayllm.evaluation.records import CALL_COLUMNS, PRICED, SECONDS
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.money_table import money_rows
 from relayllm.evaluation.report.render import Material, html
@@ -18,11 +18,12 @@ from relayllm.relay.prices import Prices
 from tests.unit.evaluation.make_records import make_frame, make_records
 
 PRICES = Prices(student=1.0, student_read=0.5, teacher=10.0, teacher_read=2.0, teacher_cached=0.5)
+PAID = Paid(PRICES)
 ORIGIN = Provenance("tiny", 0, "", "", {})
 
 
-def summary_of(frame, prices=PRICES):
-    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=50, relay="relay-difficulty", prices=prices)
+def summary_of(frame, paid=PAID):
+    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=50, relay="relay-difficulty", paid=paid)
 
 
 def frame_of(*methods, **columns):
@@ -36,13 +37,47 @@ ANSWER = {"student_tokens": 60, "command_tokens": 3, "teacher_tokens": 7, "compl
 
 
 def test_answer_costs_what_was_written_and_read():
-    cost = with_costs(frame_of("relay-difficulty", **ANSWER), PRICES)["cost"]
+    cost = with_costs(frame_of("relay-difficulty", **ANSWER), Paid(PRICES))["cost"]
     assert list(cost) == pytest.approx([(63 * 1.0 + 57 * 0.5 + 7 * 10.0 + 80 * 2.0 + 40 * 0.5) / 1e6] * 2)
 
 
 def test_teacher_alone_is_priced_as_the_teacher():
-    cost = with_costs(frame_of("teacher", **{**ANSWER, "teacher_prefilled": 0, "teacher_cached": 0}), PRICES)["cost"]
+    frame = frame_of("teacher", **{**ANSWER, "teacher_prefilled": 0, "teacher_cached": 0})
+    cost = with_costs(frame, Paid(PRICES))["cost"]
     assert list(cost) == pytest.approx([(70 * 10.0 + 57 * 2.0) / 1e6] * 2, abs=1e-5)
+
+
+CHEAP, DEAR = Prices(teacher=1.0, teacher_read=1.0), Prices(teacher=100.0, teacher_cached=5.0, teacher_second=2.0)
+POOL = replace(PRICES, teachers={"cheap": CHEAP, "dear": DEAR})
+CALLS = {"call_teachers": ["cheap", "dear", "plain"], "call_tokens": [2, 4, 1], "call_read": [50, 20, 10],
+         "call_cached": [0, 30, 10], "call_seconds": [1.0, 0.5, 0.25], "teacher_seconds": 1.75}
+
+
+def test_calls_of_a_pool_cost_what_their_teachers_take_and_one_without_prices_what_the_report_says():
+    cost = with_costs(frame_of("relay-difficulty", **ANSWER, **CALLS), Paid(POOL))["cost"]
+    student, cheap = 63 * 1.0 + 57 * 0.5, 2 * 1.0 + 50 * 1.0
+    dear, plain = 4 * 100.0 + 30 * 5.0, 1 * 10.0 + 10 * 2.0 + 10 * 0.5
+    assert list(cost) == pytest.approx([(student + cheap + dear + plain) / 1e6 + 0.5 * 2.0] * 2)
+
+
+@pytest.mark.parametrize(("alone", "written", "read"), [("cheap", 1.0, 1.0), ("dear", 100.0, 0.0), ("", 10.0, 2.0)])
+def test_whole_answers_cost_what_the_pools_teacher_takes_that_gives_them(alone, written, read):
+    frame = frame_of("teacher", **{**ANSWER, "teacher_prefilled": 0, "teacher_cached": 0, "command_tokens": 0,
+                                      "student_seconds": 0.0})
+    assert list(with_costs(frame, Paid(POOL, alone))["cost"]) == pytest.approx([(70 * written + 57 * read) / 1e6] * 2)
+
+
+def test_summary_names_the_prices_of_a_pools_teachers():
+    told = summary_of(frame_of("relay-difficulty", **ANSWER, **CALLS), Paid(POOL))["money"]
+    assert told["teachers"]["dear"] == {"teacher": 100.0, "teacher_read": 0.0, "teacher_cached": 5.0,
+                                        "teacher_second": 2.0}
+    assert "teachers" not in summary_of(frame_of("relay-difficulty", **ANSWER))["money"]
+
+
+def test_records_that_do_not_say_who_wrote_a_call_have_no_price_under_a_pool():
+    frame = frame_of("relay-difficulty", **ANSWER).assign(**dict.fromkeys(CALL_COLUMNS, math.nan))
+    assert COST in with_costs(frame, Paid(PRICES))
+    assert COST not in with_costs(frame, Paid(POOL))
 
 
 def test_reading_is_its_part_of_what_calls_cost():
@@ -74,14 +109,14 @@ def test_both_pages_tell_the_price_of_every_method():
 
 def test_seconds_are_needed_where_a_second_has_a_price():
     frame = make_frame(("base", "relay-difficulty", "teacher"), problems=5).assign(**dict.fromkeys(SECONDS, math.nan))
-    assert COST in with_costs(frame, Prices(teacher=1.0))
-    assert COST not in with_costs(frame, Prices(teacher=1.0, student_second=0.1))
+    assert COST in with_costs(frame, Paid(Prices(teacher=1.0)))
+    assert COST not in with_costs(frame, Paid(Prices(teacher=1.0, student_second=0.1)))
 
 
 @pytest.mark.parametrize("case", ["no prices", "older records"])
 def test_nothing_speaks_of_money_without_prices_or_without_what_was_read(case):
     frame = make_frame(("base", "relay-difficulty", "teacher"), problems=5)
-    summary = summary_of(frame, Prices()) if case == "no prices" else summary_of(
+    summary = summary_of(frame, Paid()) if case == "no prices" else summary_of(
         frame.assign(**dict.fromkeys(PRICED, float("nan"))))
     assert summary["money"] is None
     assert "In money" not in markdown(summary, Material({}))

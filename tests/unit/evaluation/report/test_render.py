@@ -3,6 +3,7 @@ import re
 import pytest
 
 from relayllm.evaluation.analysis.call_value import call_value
+from relayllm.evaluation.analysis.money import Paid
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
 from relayllm.evaluation.report import plots
 from relayllm.evaluation.report.examples import ALONE, HELPED, IN_VAIN, choose
@@ -19,7 +20,8 @@ ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 12.0})
 
 
 def summary_of(frame, relay="relay-difficulty"):
-    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay, prices=Prices(student=1, teacher=20))
+    return build_summary(frame, ORIGIN, Limits(4, 99), bootstrap=100, relay=relay,
+                         paid=Paid(Prices(student=1, teacher=20)))
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ class Rate:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock, self._started, self._done = clock, clock(), 0
+        self._first: tuple[float, int] | None = None
 
     @property
     def seconds(self) -> float:
@@ -29,10 +30,20 @@ class Rate:
     def count(self, more: int) -> None:
         """So many more were made."""
         self._done += more
+        if self._first is None and more:
+            self._first = self.seconds, self._done
 
     def left(self, remaining: int) -> float | None:
-        """Seconds that the rest takes at this rate; None before anything was made."""
-        return remaining * self.seconds / self._done if self._done and remaining else None
+        """Seconds that the rest takes at this rate; None while it is not known.
+
+        The first ones took the loading of models as well: they are left out, and nothing is said before the others
+        were at work for as long.
+        """
+        if self._first is None or not remaining:
+            return None
+        until_first, first = self._first
+        since, made = self.seconds - until_first, self._done - first
+        return remaining * since / made if made and since >= until_first else None
 
 
 class Progress:

@@ -35,6 +35,14 @@ def test_command_line_is_quiet_for_its_children():
     assert done.stdout.split() == list(QUIET.values())
 
 
+def test_data_sets_draw_no_bars():
+    code = ("from relayllm.settings import quiet\nquiet()\nimport datasets\n"
+            "print(datasets.are_progress_bars_disabled())")
+    bare = {name: value for name, value in os.environ.items() if name not in QUIET}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bare, text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 def test_what_the_user_says_wins(monkeypatch):
     from relayllm.settings import quiet
 

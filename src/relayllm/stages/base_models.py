@@ -47,10 +47,8 @@ def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
 
             fetch(model, folders[role])
     if tiny:
-        from relayllm.engines.loading import no_progress_bars
         from relayllm.training.tiny_world.base_models import train_all
 
-        no_progress_bars()
         train_all(tiny)
     return digests
 

@@ -31,7 +31,7 @@ def make(folder: Path, **others):
 
 
 @pytest.mark.slow
-def test_other_teachers_lie_beside_the_two_and_their_folder_is_there_without_any(tmp_path, monkeypatch):
+def test_other_teachers_lie_beside_the_two_and_their_folder_is_there_without_any(tmp_path, monkeypatch, capfd):
     monkeypatch.syspath_prepend(Path("src").resolve())  # a package that another test loaded puts its own code first
     written = make(tmp_path, second=SMALL.model_copy(update={"seed": 7}))
     assert {"teachers.json", "second/config.json", "second/tokenizer.json"} <= set(written)
@@ -41,6 +41,7 @@ def test_other_teachers_lie_beside_the_two_and_their_folder_is_there_without_any
     first, second = (tmp_path / name / "model.safetensors" for name in ("teacher", "others/second"))
     assert first.read_bytes() != second.read_bytes()
     assert make(tmp_path) == ["teachers.json"]
+    assert "it/s" not in capfd.readouterr().err  # bars of transformers, drawn by the processes that train
 
 
 def test_other_teacher_may_not_be_called_teacher(tmp_path):

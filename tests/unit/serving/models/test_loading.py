@@ -117,6 +117,14 @@ def test_load_other_teacher_stands_in(package, given, used):
     assert load(FoundModel("relay-decoder", "1", package), given, make=made).decoder[1] == used
 
 
+@pytest.mark.parametrize(("given", "used"), [(None, "http://y:2"), ("http://x:1", "http://x:1"), ("none", None)])
+def test_load_bare_student_asks_the_environments_teacher_unless_another_is_given(tmp_path, monkeypatch, given, used):
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setenv("RELAY_TEACHER_URL", "http://y:2")
+    found = FoundModel("student", "student", tmp_path)
+    assert load(found, given, make=made).decoder == (tmp_path, used)
+
+
 @pytest.mark.parametrize(("damage", "said"), [
     (lambda folder: (folder / "artifacts/relay.json").write_text("{"), "cannot be read"),
     (lambda folder: (folder / "artifacts/relay.json").unlink(), "no packaged relay decoder"),

@@ -8,11 +8,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from flows.processes import run
+from relayllm.engines.openai.pool_note import ran_with_another
 from relayllm.errors import StageError
+from relayllm.settings import current_settings
+
+
+class Work(Enum):
+    """What a stage has to do."""
+
+    NONE = "none"
+    CHANGED = "changed"
+    FORCED = "forced"
+    """DVC sees no change, and there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,8 @@ class Stage:
     command: str = ""
     role: str = ""
     """Of the machines that it needs; empty: any."""
+    teachers: tuple[str, ...] = ()
+    """What of a pool of teachers its files depend on (`engines.openai.pool_note`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,8 @@ def read_plan(root: Path) -> Plan:
         pins = {node for node in graph if not getattr(node, "name", None)}
         try:
             with repo.lock:
-                own = {node.name for node in order if node.changed()}
+                own = {node.name for node, stage in zip(order, stages, strict=True)
+                       if asks_others(stage) or node.changed()}
                 stale = {node for node in pins if node.changed()}
         except LockError as error:
             raise StageError(f"another DVC is at work in {root}: {error}\nWait until it is done, or end it, and run "
@@ -68,21 +83,38 @@ def read_plan(root: Path) -> Plan:
     return Plan(stages, frozenset(changed))
 
 
-def is_changed(root: Path, name: str) -> bool:
-    """Whether one stage has something to do now."""
+def to_do(root: Path, name: str) -> Work:
+    """What one stage has to do now."""
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        stage = next(node for node in repo.index.stages if getattr(node, "name", None) == name)
+        node = next(node for node in repo.index.stages if getattr(node, "name", None) == name)
+        if asks_others(_stage(node, repo.index.graph)):
+            return Work.FORCED
         with repo.lock:
-            return bool(stage.changed())
+            return Work.CHANGED if node.changed() else Work.NONE
+
+
+def is_changed(root: Path, name: str) -> bool:
+    """Whether one stage has something to do now."""
+    return to_do(root, name) is not Work.NONE
+
+
+def asks_others(stage: Stage) -> bool:
+    """Whether a stage ran here with another pool of teachers than it would ask now: DVC does not see that.
+
+    Raises:
+        ConfigError: RELAY_TEACHERS names no pool.
+    """
+    return bool(stage.teachers) and ran_with_another(current_settings(), stage.name, stage.teachers)
 
 
 def _stage(node: Any, graph: Any) -> Stage:
     meta = (node.meta or {}).get("prefect", {})
     needs = tuple(sorted(n.name for n in graph.successors(node) if getattr(n, "name", None)))
     return Stage(node.name, needs, int(meta.get("retries", 0)), tuple(meta.get("tags", ())),
-                 tuple(str(out.def_path) for out in node.outs), str(node.cmd), str(meta.get("role", "")))
+                 tuple(str(out.def_path) for out in node.outs), str(node.cmd), str(meta.get("role", "")),
+                 tuple(meta.get("teachers", ())))
 
 
 def reproduce(root: Path, name: str, say: Callable[[str], None], *, force: bool = False) -> None:

@@ -25,9 +25,10 @@ def stage(name: str) -> State[Any]:
 
 def reproduced(root: Path, name: str, say: Callable[[str], None]) -> State[Any]:
     """Run a stage that has something to do; one that has not shows as cached."""
-    if not dvc_stages.is_changed(root, name):
+    work = dvc_stages.to_do(root, name)
+    if work is dvc_stages.Work.NONE:
         return Completed(message="up to date", name="Cached")
     started = time.monotonic()
     say("started")
-    dvc_stages.reproduce(root, name, say)
+    dvc_stages.reproduce(root, name, say, force=work is dvc_stages.Work.FORCED)
     return Completed(message=f"ran for {time.monotonic() - started:.0f} s")

@@ -120,6 +120,7 @@ def _reader(hint: Any) -> Callable[[str], Any]:
 
 def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespace) -> int:
     from relayllm.config import load_params
+    from relayllm.engines.openai.pool_note import note_pool, pool_digests
     from relayllm.tracking.run import stage_run
 
     if os.environ.get("DVC_STAGE"):
@@ -138,8 +139,11 @@ def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespac
     if int(os.environ.get("RANK", "0")) > 0:
         run(config, **options)
         return 0
-    with stage_run(name, section, variant=str(options.get("run") or options.get("method") or "")):
+    variant, settings = str(options.get("run") or options.get("method") or ""), current_settings()
+    pool = pool_digests(settings)
+    with stage_run(name, section, variant=variant):
         run(config, **options)
+    note_pool(settings, "@".join(filter(None, (name, variant))), pool)
     return 0
 
 

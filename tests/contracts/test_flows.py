@@ -13,9 +13,12 @@ import yaml
 
 from flows import dvc_stages, processes
 from flows.monitor_flow import conclude
+from flows.stage_flow import reproduced
+from relayllm.engines.openai.pool_note import note_pool, pool_digests
 from relayllm.errors import StageError
 from relayllm.registry.client import Version
 from relayllm.registry.comparison import GateResult
+from relayllm.settings import current_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = sorted((ROOT / "flows").glob("*.py"))
@@ -79,6 +82,30 @@ def test_reproduce_runs_one_stage_and_leaves_it_up_to_date(project):
     assert dvc_stages.read_plan(project).changed == {"two", "three"}
     (project / "in.txt").write_text("2")
     assert dvc_stages.read_plan(project).changed == {"one", "two", "three"}
+
+
+def test_stage_that_ran_with_another_pool_of_teachers_is_run_again_though_no_file_of_dvcs_changed(
+        project, monkeypatch):
+    graph = yaml.safe_load((project / "dvc.yaml").read_text())
+    del graph["stages"]["two"]
+    graph["stages"]["one"]["meta"]["prefect"]["teachers"] = ["answers"]
+    (project / "dvc.yaml").write_text(yaml.safe_dump(graph))
+    for name, value in (("RELAY_ROOT", project), ("RELAY_RUNS", project / "runs"), ("RELAY_TEACHERS", "")):
+        monkeypatch.setenv(name, str(value))
+    for name in ("one", "three"):
+        dvc_stages.reproduce(project, name, lambda line: None)
+    note_pool(current_settings(), "one", pool_digests(current_settings()))
+    assert not dvc_stages.read_plan(project).changed
+    pool = project / "teachers.yaml"
+    pool.write_text("teachers: [{name: big, urls: ['http://a']}]")
+    monkeypatch.setenv("RELAY_TEACHERS", str(pool))
+    assert dvc_stages.read_plan(project).changed == {"one", "three"}
+    before = (project / "one.txt").stat().st_mtime_ns
+    reproduced(project, "one", lambda line: None)
+    assert (project / "one.txt").stat().st_mtime_ns != before
+    note_pool(current_settings(), "one", pool_digests(current_settings()))
+    pool.write_text("teachers: [{name: big, urls: ['http://a'], prices: {teacher: 2}}]")
+    assert not dvc_stages.read_plan(project).changed
 
 
 def test_reproduce_failing_stage_carries_its_last_lines(project):

@@ -10,8 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from relayllm.cli import COMMANDS, main, stage_names
+from relayllm.engines.openai.pool_note import ANSWERS, PRICES, ran_with_another
+from relayllm.problems.problem import Problem, write_problems
+from relayllm.settings import current_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,6 +78,25 @@ def test_stage_of_dvc_with_params_that_dvc_does_not_hash_is_refused(place, capsy
     monkeypatch.setenv("DVC_STAGE", "validate")
     assert main(["validate", "--data", str(place), "--report", str(place / "report")]) == 1
     assert "ConfigError: RELAY_PARAMS is" in capsys.readouterr().err
+
+
+def test_stage_notes_with_which_pool_of_teachers_it_ran(place, monkeypatch):
+    (place / "data").mkdir()
+    write_problems(place / "data/train.jsonl", [Problem("p", "2*2?", "4")])
+    params = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
+    params["filter"]["enabled"] = False
+    (place / "params.yaml").write_text(yaml.safe_dump(params))
+    (place / "teachers.yaml").write_text("teachers: [{name: big, urls: ['http://a'], prices: {teacher: 1}}]")
+    words = ["filter", "--data", str(place / "data"), "--teacher", str(place), "--kept", str(place / "kept.jsonl"),
+             "--metrics", str(place / "metrics.json")]
+    monkeypatch.setenv("RELAY_TEACHERS", str(place / "teachers.yaml"))
+    assert main(words) == 0
+    assert not ran_with_another(current_settings(), "filter", (ANSWERS, PRICES))
+    (place / "teachers.yaml").write_text("teachers: [{name: big, urls: ['http://a'], prices: {teacher: 2}}]")
+    assert ran_with_another(current_settings(), "filter", (PRICES,))
+    assert not ran_with_another(current_settings(), "filter", (ANSWERS,))
+    monkeypatch.delenv("RELAY_TEACHERS")
+    assert ran_with_another(current_settings(), "filter", (ANSWERS,))
 
 
 def test_profile_is_copied_byte_for_byte(place):

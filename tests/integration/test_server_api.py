@@ -190,11 +190,11 @@ def test_models_lists_what_is_served(server):
     ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "model": "other"}, 404,
      "model_not_found", "model"),
     ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 600}, 400,
-     "context_length_exceeded", "messages"),
+     "context_length_exceeded", "max_tokens"),
     ("POST", "/v1/completions", {"prompt": ""}, 400, None, "prompt"),
     ("POST", "/v1/completions", {"prompt": [10**6]}, 400, None, "prompt"),
     ("POST", "/v1/completions", {"prompt": "x", "n": 99}, 422, "invalid_value", "n"),
-    ("POST", "/v1/completions", {"prompt": "x", "best_of": 2}, 422, "invalid_value", None),
+    ("POST", "/v1/completions", {"prompt": "x", "best_of": 2}, 422, "invalid_value", "best_of"),
 ])
 def test_faults_come_in_openais_format(server, method, path, body, status, code, param):
     answer = server.client.request(method, path, json=body)

@@ -77,8 +77,8 @@ def test_features_that_are_not_there_are_named(server, more, param, words):
 
 
 @pytest.mark.parametrize(("more", "param", "message"), [
-    ({"messages": [{"role": "user", "content": None}]}, "messages.0",
-     "messages.0: a message of the user needs content"),
+    ({"messages": [{"role": "user", "content": None}]}, "messages.0.content",
+     "messages.0.content: a message of the user needs it"),
     ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content",
      "messages.0.content: must be a text or a list"),
     ({"stop": 5}, "stop", "stop: must be a text or a list"),

@@ -64,6 +64,43 @@ def test_lengths_are_told_without_words_of_the_validator(server, body, message):
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, message)
 
 
+@pytest.mark.parametrize(("body", "param", "said"), [
+    ({"stream_options": {"include_usage": True}}, "stream_options", "is for streams only"),
+    ({"top_logprobs": 2}, "top_logprobs", "needs logprobs"),
+    ({"messages": [USER, {"role": "assistant", "content": "3"}]}, "messages", "the last message is the assistant's"),
+    ({"continue_final_message": True}, "continue_final_message", "is true and the last message is the user's"),
+    ({"messages": [{"role": "user"}]}, "messages.0.content", "a message of the user needs it"),
+    ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text", "is missing"),
+    ({"messages": [{"role": "user", "content": [{"type": "text", "text": None}]}]}, "messages.0.content.0.text",
+     "is missing")])
+def test_fields_that_do_not_go_together_are_told_of_the_one_to_change(server, body, param, said):
+    answer = server.chat(**body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (422, param)
+    assert error["message"].startswith(f"{param}: {said}")
+
+
+@pytest.mark.parametrize("field", ["model", "stop", "user_message"])
+def test_half_a_character_is_told_in_the_same_words_wherever_it_stands(server, field):
+    body = r'{"messages": [{"role": "user", "content": "\ud800"}]}' if field == "user_message" else (
+        json.dumps({"messages": [USER], field: "\ud800"}))
+    answer = server.client.post("/v1/chat/completions", content=body, headers={"content-type": "application/json"})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 422
+    assert message.endswith("holds half a character (an unpaired surrogate), which is no text")
+
+
+@pytest.mark.parametrize(("ask", "param"), [
+    (lambda server: server.chat(max_tokens=600), "max_tokens"),
+    (lambda server: server.chat(max_completion_tokens=600), "max_completion_tokens"),
+    (lambda server: server.complete(max_tokens=600), "max_tokens"),
+    (lambda server: respond(server, max_output_tokens=600), "max_output_tokens"),
+    (lambda server: server.complete(prompt="pens " * 600, max_tokens=600), "prompt")])
+def test_answer_that_is_too_long_names_its_limit_and_a_prompt_that_is_itself(server, ask, param):
+    error = ask(server).json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+
+
 @pytest.mark.parametrize(("given", "status"), [("pens " * 2000, 400), ([USER] * 512, 400), ([USER] * 513, 422)])
 def test_response_that_does_not_fit_names_its_own_field(server, given, status):
     answer = respond(server, input=given, instructions="Be brief.")

@@ -64,7 +64,7 @@ def test_response_that_is_cut_says_so(client):
     ({"previous_response_id": "resp_1"}, "previous_response_id", "conversations kept by the server are not supported"),
     ({"background": True}, "background", "not supported"),
     ({"tools": [{"type": "web_search"}]}, "tools", "tools are not supported"),
-    ({"input": [{"role": "assistant", "content": "x"}]}, None, "end with one of the user"),
+    ({"input": [{"role": "assistant", "content": "x"}]}, "input", "end with one of the user"),
     ({"text": {"format": {"type": "json_object"}}}, "text", "response formats other than text) are not supported"),
     ({"text": {"verbosity": "low"}}, "text", "verbosity"),
     ({"reasoning": {"effort": "high"}}, "reasoning", "not supported"), ({"input": []}, "input", "at least 1"),

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 LOG = logging.getLogger("relayllm.serving")
 SHOWN_FAULTS = 5
 UNSUPPORTED = "unsupported_parameter"
+HALF_A_CHARACTER = "holds half a character (an unpaired surrogate), which is no text"
 KINDS = {"string_type": "a text", "list_type": "a list", "int_type": "a whole number",
          "int_from_float": "a whole number",
          "float_type": "a number", "finite_number": "a finite number", "bool_type": "true or false",
@@ -118,6 +119,8 @@ def _place(fault: Mapping[str, Any], body: Any) -> str:
         elif not missing:
             continue
         path.append(str(part)[:40])
+    if fault.get("type") == "conflict":
+        path.append(fault["ctx"]["field"])
     return ".".join(path).encode("utf-8", "replace").decode()
 
 
@@ -141,6 +144,8 @@ def _sentence(fault: Mapping[str, Any]) -> str:
     if kind == "missing":
         whole = tuple(fault.get("loc", ())) == ("body",)
         return "the body must be a JSON object, sent with 'Content-Type: application/json'" if whole else "is missing"
+    if kind == "string_unicode":
+        return HALF_A_CHARACTER
     said = str(fault.get("msg", "")).removeprefix("Value error, ")
     for begins, instead in (("Input should", "must"), ("String should", "must"), ("List should", "must")):
         if said.startswith(begins):

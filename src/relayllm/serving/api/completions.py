@@ -129,7 +129,16 @@ def room_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt, *,
     try:
         return deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=wanted)
     except DataError as error:
-        raise bad_request(str(error), body.prompt_field, "context_length_exceeded") from error
+        param = body.prompt_field if wanted <= 1 or not _has_room(deployment, prompt) else body.limit_field
+        raise bad_request(str(error), param, "context_length_exceeded") from error
+
+
+def _has_room(deployment: Deployment, prompt: EncodedPrompt) -> bool:
+    """Whether anything can be written after a prompt."""
+    try:
+        return deployment.decoder.room(prompt.ids, prompt.teacher_ids) > 0
+    except DataError:
+        return False
 
 
 def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, room: int) -> Options:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from relayllm.errors import ConfigError
 from relayllm.relay.bias_curve import CallSetting, refuse_two_settings
 from relayllm.serving.api.schemas.examples import EXAMPLES
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, described
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict, described
 
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
@@ -91,11 +91,13 @@ class Sampling(Unsupported):
     store: Any = IGNORED
     safety_identifier: Any = IGNORED
     prompt_cache_key: Any = IGNORED
+    prompt_cache_retention: Any = IGNORED
+    prompt_cache_options: Any = IGNORED
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> Sampling:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options is for streams only: set stream to true")
+            raise conflict("stream_options", "is for streams only: set stream to true")
         return self
 
     @property
@@ -132,6 +134,12 @@ class TextPart(Body):
             raise PydanticCustomError(CODE, "parts other than text are not supported by this server")
         return value
 
+    @model_validator(mode="after")
+    def _holds_a_text(self) -> TextPart:
+        if "text" not in self.model_fields_set:
+            raise conflict("text", "is missing")
+        return self
+
 
 class Message(Body):
     """One turn of a conversation."""
@@ -155,7 +163,7 @@ class Message(Body):
     @model_validator(mode="after")
     def _only_the_assistant_may_be_silent(self) -> Message:
         if self.role != "assistant" and "content" not in self.model_fields_set:
-            raise ValueError(f"a message of the {self.role} needs content")
+            raise conflict("content", f"a message of the {self.role} needs it")
         return self
 
     @property
@@ -179,6 +187,11 @@ class ChatRequest(Sampling):
     prompt_field: ClassVar[str] = "messages"
 
     @property
+    def limit_field(self) -> str:
+        """Which field says so."""
+        return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+
+    @property
     def limit(self) -> int | None:
         """Completion tokens at most, if the request says."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
@@ -197,20 +210,21 @@ class ChatRequest(Sampling):
     def _last_turn_is_clear(self) -> ChatRequest:
         last = self.messages[-1].role
         if self.continue_final_message and last != "assistant":
-            raise ValueError(f"continue_final_message is true and the last message is the {last}'s: end with one of "
-                             "the assistant")
+            raise conflict("continue_final_message", f"is true and the last message is the {last}'s: end with one of "
+                                                     "the assistant")
         if not self.continue_final_message and last == "assistant":
-            raise ValueError("the last message is the assistant's: set continue_final_message to true to have it "
-                             "continued, or end with one of the user")
+            raise conflict("messages", "the last message is the assistant's: set continue_final_message to true to "
+                                       "have it continued, or end with one of the user")
         if self.add_generation_prompt is not None and self.add_generation_prompt is self.continue_final_message:
-            raise ValueError(f"add_generation_prompt and continue_final_message are both "
-                             f"{str(self.continue_final_message).lower()}: one of them is needed, and one only")
+            both = str(self.continue_final_message).lower()
+            raise conflict("add_generation_prompt", f"is {both}, and so is continue_final_message: one of them is "
+                                                    "needed, and one only")
         return self
 
     @model_validator(mode="after")
     def _top_needs_logprobs(self) -> ChatRequest:
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: set logprobs to true")
+            raise conflict("top_logprobs", "needs logprobs: set logprobs to true")
         return self
 
 
@@ -228,6 +242,7 @@ class CompletionRequest(Sampling):
     logprobs: int | None = Field(default=None, ge=0, le=5, description="with so many of the likeliest tokens")
     best_of: int | None = Field(default=None, ge=1, le=MAX_SAMPLES, description="only the value of n")
     prompt_field: ClassVar[str] = "prompt"
+    limit_field: ClassVar[str] = "max_tokens"
 
     @property
     def prompts(self) -> list[str | list[int]]:
@@ -261,11 +276,11 @@ class CompletionRequest(Sampling):
     @model_validator(mode="after")
     def _fits_together(self) -> CompletionRequest:
         if self.best_of is not None and self.best_of != self.samples:
-            raise ValueError(f"best_of is {self.best_of} and n is {self.samples}: this server returns all it writes")
+            raise conflict("best_of", f"is {self.best_of} and n is {self.samples}: this server returns all it writes")
         if self.max_tokens == 0 and not self.echo:
-            raise ValueError("max_tokens is 0 and echo is off: there would be nothing to return")
+            raise conflict("max_tokens", "is 0 and echo is off: there would be nothing to return")
         if self.echo and self.stream and self.logprobs is not None:
-            raise ValueError("echo with logprobs cannot be streamed: set stream to false")
+            raise conflict("stream", "echo with logprobs cannot be streamed: set stream to false")
         return self
 
 

@@ -16,7 +16,7 @@ from relayllm.serving.api.jobs import Job
 from relayllm.serving.api.protocol import MAX_MESSAGES, ChatRequest, Json, Message, ModelName, RelayOptions, Text
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict
 from relayllm.serving.engine.requests import RequestOutput
 
 STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -65,6 +65,11 @@ class ResponseAsChat(ChatRequest):
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES + 1)]
     prompt_field: ClassVar[str] = "input"
 
+    @property
+    def limit_field(self) -> str:
+        """Which field of a response's request says how long it may be."""
+        return "max_output_tokens"
+
 
 class ResponseRequest(Unsupported):
     """`POST /v1/responses`."""
@@ -83,6 +88,8 @@ class ResponseRequest(Unsupported):
     user: Any = IGNORED
     safety_identifier: Any = IGNORED
     prompt_cache_key: Any = IGNORED
+    prompt_cache_retention: Any = IGNORED
+    prompt_cache_options: Any = IGNORED
     previous_response_id: Any = NOT
     conversation: Any = NOT
     background: Any = NOT
@@ -104,7 +111,7 @@ class ResponseRequest(Unsupported):
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> ResponseRequest:
         if not isinstance(self.input, str) and self.input[-1].role == "assistant":
-            raise ValueError("the last turn of input is the assistant's: end with one of the user")
+            raise conflict("input", "the last turn is the assistant's: end with one of the user")
         return self
 
     @property

@@ -44,6 +44,11 @@ NOT = Field(default=None, description="not supported: only null, or what asks fo
 IGNORED = Field(default=None, description="accepted and ignored")
 
 
+def conflict(field: str, said: str) -> PydanticCustomError:
+    """A fault of fields that do not go together; it is told of the one that has to change."""
+    return PydanticCustomError("conflict", "{said}", {"said": said, "field": field})
+
+
 def described(*examples: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
     """What a request's schema says besides its fields: that there are no others, and examples."""
     def add(schema: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from relayllm.errors import RelayError  # noqa: E402
 from relayllm.settings import check_params_are_dvcs, current_settings, quiet  # noqa: E402
 from relayllm.tracking.spool import unsent  # noqa: E402
 
-NEXT = {"serve": "relay serve                    ask the promoted model",
+NEXT = {"serve": ".venv/bin/relay serve          ask the promoted model",
         "promote": "docs/pipeline.md               what the gates ask for; `relay promote candidate --force REASON`"}
 
 

@@ -99,6 +99,7 @@ def test_half_a_character_is_told_in_the_same_words_wherever_it_stands(server, f
 def test_answer_that_is_too_long_names_its_limit_and_a_prompt_that_is_itself(server, ask, param):
     error = ask(server).json()["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", param)
+    assert error["message"].startswith("this model's maximum context length is 512 tokens")  # litellm goes by it
 
 
 @pytest.mark.parametrize(("given", "status"), [("pens " * 2000, 400), ([USER] * 512, 400), ([USER] * 513, 422)])
@@ -145,7 +146,10 @@ def test_bug_in_one_answer_leaves_the_connection_to_the_next_and_pages_elsewhere
         champion.prompt_encoder = kept
 
 
-def test_invocations_set_the_call_ratio_by_the_curve_and_refuse_it_without(server):
+def test_call_ratio_without_a_curve_is_refused_by_its_name_and_invocations_set_it_by_the_curve(server):
+    for named, param in (({"model": "relay-decoder@0.02"}, "model"),
+                         ({"relay": {"call_ratio": 0.02}}, "relay.call_ratio")):
+        assert server.chat(**named).json()["error"]["param"] == param
     body = {"inputs": ["How many pens?"], "params": {"call_ratio": 0.02}}
     refused = server.client.post("/invocations", json=body)
     assert (refused.status_code, "bias curve" in refused.json()["error"]["message"]) == (400, True)

@@ -189,8 +189,9 @@ class RelayDecoder:
         context = self.context_length or UNKNOWN_CONTEXT
         longest = max(len(prompt_ids), len(teacher_prompt_ids or ()))
         if longest + wanted > context:
-            raise DataError(f"the prompt has {longest} tokens and {wanted} are asked for, the models read {context} "
-                            "together: shorten the prompt or ask for less")
+            # the beginning is OpenAI's: litellm and others know by it what to do, such as asking a longer model
+            raise DataError(f"this model's maximum context length is {context} tokens, the prompt has {longest} and "
+                            f"{wanted} are asked for: shorten the prompt or ask for less")
         return context - longest
 
     @property

@@ -158,4 +158,4 @@ def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, r
             max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, **setting.options(),
             top_logprobs=body.likeliest, score_teacher=body.wants_logprobs and asked.teacher_logprobs)
     except ConfigError as error:
-        raise bad_request(str(error)) from error
+        raise bad_request(str(error), "model" if body.asked.call_ratio is None else "relay.call_ratio") from error

@@ -60,6 +60,32 @@ def test_pages_that_code_refers_to_exist(folder):
     assert {(file, page) for file, page in named if not (ROOT / page).is_file()} == set()
 
 
+def test_modules_that_pages_and_code_name_exist():
+    """A path from the root, or in pages one from `src/relayllm/`."""
+    folders = ("src", "flows", "infra", "tests", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    whole = r"\b(?:src/relayllm|flows|infra|tests|benchmarks)/[\w/]+\.(?:py|sh)\b"
+    named = {(file, path) for file in [*files, *PAGES] for path in re.findall(whole, file.read_text(encoding="utf-8"))}
+    rooms = "|".join(path.name for path in (ROOT / "src/relayllm").iterdir() if path.is_dir())
+    named |= {(page, f"src/relayllm/{path}") for page in PAGES
+              for path in re.findall(rf"`((?:{rooms})/[\w/]+\.py)\b", page.read_text(encoding="utf-8"))}
+    assert len(named) > 50
+    history = ROOT / "CHANGELOG.md"
+    assert {(file, path) for file, path in named if file != history and not (ROOT / path).is_file()} == set()
+
+
+@pytest.mark.parametrize("page", ["decoder.md", "architecture.md"])
+def test_names_in_pages_about_the_code_are_names_of_the_code(page):
+    """What stands there as `a_name`, `AClass` or `a.name(...)`."""
+    text = FENCED.sub("", (ROOT / "docs" / page).read_text(encoding="utf-8"))
+    named = {word for quoted in re.findall(r"`([A-Za-z_][\w.]*)(?:\(.*?\)|=\w+)?`", text) for word in quoted.split(".")}
+    sources = [path for folder in ("src", "flows", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    known = {word for path in [*sources, ROOT / "dvc.yaml", ROOT / "params.yaml"]
+             for word in re.findall(r"\w+", f"{path.relative_to(ROOT)} {path.read_text(encoding='utf-8')}")}
+    assert len(named) > 50
+    assert named - known == set()
+
+
 def test_glossary_names_classes_that_exist():
     words = (ROOT / "docs/architecture.md").read_text().split("## Words")[1]
     named = set(re.findall(r"`([A-Z][A-Za-z]+)`", words))

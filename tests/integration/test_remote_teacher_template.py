@@ -116,7 +116,7 @@ def test_server_that_continues_no_message_is_sent_raw_text_and_one_warning(serve
         traces = decoder.generate([QUESTION] * 3, max_new_tokens=60)
     info = decoder.teacher.server.verify()
     decoder.teacher.close()
-    assert info.speaks == "text"
+    assert info.wire_format == "text"
     assert sum("RELAY_TEACHER_TOKENIZER" in record.message for record in caplog.records) == 1
     assert not any(trace.degraded for trace in traces)
     assert read[0].startswith(tokenizers()[0].apply_chat_template(QUESTION, tokenize=False)[:20])
@@ -125,7 +125,7 @@ def test_server_that_continues_no_message_is_sent_raw_text_and_one_warning(serve
 def test_mode_messages_is_taken_at_its_word(serve):
     server, read = serve("messages")
     decoder = decoder_at(server.url, mode="messages")
-    assert decoder.teacher.server.verify().speaks == "messages"
+    assert decoder.teacher.server.verify().wire_format == "messages"
     decoder.teacher.close()
     assert read == []
 
@@ -145,7 +145,7 @@ def test_named_tokenizer_gives_the_teachers_template_and_ids(serve, theirs, tmp_
     decoder = RelayDecoder.from_models(student, ours, server.url)
     assert not decoder.shares_vocabulary
     trace = decoder.generate([QUESTION], max_new_tokens=30, policy=Scripted(script={0: [(0, 5)]}))[0]
-    assert decoder.teacher.server.verify().speaks == "ids"
+    assert decoder.teacher.server.verify().wire_format == "ids"
     decoder.teacher.close()
     assert server.asked[0]["prompt"] == encode_prompt(theirs, QUESTION)
     assert read[0] == rendered(theirs, "")

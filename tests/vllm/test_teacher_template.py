@@ -43,7 +43,7 @@ def continued(answer: str, n: int) -> str:
 
 
 def test_vllm_with_another_tokenizer_continues_messages(decoder):
-    assert decoder.teacher.server.verify().speaks == "messages"
+    assert decoder.teacher.server.verify().wire_format == "messages"
 
 
 def test_vllm_teacher_writes_on_as_transformers_does_under_its_own_template(decoder):

@@ -119,7 +119,7 @@ class RelayDecoder:
                      verify: bool = True) -> RelayDecoder:
         """Over vLLM servers of the student, which run the relay grammar, and the address of a teacher: no model here.
 
-        `tokenizer` is the student's folder; no weights of it are read. `verify` meets every server now.
+        `tokenizer` is the student's folder; no weights of it are read. `verify`: every server's handshake is done now.
 
         Raises:
             StudentError: a server is out of reach, of another student, or started without what it needs.

@@ -84,8 +84,8 @@ def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
     Raises:
         ModelError: the folder is missing or unreadable.
     """
-    place = current_settings().teacher_at(folder)
-    return place if isinstance(place, str) else load_model(place, dtype=dtype), load_tokenizer(folder)
+    source = current_settings().teacher_at(folder)
+    return source if isinstance(source, str) else load_model(source, dtype=dtype), load_tokenizer(folder)
 
 
 def best_device() -> str:

@@ -123,8 +123,8 @@ class LocalEngine:
             shared_prompts.setdefault(leader, []).append(index)
         return shared_prompts
 
-    def _copy(self, leader: StepInput, shared_prompts: Sequence[StepInput]) -> None:
-        for item in shared_prompts:
+    def _copy(self, leader: StepInput, followers: Sequence[StepInput]) -> None:
+        for item in followers:
             self.cache.copy(self._slot[leader.row], self._slot[item.row], len(leader.token_ids))
             self._length[item.row] = len(leader.token_ids)
 

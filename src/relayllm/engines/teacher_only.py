@@ -32,13 +32,13 @@ NEWS_SECONDS = 0.5
 class RemoteGenerator:
     """Writes completions with a server's model alone; `generate` is that of the relay decoder."""
 
-    def __init__(self, place: str | Sequence[str], tokenizer: Tokenizer, *,
+    def __init__(self, source: str | Sequence[str], tokenizer: Tokenizer, *,
                  options: RemoteOptions | None = None) -> None:
-        """`place` is an address, those of several replicas, or the file of a pool of one teacher."""
+        """`source` is an address, those of several replicas, or the file of a pool of one teacher."""
         self.tokenizer = tokenizer
         options = options or RemoteOptions.from_environment()
         self._remote: CallServer
-        urls = (place,) if isinstance(place, str) else tuple(place)
+        urls = (source,) if isinstance(source, str) else tuple(source)
         if len(urls) > 1 or is_pool(urls[0]):
             pool = replicas(urls) if len(urls) > 1 else read_pool(urls[0])
             self._remote = TeacherPool(pool, tokenizer, options=options)

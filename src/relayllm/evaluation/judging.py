@@ -122,11 +122,11 @@ class Judge:
                 if refusal.about_request and not strict:
                     return None
                 raise JudgeError(f"{refusal} (model {self._config.model!r})") from refusal
-            except TransientError as hiccup:
+            except TransientError as fault:
                 if attempt == attempts:
-                    raise JudgeError(f"the judge did not answer in {attempt} attempts: {hiccup}; see to the server, or "
-                                     "set evaluate.judge to null") from hiccup
-                await asyncio.sleep(self._options.pause_before(attempt, hiccup.after, random.random()))
+                    raise JudgeError(f"the judge did not answer in {attempt} attempts: {fault}; see to the server, or "
+                                     "set evaluate.judge to null") from fault
+                await asyncio.sleep(self._options.pause_before(attempt, fault.after, random.random()))
         raise AssertionError("attempts is positive")
 
     def _prompt(self, question: Question) -> str:

@@ -40,8 +40,8 @@ class Models:
             return teacher_alone(self.teacher, self.answers, "evaluate's row teacher")
         made_by = [*self._servers(method), model_digest(self.folder(method.student))]
         if helper is not None:
-            place = current_settings().teacher_at(helper) if method.teacher is None else helper
-            made_by += _identity(place, helper)
+            source = current_settings().teacher_at(helper) if method.teacher is None else helper
+            made_by += _identity(source, helper)
         return CachedWriter(lambda: self.decoder(method), made_by, self.answers)
 
     def decoder(self, method: Method) -> Any:
@@ -148,29 +148,28 @@ def teacher_alone(folder: Path, answers: AnswerCache, asker: str) -> CachedWrite
     return alone_at(settings.teacher_url or settings.teacher_at(folder), folder, answers)
 
 
-def alone_at(place: str | Path | Sequence[str], folder: Path, answers: AnswerCache) -> CachedWriter:
+def alone_at(source: str | Path | Sequence[str], folder: Path, answers: AnswerCache) -> CachedWriter:
     """A model that answers without help: in this process, or at the servers that stand in for its folder."""
-    return CachedWriter(lambda: _alone(place, folder), _identity(place, folder), answers)
+    return CachedWriter(lambda: _alone(source, folder), _identity(source, folder), answers)
 
 
-def _alone(place: str | Path | Sequence[str], folder: Path) -> CompletionWriter:
+def _alone(source: str | Path | Sequence[str], folder: Path) -> CompletionWriter:
     from relayllm.engines.decoder import RelayDecoder
     from relayllm.engines.loading import load_tokenizer
     from relayllm.engines.teacher_only import RemoteGenerator
 
-    if isinstance(place, Path):
-        return RelayDecoder.from_pretrained(place)
-    return RemoteGenerator(place, load_tokenizer(folder))
+    if isinstance(source, Path):
+        return RelayDecoder.from_pretrained(source)
+    return RemoteGenerator(source, load_tokenizer(folder))
 
 
-def _identity(place: str | Path | Sequence[str], folder: Path) -> list[str]:
+def _identity(source: str | Path | Sequence[str], folder: Path) -> list[str]:
     """A server is known by its address and the model it stands for: other weights behind both are not seen.
 
     A pool is known by what its file says of who answers, and of what they are sent.
     """
-    if isinstance(place, Path):
+    if isinstance(source, Path):
         return [model_digest(folder)]
-    if not isinstance(place, str):
-        return [*place, model_digest(folder)]
-    return [read_pool(place).content if is_pool(place) else place, model_digest(folder)]
-
+    if not isinstance(source, str):
+        return [*source, model_digest(folder)]
+    return [read_pool(source).content if is_pool(source) else source, model_digest(folder)]

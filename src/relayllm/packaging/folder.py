@@ -24,7 +24,7 @@ FORMAT_1 = {"bias_curve": "dial", PROBLEM_SCORES: "outcomes.json"}
 ProblemScore = tuple[float, float, float]
 """One problem, averaged over its samples: share correct, teacher tokens, completion tokens."""
 ProblemScores = Mapping[str, Mapping[str, ProblemScore]]
-"""benchmark -> problem id -> outcome: what two versions are compared on, problem by problem."""
+"""benchmark -> problem id -> score: what two versions are compared on, problem by problem."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,11 +210,11 @@ def segments_of(trace: Any) -> list[dict[str, str]]:
 
 def answer_columns() -> dict[str, Any]:
     """Column -> MLflow type, in the order of the table."""
-    span = Object([Property("author", DataType.string), Property("text", DataType.string)])
+    segment = Object([Property("author", DataType.string), Property("text", DataType.string)])
     counts = ("completion_tokens", "student_tokens", "command_tokens", "teacher_tokens")
     return {"text": DataType.string, "call_ratio": DataType.double, "calls": DataType.long,
             **dict.fromkeys(counts, DataType.long), "stop_reason": DataType.string, "degraded": DataType.boolean,
-            "segments": Array(span), "token_ids": Array(DataType.long)}
+            "segments": Array(segment), "token_ids": Array(DataType.long)}
 
 
 def signature(decoding: Mapping[str, Any]) -> Any:

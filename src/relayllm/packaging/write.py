@@ -106,8 +106,8 @@ def problem_scores(records: pd.DataFrame) -> dict[str, dict[str, ProblemScore]]:
     problems = records.astype(dict.fromkeys(columns, float)).groupby(["benchmark", "problem_id"], sort=True)
     found: dict[str, dict[str, ProblemScore]] = {}
     for row in problems[columns].mean().round(6).reset_index().to_dict("records"):
-        outcome = (float(row["correct"]), float(row["teacher_tokens"]), float(row["completion_tokens"]))
-        found.setdefault(str(row["benchmark"]), {})[str(row["problem_id"])] = outcome
+        score = (float(row["correct"]), float(row["teacher_tokens"]), float(row["completion_tokens"]))
+        found.setdefault(str(row["benchmark"]), {})[str(row["problem_id"])] = score
     return found
 
 

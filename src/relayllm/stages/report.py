@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) -> None:
     """Say what came out, in JSON, Markdown and HTML.
 
-    Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were call_value
-    (`call_value/` and `needed_tokens/` in the records) where they are, and what stages, answers and steps of
-    GRPO took.
+    Reads the histories of GRPO runs (`grpo/*/history.json` beside the records) and what calls were worth
+    (`call_value/` and `needed_tokens/` in the records) where they are, and what stages, answers and steps took.
 
     Raises:
         DataError: records are missing or not what they must be.

@@ -81,8 +81,8 @@ def check_grpo(config: GrpoConfig, student: Path, teacher: Path | None, device: 
     Raises:
         ConfigError: it needs more memory than the device has.
     """
-    place = current_settings().teacher_at(teacher) if teacher else None
-    held = grpo_memory(folder_shape(student), folder_shape(place) if isinstance(place, Path) else None, config)
+    source = current_settings().teacher_at(teacher) if teacher else None
+    held = grpo_memory(folder_shape(student), folder_shape(source) if isinstance(source, Path) else None, config)
     refuse_beyond(held, device, "grpo", "grpo.decoding.slots or micro_batch_size, train an adapter (grpo.lora), or "
                   "let a server hold the teacher (RELAY_TEACHER_URL)")
 

@@ -26,7 +26,7 @@ class ServedDecoders:
 
     def __init__(self, urls: Sequence[str], tokenizer: Any, student: Path, teacher: Path, run: GrpoRun,
                  folder: Path) -> None:
-        """Meet the servers, before anything is trained.
+        """Do the handshake with the servers, before anything is trained.
 
         Raises:
             ConfigError: the teacher is not served.

@@ -98,7 +98,7 @@ def shape_of(model: ModelSource, root: Path = Path()) -> Shape:
     assert isinstance(model, HubModel)
     if model.id not in PUBLISHED:
         raise ConfigError(f"no shape of {model.id} is known: add a row to PUBLISHED in "
-                          f"src/relayllm/engines/model_shapes.py; there are {', '.join(PUBLISHED)}")
+                          f"src/relayllm/engines/checkpoints/model_shapes.py; there are {', '.join(PUBLISHED)}")
     return PUBLISHED[model.id]
 
 

@@ -34,7 +34,6 @@ BUSY = frozenset({408, 409, 425, 429})
 LOCKED = frozenset({401, 403})
 
 
-
 class CompletionClient:
     """One server, kept connections. Use from one event loop."""
 
@@ -109,7 +108,7 @@ class CompletionClient:
                         yield part
         except httpx.HTTPError as error:
             if not finished:
-                raise self._hiccup(error) from error
+                raise self._transient(error) from error
         if not finished:
             raise TransientError(f"{self.url} ended its answer in the middle")
 
@@ -168,7 +167,7 @@ class CompletionClient:
             async with asyncio.timeout(self._options.connect_seconds + self._options.stall_seconds):
                 answer = await self._http.request(method, self._root + path, json=body)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise self._hiccup(error) from error
+            raise self._transient(error) from error
         if answer.status_code != 200:
             raise self._fault(answer, answer.content)
         try:
@@ -176,7 +175,7 @@ class CompletionClient:
         except ValueError as error:
             raise TransientError(f"{self.url}{path} answered something that is not JSON") from error
 
-    def _hiccup(self, error: Exception) -> TransientError:
+    def _transient(self, error: Exception) -> TransientError:
         if isinstance(error, httpx.ConnectTimeout):
             return TransientError(f"no connection to {self.url} within {self._options.connect_seconds:g} s")
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):

@@ -18,7 +18,7 @@ MODEL_VARIABLE = "RELAY_TEACHER_MODEL"
 PROBE = "Natalia sold 48/2 = 24 clips; $x^2 - 7x \\neq 1{,}024$.\n\n  Größe 你好 🙂 f(x): return x**2  # <|im_end|>\n"
 """Two tokenizers that cut this text into the same ids are taken for the same."""
 
-Speech = Literal["ids", "messages", "text"]
+WireFormat = Literal["ids", "messages", "text"]
 Mode = Literal["auto", "ids", "messages", "text"]
 TURN: tuple[Message, ...] = ({"role": "user", "content": "Count to five."},
                              {"role": "assistant", "content": "One, two, three,"})
@@ -31,14 +31,14 @@ class ServerInfo:
     """What the handshake found: the model that a server serves, and how calls are put to it."""
 
     model: str
-    speaks: Speech
+    wire_format: WireFormat
     """`ids`: token ids go both ways. `messages`: text in messages, under the server's own chat template. `text`: the
     prompt goes as raw text, under the template of the tokenizer here: right only where that is the server's."""
 
     @property
     def uses_ids(self) -> bool:
         """Whether token ids go both ways."""
-        return self.speaks == "ids"
+        return self.wire_format == "ids"
 
 
 class Handshake:
@@ -50,7 +50,7 @@ class Handshake:
         self._task: asyncio.Task[ServerInfo] | None = None
 
     async def result(self) -> ServerInfo:
-        """The server's model and its way of speaking.
+        """The server's model, and how calls are put to it.
 
         Raises:
             TransientError: out of reach; the next one who asks tries again.
@@ -69,7 +69,7 @@ class Handshake:
         model = self._chosen(await self._client.models())
         return ServerInfo(model, await self._found(model) if self._mode == "auto" else self._mode)
 
-    async def _found(self, model: str) -> Speech:
+    async def _found(self, model: str) -> WireFormat:
         if await self._shares_ids(model):
             return "ids"
         if await self._continues(model):

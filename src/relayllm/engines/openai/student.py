@@ -83,16 +83,16 @@ class OpenAIStudent:
         self._thread.start()
 
     def verify(self) -> list[StudentInfo]:
-        """Meet every replica now: the grammar is loaded, the vocabulary is ours, prefixes are cached.
+        """Do the handshake with every replica now: the grammar is loaded, the vocabulary is ours, prefixes are cached.
 
         Raises:
             StudentError: a server is out of reach, is another student's, or is started without what it needs.
         """
-        async def meet() -> list[StudentInfo]:
+        async def every() -> list[StudentInfo]:
             return [await replica.handshake.result() for replica in self._replicas]
 
         try:
-            known = asyncio.run_coroutine_threadsafe(meet(), self._loop).result()
+            known = asyncio.run_coroutine_threadsafe(every(), self._loop).result()
         except (TransientError, PermanentError) as error:
             raise StudentError(str(error)) from error
         if len({info.model for info in known}) > 1:

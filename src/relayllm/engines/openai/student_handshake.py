@@ -1,4 +1,4 @@
-"""Meet a student's server: the right vocabulary, the relay grammar at work, prefixes that are cached."""
+"""Handshake with a student's server: the right vocabulary, the relay grammar at work, prefixes that are cached."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class StudentInfo:
 
 
 class StudentHandshake:
-    """Meets a server at its first segment: once, however many wait for it. Use from one event loop."""
+    """Handshake at the first segment: once, however many wait for it. Use from one event loop."""
 
     def __init__(self, client: CompletionClient, tokenizer: Any, commands: CommandTokens, expected: str | None) -> None:
         self._client, self._tokenizer, self._commands, self._expected = client, tokenizer, commands, expected
@@ -48,15 +48,15 @@ class StudentHandshake:
             PermanentError: another model, another vocabulary, or no relay grammar.
         """
         if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
-            self._task = asyncio.create_task(self._meet())
+            self._task = asyncio.create_task(self._connect())
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """The server behaved unlike what it said: meet it again at the next segment."""
+        """Repeat the handshake at the next segment: the server answered as another one."""
         if self._task is not None and self._task.done():
             self._task = None
 
-    async def _meet(self) -> StudentInfo:
+    async def _connect(self) -> StudentInfo:
         model = self._chosen(await self._client.models())
         ids = list(self._tokenizer.encode(PROBE, add_special_tokens=False))
         await self._check_vocabulary(model, ids)

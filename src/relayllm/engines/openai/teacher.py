@@ -1,4 +1,4 @@
-"""A teacher behind any OpenAI-compatible server: spoken to by token ids, by messages, or by raw text.
+"""A teacher behind any OpenAI-compatible server: called by token ids, by messages, or by raw text.
 
 One request per row and call, all of them in flight at once on one event loop in a thread of its own: no row waits for
 another. What a call delivers is collected by the scheduler between its own steps.
@@ -29,7 +29,7 @@ TURN_ENDS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>")
 
 
 class OpenAITeacher:
-    """The teacher's side of a relay, spoken over HTTP.
+    """A teacher over HTTP: the `CallServer` of a relay.
 
     `tokenizer` is the one whose ids go in and out. `model` and `mode` are the environment's where they are left out; a
     model "" is the only one that is served. In mode `auto` ids are used when the server cuts a probe text into
@@ -77,7 +77,7 @@ class OpenAITeacher:
         """Do the handshake now rather than at the first call.
 
         Raises:
-            TeacherError: out of reach, another model than expected, or no way to speak with it.
+            TeacherError: out of reach, another model than expected, or no format that it takes calls in.
         """
         try:
             return asyncio.run_coroutine_threadsafe(self._handshake.result(), self._loop).result()
@@ -121,7 +121,7 @@ class OpenAITeacher:
     def _codec(self, known: ServerInfo, request: CallRequest) -> WireCodec:
         if known.uses_ids:
             return IdCodec(request, self._stop, self._may_write)
-        if known.speaks == "messages" and request.messages is not None:
+        if known.wire_format == "messages" and request.messages is not None:
             answer = continuation_text(self._tokenizer, request.prompt_ids[request.answer_start:])
             return MessagesCodec(request, answer, self._encode)
         return TextCodec(request, self._decode, self._encode)

@@ -158,12 +158,12 @@ def _examples(examples: Sequence[Example]) -> list[str]:
 
 def _example(example: Example) -> str:
     verdict = "right" if example.correct else "wrong"
-    text = "".join(_span(author, text) for author, text in example.segments).replace("\n", "\n> ")
+    text = "".join(_segment(author, text) for author, text in example.segments).replace("\n", "\n> ")
     return (f"*{example.kind}* ({example.benchmark}, {percent(example.call_ratio)} % by the teacher, {verdict}; "
             f"expected {_plain(example.gold)})\n\n> {_plain(example.question)}\n>\n> {text}")
 
 
-def _span(author: str, text: str) -> str:
+def _segment(author: str, text: str) -> str:
     if author == "command":
         return f"`{text}`"
     core = text.strip()

@@ -2,7 +2,7 @@
 
     with FakeTeacher(tokenizer, write=lambda prompt_ids: [5, 6, 7]) as server:
         server.faults.append(Fault.cut(after=2))      # what the next completion suffers; then all is well again
-        RemoteTeacher(server.url, tokenizer)
+        OpenAITeacher(server.url, tokenizer)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any
@@ -87,12 +88,12 @@ class FakeTeacher:
         self.abandoned = threading.Event()
         """A client went away in the middle of an answer."""
         self.closing = threading.Event()
-        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -103,6 +104,12 @@ class FakeTeacher:
     def is_trial(self, body: dict[str, Any]) -> bool:
         """Whether this is the trial."""
         return body.get("prompt") == self.tokenizer.encode(PROBE, add_special_tokens=False)[:8]
+
+    def next_fault(self, body: dict[str, Any]) -> Fault | None:
+        """What this completion suffers; the trial suffers nothing."""
+        if self.is_trial(body):
+            return None
+        return self.faults.popleft() if self.faults else self.always
 
     def __enter__(self) -> FakeTeacher:
         self._thread.start()
@@ -153,131 +160,135 @@ class _Server(ThreadingHTTPServer):
         """A client that goes away is part of the game."""
 
 
-def _handler(teacher: FakeTeacher) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP: the routes, and the answer as a stream of events; what is written is the teacher's."""
 
-        def setup(self) -> None:
-            teacher.connections += 1
-            super().setup()
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:
-            models = [{"id": teacher.model, "object": "model", "max_model_len": teacher.context}]
-            if self._admitted():
-                self._json(*teacher.other(self.path, {}) if self.path != "/v1/models" else
-                           (200, {"object": "list", "data": models}))
+    def __init__(self, teacher: FakeTeacher, *connection: Any) -> None:
+        self.teacher = teacher
+        teacher.connections += 1
+        super().__init__(*connection)
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
-            if not self._admitted():
-                return
-            if self.path == "/tokenize" and teacher.speaks != "text":
-                ids = teacher.tokenizer.encode(body["prompt"], add_special_tokens=False)
-                self._json(200, {"tokens": ids, "count": len(ids), "max_model_len": teacher.context})
-            elif self.path == "/v1/completions":
-                teacher.bodies.append(body)
-                self._complete(body)
-            elif self.path == "/v1/chat/completions" and teacher.speaks in ("messages", "chats"):
-                prompt = teacher.templated(body)
-                if body.get("stream"):
-                    teacher.chats.append(body)
-                    self._complete({**body, "prompt": prompt})
-                else:
-                    self._json(200, {"choices": [{"message": {"role": "assistant", "content": "ok"}}],
-                                     "usage": {"prompt_tokens": len(prompt)}})
-            else:
-                self._json(*teacher.other(self.path, body))
+    def do_GET(self) -> None:
+        models = [{"id": self.teacher.model, "object": "model", "max_model_len": self.teacher.context}]
+        if self._admitted():
+            self._json(*self.teacher.other(self.path, {}) if self.path != "/v1/models" else
+                       (200, {"object": "list", "data": models}))
 
-        def _complete(self, body: dict[str, Any]) -> None:
-            fault = None if teacher.is_trial(body) else teacher.faults.popleft() if teacher.faults else teacher.always
-            if body["model"] != teacher.model:
-                return self._fail(404, f"The model `{body['model']}` does not exist.")
-            if len(body["prompt"]) + body["max_tokens"] > teacher.context:
-                return self._fail(400, f"This model's maximum context length is {teacher.context} tokens.")
-            if fault is not None and fault.kind == "status":
-                return self._fail(fault.status, fault.said, fault.headers)
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.send_header("transfer-encoding", "chunked")
-            self.end_headers()
-            if teacher.barrier is not None:
-                teacher.barrier.wait()
-            try:
-                self._stream(body, fault)
-            except OSError:
-                teacher.abandoned.set()
-                self.close_connection = True
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        if not self._admitted():
             return None
+        if self.path == "/tokenize" and self.teacher.speaks != "text":
+            return self._tokenize(body)
+        if self.path == "/v1/completions":
+            self.teacher.bodies.append(body)
+            return self._complete(body)
+        if self.path == "/v1/chat/completions" and self.teacher.speaks in ("messages", "chats"):
+            return self._chat(body)
+        return self._json(*self.teacher.other(self.path, body))
 
-        def _stream(self, body: dict[str, Any], fault: Fault | None) -> None:
-            ids, reason = teacher.continuation(body)
-            for index, token in enumerate(ids):
-                if fault is not None and index == fault.after:
-                    return self._suffer(fault)
-                time.sleep(teacher.token_seconds)
-                last = index == len(ids) - 1
-                self._event(body, {"choices": [self._choice(body, token, reason if last else None)]})
-            if fault is not None:  # it strikes after the last token
-                return self._suffer(fault)
-            usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids), "prompt_tokens_details": {
-                "cached_tokens": teacher.cached(body)}}
-            self._event(body, {"choices": [], "usage": usage})
-            self._chunk(b"data: [DONE]\n\n")
-            return self._chunk(b"")
+    def _tokenize(self, body: dict[str, Any]) -> None:
+        ids = self.teacher.tokenizer.encode(body["prompt"], add_special_tokens=False)
+        self._json(200, {"tokens": ids, "count": len(ids), "max_model_len": self.teacher.context})
 
-        def _choice(self, body: dict[str, Any], token: int, reason: str | None) -> dict[str, Any]:
-            ended = token == teacher.tokenizer.eos_token_id
-            choice = {"index": 0, "text": "" if ended else teacher.tokenizer.decode([token]), "finish_reason": reason}
-            if "messages" in body:
-                choice["delta"] = {"content": choice.pop("text")}
-            if teacher.speaks == "ids" and body.get("return_token_ids"):
-                choice["token_ids"] = [token]
-            return {**choice, **teacher.more(body, token)}
+    def _chat(self, body: dict[str, Any]) -> None:
+        prompt = self.teacher.templated(body)
+        if not body.get("stream"):
+            return self._json(200, {"choices": [{"message": {"role": "assistant", "content": "ok"}}],
+                                    "usage": {"prompt_tokens": len(prompt)}})
+        self.teacher.chats.append(body)
+        return self._complete({**body, "prompt": prompt})
 
-        def _suffer(self, fault: Fault) -> None:
+    def _complete(self, body: dict[str, Any]) -> None:
+        fault = self.teacher.next_fault(body)
+        if body["model"] != self.teacher.model:
+            return self._fail(404, f"The model `{body['model']}` does not exist.")
+        if len(body["prompt"]) + body["max_tokens"] > self.teacher.context:
+            return self._fail(400, f"This model's maximum context length is {self.teacher.context} tokens.")
+        if fault is not None and fault.kind == "status":
+            return self._fail(fault.status, fault.said, fault.headers)
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        if self.teacher.barrier is not None:
+            self.teacher.barrier.wait()
+        try:
+            self._stream(body, fault)
+        except OSError:
+            self.teacher.abandoned.set()
             self.close_connection = True
-            if fault.kind == "garbage":
-                self._chunk(f"data: {fault.said}\n\n".encode())
-                self._chunk(b"")
-            while fault.kind in ("stall", "trickle") and not teacher.closing.wait(0.02):
-                if self._client_gone():
-                    raise BrokenPipeError
-                if fault.kind == "trickle":
-                    self._chunk(b": still here\n\n")
+        return None
 
-        def _client_gone(self) -> bool:
-            try:
-                return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-            except BlockingIOError:
-                return False
+    def _stream(self, body: dict[str, Any], fault: Fault | None) -> None:
+        ids, reason = self.teacher.continuation(body)
+        for index, token in enumerate(ids):
+            if fault is not None and index == fault.after:
+                return self._suffer(fault)
+            time.sleep(self.teacher.token_seconds)
+            last = index == len(ids) - 1
+            self._event({"choices": [self._choice(body, token, reason if last else None)]})
+        if fault is not None:  # it strikes after the last token
+            return self._suffer(fault)
+        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids), "prompt_tokens_details": {
+            "cached_tokens": self.teacher.cached(body)}}
+        self._event({"choices": [], "usage": usage})
+        self._chunk(b"data: [DONE]\n\n")
+        return self._chunk(b"")
 
-        def _event(self, body: dict[str, Any], event: dict[str, Any]) -> None:
-            self._chunk(f"data: {json.dumps({'id': 'cmpl-1', 'model': teacher.model, **event})}\n\n".encode())
+    def _choice(self, body: dict[str, Any], token: int, reason: str | None) -> dict[str, Any]:
+        ended = token == self.teacher.tokenizer.eos_token_id
+        choice = {"index": 0, "text": "" if ended else self.teacher.tokenizer.decode([token]), "finish_reason": reason}
+        if "messages" in body:
+            choice["delta"] = {"content": choice.pop("text")}
+        if self.teacher.speaks == "ids" and body.get("return_token_ids"):
+            choice["token_ids"] = [token]
+        return {**choice, **self.teacher.more(body, token)}
 
-        def _chunk(self, data: bytes) -> None:
-            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-            self.wfile.flush()
+    def _suffer(self, fault: Fault) -> None:
+        self.close_connection = True
+        if fault.kind == "garbage":
+            self._chunk(f"data: {fault.said}\n\n".encode())
+            self._chunk(b"")
+        while fault.kind in ("stall", "trickle") and not self.teacher.closing.wait(0.02):
+            if self._client_gone():
+                raise BrokenPipeError
+            if fault.kind == "trickle":
+                self._chunk(b": still here\n\n")
 
-        def _admitted(self) -> bool:
-            if teacher.key is None or self.headers["authorization"] == f"Bearer {teacher.key}":
-                return True
-            self._fail(401, "Unauthorized")
+    def _client_gone(self) -> bool:
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
             return False
 
-        def _fail(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
-            self._json(status, {"error": {"message": said, "code": status}}, headers)
+    def _event(self, event: dict[str, Any]) -> None:
+        self._chunk(f"data: {json.dumps({'id': 'cmpl-1', 'model': self.teacher.model, **event})}\n\n".encode())
 
-        def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
-            content = json.dumps(value).encode()
-            self.send_response(status)
-            for name, text in {"content-type": "application/json", "content-length": str(len(content)),
-                               **(headers or {})}.items():
-                self.send_header(name, text)
-            self.end_headers()
-            self.wfile.write(content)
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
-        def log_message(self, format: str, *args: Any) -> None:
-            """Silent."""
+    def _admitted(self) -> bool:
+        if self.teacher.key is None or self.headers["authorization"] == f"Bearer {self.teacher.key}":
+            return True
+        self._fail(401, "Unauthorized")
+        return False
 
-    return Handler
+    def _fail(self, status: int, said: str, headers: dict[str, str] | None = None) -> None:
+        self._json(status, {"error": {"message": said, "code": status}}, headers)
+
+    def _json(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        for name, text in {"content-type": "application/json", "content-length": str(len(content)),
+                           **(headers or {})}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent."""

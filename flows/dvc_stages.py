@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -135,9 +134,3 @@ def stage_log(root: Path, name: str) -> Path:
 def pin_data(root: Path, say: Callable[[str], None]) -> None:
     """Bring `data.dvc` in line with `data/`; unchanged data leaves the same bytes."""
     run(["dvc", "--wait-for-lock", "add", "--quiet", "data"], root, "dvc add data", say)
-
-
-def lock_hash(root: Path) -> str:
-    """The hash of dvc.lock: changes with anything that was run again; empty before the first run."""
-    lock = root / "dvc.lock"
-    return hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.dvc_stages import lock_hash
 from relayllm.files import write_json
 from relayllm.registry.faults import check_registry
 from relayllm.settings import current_settings, without_secrets
+from relayllm.tracking.provenance import file_hash
 
 if TYPE_CHECKING:
     from relayllm.registry.client import Version
@@ -51,4 +51,4 @@ def _path() -> Path:
 
 def _origin() -> dict[str, str]:
     settings = current_settings()
-    return {"dvc_lock": lock_hash(settings.root), "registry": without_secrets(settings.registry_uri)}
+    return {"dvc_lock": file_hash(settings.root / "dvc.lock"), "registry": without_secrets(settings.registry_uri)}

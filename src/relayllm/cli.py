@@ -22,7 +22,7 @@ from typing import Any
 
 from relayllm.errors import RelayError
 from relayllm.files import disk_full_message, is_disk_full
-from relayllm.processes import PARENT
+from relayllm.processes import PARENT, started
 from relayllm.settings import check_params_are_dvcs, current_settings, quiet
 
 STAGES = Path(__file__).parent / "stages"
@@ -176,7 +176,7 @@ def _end_with_ancestors() -> None:
 
 
 def _watch(watched: list[tuple[int, str]]) -> None:
-    while all(_started(pid) == started for pid, started in watched):
+    while all(started(pid) == begun for pid, begun in watched):
         time.sleep(0.5)
     os._exit(137)
 
@@ -185,7 +185,7 @@ def _ancestors_up_to_dvc() -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     pid = os.getppid()
     while pid > 1:
-        found.append((pid, _started(pid)))
+        found.append((pid, started(pid)))
         try:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             pid_above = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
@@ -195,15 +195,6 @@ def _ancestors_up_to_dvc() -> list[tuple[int, str]]:
             return found
         pid = pid_above
     return []
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks: with its number, its name. Zombies count as gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return ""
-    return "" if fields[0] == "Z" else fields[19]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from relayllm.processes import started
+
 FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 FULL = (*map(os.strerror, FULL_NUMBERS), "database or disk is full")
 """What the kernel and SQLite call a disk that is full."""
@@ -101,12 +103,9 @@ def _sweep(path: Path) -> None:
 
 
 def _writer(process: int) -> str:
-    """Return a running process' number and start time, for numbers come again; "" when it is gone (proc(5), stat)."""
-    try:
-        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else f"{process}-{fields[18]}"
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    """The name of a running process; "" when it is gone."""
+    begun = started(process)
+    return f"{process}-{begun}" if begun else ""
 
 
 def _remove(path: Path) -> None:

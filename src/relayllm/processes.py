@@ -1,10 +1,11 @@
-"""Child processes that end with whoever started them: each in a group of its own, ended as a whole."""
+"""Processes of this machine: children that end with whoever started them, who still runs, a port for a server."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,25 @@ def end_group(process: subprocess.Popen[bytes], patience: float = 5.0) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def started(process: int) -> str:
+    """When a process started, in clock ticks: with its number, its name, for numbers come again (proc(5), stat).
+
+    Empty when it is gone; a zombie is.
+    """
+    try:
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if state in "ZX" else fields[18]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def run_in_group(words: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> int:

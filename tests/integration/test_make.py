@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relayllm.processes import free_port
 from tests.support.fakes_serving import eventually
-from tests.support.mlflow_server import free_port
 from tests.support.places import environment, make_place, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

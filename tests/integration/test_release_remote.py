@@ -14,9 +14,10 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from relayllm.processes import free_port
 from tests.integration.test_release import ROOT, package, parts, place, varied  # noqa: F401
 from tests.integration.test_server_process import address_of
-from tests.support.mlflow_server import free_port, mlflow_server
+from tests.support.mlflow_server import mlflow_server
 from tests.support.places import environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

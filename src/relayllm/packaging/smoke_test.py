@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from relayllm.errors import ServingError
-from relayllm.processes import end_group, end_with_parent
+from relayllm.processes import end_group, end_with_parent, free_port
 from relayllm.settings import Settings, current_settings
 
 PATIENCE = 180.0
@@ -48,7 +47,7 @@ def check(uri: str, prompt: str, settings: Settings | None = None, *, patience: 
 def scoring_server(uri: str, settings: Settings, patience: float = PATIENCE) -> Iterator[str]:
     """MLflow's server on a free port of this machine while the block runs; yields its address."""
     with tempfile.TemporaryFile() as log:
-        port = _free_port()
+        port = free_port()
         process = _start(uri, port, settings, log)
         address = f"http://127.0.0.1:{port}"
         try:
@@ -68,12 +67,6 @@ def _start(uri: str, port: int, settings: Settings, log: IO[bytes]) -> subproces
              "--env-manager", "local"]
     return subprocess.Popen(words, env=environment, cwd=settings.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                             start_new_session=True, preexec_fn=end_with_parent)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], patience: float, uri: str, log: IO[bytes]) -> None:

@@ -37,7 +37,7 @@ NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "panda
 """What the model needs to answer; the pins are those of constraints.txt."""
 ORIGIN = ("profile", "seed", "git_commit", "params_md5", "data_md5", "gap_recovered")
 """What a package's record takes over from the report's summary."""
-CODE = ("__init__.py", "config", "errors.py", "files.py", "settings.py", "relay", "engines",
+CODE = ("__init__.py", "config", "errors.py", "files.py", "processes.py", "settings.py", "relay", "engines",
         "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from relayllm.packaging.folder import Package
 from relayllm.settings import Settings
+from relayllm.tracking.provenance import file_hash
+from relayllm.tracking.run import flat
+from relayllm.tracking.writer import experiment_id
 
 SCORES = ("accuracy", "call_ratio", "completion_tokens", "calls_per_answer")
 DATA = "data"
@@ -23,7 +25,7 @@ def log_package(client: Any, package: Package, name: str, settings: Settings) ->
     """Log a package as a model; returns the ids of model and run. The run stays open for its caller."""
     from mlflow.entities import LoggedModelOutput
 
-    experiment = _experiment(client, settings)
+    experiment = experiment_id(client, settings)
     run = _open_run(client, package, experiment, settings)
     model = client.create_logged_model(experiment, name, run, package_tags(package), _params(settings), "relay-decoder")
     with tempfile.TemporaryDirectory() as folder:  # the copy in the store knows its id, for traces
@@ -65,19 +67,12 @@ def metric_entries(values: Mapping[str, float], model: str, run: str, digest: st
             for key, value in values.items()]
 
 
-def _experiment(client: Any, settings: Settings) -> str:
-    known = client.get_experiment_by_name(settings.experiment)
-    return str(known.experiment_id if known else client.create_experiment(settings.experiment, settings.artifact_root))
-
-
 def _open_run(client: Any, package: Package, experiment: str, settings: Settings) -> str:
     """A run for the registration, under the pipeline's when that is in this store, with the data set as input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     parent = _pipeline_run(client, experiment, settings)
-    lock = settings.root / "dvc.lock"
-    tags = {**package_tags(package), "stage": "release",
-            "dvc_lock": hashlib.md5(lock.read_bytes()).hexdigest() if lock.is_file() else ""}
+    tags = {**package_tags(package), "stage": "release", "dvc_lock": file_hash(settings.root / "dvc.lock")}
     if parent:
         tags["mlflow.parentRunId"] = parent
     run = str(client.create_run(experiment, tags=tags, run_name="release").info.run_id)
@@ -113,12 +108,4 @@ def _params(settings: Settings) -> dict[str, str]:
 
     path = settings.params
     given = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: str(value)[:500] for name, value in _flat(given)}
-
-
-def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in (values or {}).items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return {name: str(value)[:500] for name, value in flat(given or {}, ".")}

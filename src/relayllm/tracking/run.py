@@ -39,7 +39,7 @@ class StageRun:
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers; nested mappings become names with slashes, what is not a number is left out."""
-        numbers = {name: float(value) for name, value in _flat(values, "/") if _is_number(value)}
+        numbers = {name: float(value) for name, value in flat(values, "/") if _is_number(value)}
         self._send({"kind": "metrics", "values": numbers, "step": step or 0, "time": int(time.time() * 1000)})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
@@ -90,7 +90,7 @@ def stage_run(name: str, config: Any, *, variant: str = "") -> Iterator[StageRun
     process = _start_writer(settings)
     assert process.stdin is not None
     run = StageRun(process.stdin)
-    run._send({"kind": "start", "stage": name, "variant": variant, "params": dict(_flat(params, ".")),
+    run._send({"kind": "start", "stage": name, "variant": variant, "params": dict(flat(params, ".")),
                "time": int(time.time() * 1000)})
     token = _current.set(run)
     status = "FAILED"
@@ -126,11 +126,12 @@ def _start_writer(settings: Settings) -> subprocess.Popen[str]:
         os.close(lock)
 
 
-def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested mappings as one: names joined by the separator."""
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _flat(value, separator, name + separator)
+            yield from flat(value, separator, name + separator)
         else:
             yield name, value
 

@@ -36,7 +36,7 @@ class RunWriter:
         self._lock = (settings.store / "writers.lock").open("w")
         with self._alone():  # two first writers would both create the tables
             self._client = MlflowClient(settings.tracking_uri)
-            self._experiment = _experiment_id(self._client, settings)
+            self._experiment = experiment_id(self._client, settings)
         self._run = ""
         self._parent = ""
 
@@ -141,7 +141,8 @@ class RunWriter:
         self._client.set_terminated(self._parent, message["status"], message["time"])
 
 
-def _experiment_id(client: Any, settings: Settings) -> str:
+def experiment_id(client: Any, settings: Settings) -> str:
+    """The id of the settings' experiment, which is made when there is none."""
     known = client.get_experiment_by_name(settings.experiment)
     return str(known.experiment_id if known else client.create_experiment(settings.experiment, settings.artifact_root))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import ConfigError
-from relayllm.processes import PARENT
+from relayllm.processes import PARENT, free_port
 from relayllm.settings import QUIET, current_settings
 
 CPU_THREADS = "OMP_NUM_THREADS"
@@ -111,15 +111,6 @@ def device_arguments(dtype: str) -> dict[str, Any]:
 
     cuda, half = torch.cuda.is_available(), dtype == "bfloat16"
     return {"use_cpu": not cuda, "bf16": half, "gradient_checkpointing": cuda and half, "dataloader_pin_memory": cuda}
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_main_process() -> bool:

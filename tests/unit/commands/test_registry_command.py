@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from relayllm.cli import main
-from tests.support.mlflow_server import free_port
+from relayllm.processes import free_port
 from tests.support.places import ROOT
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from flows.servers import check_prefect, check_tracking
 from relayllm.errors import ConfigError, RegistryError
+from relayllm.processes import free_port
 from relayllm.registry.faults import check_registry
-from tests.support.mlflow_server import free_port
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from relayllm.evaluation.report.wording import (
     tiles,
 )
 from relayllm.tracking.provenance import short_commit
+from relayllm.tracking.run import flat
 
 HERE = Path(__file__).parent
 PLOTS = ("pareto", "money", "benchmarks", "learning", "call_places", "call_lengths")
@@ -98,7 +99,7 @@ def _page(summary: Mapping[str, Any], material: Material) -> dict[str, Any]:
         "steps": {"head": STEP_TIMES, "rows": step_time_rows(material.steps)},
         "claims": [_claim(claim) for claim in claims(summary)], "sheet": _sheet(sheet(summary), summary["profile"]),
         "seconds": list(summary["seconds"].items()), "notes": NOTES,
-        "stages": [(name, [(key, plain(value)) for key, value in flat(numbers)])
+        "stages": [(name, [(key, plain(value)) for key, value in flat(numbers, " / ")])
                    for name, numbers in material.stages.items()],
     }
 
@@ -217,11 +218,3 @@ def _sheet_row(row: SheetRow) -> dict[str, Any]:
             "call": {"paper": NONE if row.paper.call_percent is None else f"{row.paper.call_percent:g}",
                      "ours": percent(ours["call_ratio"], 2) if ours else ""},
             "verdict": row.verdict.value, "tone": TONES.get(row.verdict, "")}
-
-
-def flat(numbers: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested numbers as (path, value)."""
-    found: list[tuple[str, Any]] = []
-    for key, value in numbers.items():
-        found += flat(value, f"{prefix}{key} / ") if isinstance(value, Mapping) else [(f"{prefix}{key}", value)]
-    return found

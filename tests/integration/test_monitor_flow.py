@@ -63,7 +63,7 @@ def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, place, hone
         assert monitor(client, "rollback") == "RolledBack"
         assert registry.champion("relay-decoder").number == first.number
         assert registry.find("relay-decoder", second.number).tags["status"] == "rolled back"
-        assert eventually(lambda: version(client) == str(first.number), 60)
+        assert eventually(lambda: version(client) == str(first.number))
 
         assert monitor(client, "rollback") == "Completed"
         assert registry.champion("relay-decoder").number == first.number

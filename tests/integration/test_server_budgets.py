@@ -59,7 +59,7 @@ def server(folders, **environment):
             line = next(line for line in running.stdout if line.startswith("serving"))
             with httpx.Client(base_url=line.split(" on ")[1].split()[0], timeout=60, trust_env=False,
                               headers={"authorization": "Bearer secret-b"}) as client:
-                assert eventually(lambda: ready(client), 20)
+                assert eventually(lambda: ready(client))
                 yield client
         finally:
             running.terminate()
@@ -87,9 +87,9 @@ def test_two_processes_share_a_budget_in_postgres_and_answer_on_when_it_is_gone(
         database.stop()
         relays += [ask(client) for client in (one, other) * 4]  # what is at hand, then the student alone
         assert relays[-1]["degraded_by"] == ["key_budget"]
-        assert eventually(lambda: "relay_budgets_up 0.0" in one.get("/metrics").text, 20)
+        assert eventually(lambda: "relay_budgets_up 0.0" in one.get("/metrics").text)
         database.start()
-        assert eventually(lambda: "relay_budgets_up 1.0" in one.get("/metrics").text, 20)
+        assert eventually(lambda: "relay_budgets_up 1.0" in one.get("/metrics").text)
         with ThreadPoolExecutor(4) as pool:
             relays += pool.map(lambda turn: ask((one, other)[turn % 2]), range(32))
         assert spent(relays) <= 200

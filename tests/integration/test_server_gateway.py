@@ -103,7 +103,7 @@ def test_gateway_without_student_and_teacher_is_503_and_answers_the_next_one(fol
         assert students[0].url.rsplit(":", 1)[1] in answer.text or students[1].url.rsplit(":", 1)[1] in answer.text
         for each in students:
             each.always = None
-        assert eventually(lambda: server.client.post("/v1/chat/completions", json=MESSAGES).status_code == 200, 15)
+        assert eventually(lambda: server.client.post("/v1/chat/completions", json=MESSAGES).status_code == 200)
 
 
 def test_gateway_cannot_score_a_prompt_and_says_so(gateway):
@@ -144,7 +144,7 @@ def test_relay_serve_with_servers_loads_no_model(folder, pools):
         try:
             line = next(line for line in process.stdout if line.startswith("serving"))
             url = line.split(" on ")[1].split()[0]
-            assert eventually(lambda: ready(url), 20)
+            assert eventually(lambda: ready(url))
             answer = httpx.post(f"{url}/v1/chat/completions", json=MESSAGES, timeout=30).json()
             assert answer["relay"]["calls"]
         finally:

@@ -47,7 +47,7 @@ def address_of(running):
     else:
         raise AssertionError("the server ended")
     url = line.split(" on ")[1].split()[0]
-    assert eventually(lambda: ready(url), 10)
+    assert eventually(lambda: ready(url))
     return url
 
 

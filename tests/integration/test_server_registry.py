@@ -55,19 +55,19 @@ def test_served_version_follows_the_registry(parts, place, package):  # noqa: F8
     with served(place, "--canary", "0.5") as client:
         assert version(client) == str(first.number)
         registry.hold(second, "not yet")
-        assert eventually(lambda: len(models(client)) == 2, 30)
+        assert eventually(lambda: len(models(client)) == 2)
         assert version(client, model="relay-decoder@candidate") == str(second.number)
         assert versions(client) == {str(first.number), str(second.number)}
         registry.promote(second, "now")
-        assert eventually(lambda: models(client) == [(str(second.number), False)], 30)
+        assert eventually(lambda: models(client) == [(str(second.number), False)])
         assert versions(client) == {str(second.number)}
         registry.rollback("relay-decoder", "it was worse")
-        assert eventually(lambda: models(client) == [(str(first.number), False)], 30)
+        assert eventually(lambda: models(client) == [(str(first.number), False)])
         assert versions(client) == {str(first.number)}
         assert registry.rollback("relay-decoder", "it was bad, too") is None
-        assert eventually(lambda: models(client) == [(str(first.number), True)], 30)
+        assert eventually(lambda: models(client) == [(str(first.number), True)])
         assert versions(client) == {str(first.number)}
         registry.promote(first, "better than nothing")
-        assert eventually(lambda: models(client) == [(str(first.number), False)], 30)
+        assert eventually(lambda: models(client) == [(str(first.number), False)])
     with served(replace(place, tracking_uri="http://127.0.0.1:9")) as client:  # nothing listens there
         assert version(client) == str(first.number)

@@ -25,9 +25,9 @@ def test_child_ends_with_its_parent(tmp_path: Path, number):
     pid = tmp_path / "pid"
     with subprocess.Popen([sys.executable, "-c", PARENT, CHILD, str(pid)], stderr=subprocess.DEVNULL,
                           env={**os.environ, "PYTHONPATH": str(ROOT / "src")}) as parent:
-        assert eventually(lambda: pid.is_file() and pid.read_text() != "", 60)
+        assert eventually(lambda: pid.is_file() and pid.read_text() != "")
         parent.send_signal(number)
-    assert eventually(lambda: not alive(int(pid.read_text())), 20)
+    assert eventually(lambda: not alive(int(pid.read_text())))
 
 
 def test_exit_code_is_the_child_s(tmp_path: Path):

@@ -23,7 +23,7 @@ from tests.support.reference import greedy
 from tests.support.small_models import pair
 
 PROMPTS = ["There are pens in 12 boxes", "ok.", "x=7*8 ß🙂"]
-QUICK = RemoteOptions(stall_seconds=5.0, attempts=3, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=0.2)
+QUICK = RemoteOptions(attempts=3, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_cancelled_answer_ends_its_request(relay):
     stream = decoder.stream(PROMPTS[0], max_new_tokens=200, max_calls=0)
     next(stream)
     stream.close()
-    assert servers[0].abandoned.wait(5)
+    assert servers[0].abandoned.wait(60)
 
 
 def test_handshake_refuses_a_server_without_the_grammar(relay):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+from relayllm.relay.batching import DynamicBatching
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.engine import StepInput, StepOutput
 from relayllm.relay.options import Options
@@ -14,6 +15,8 @@ from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, Teacher
 from relayllm.relay.vocabulary import SharedVocabulary, Vocabulary
 
+NO_BATCHING = DynamicBatching(min_share=0.0, max_queue_delay=0)
+"""No call waits."""
 EOS, CALL, END = 256, 257, 258
 COMMANDS = CommandTokens(CALL, END, tuple(b"0123456789"))
 

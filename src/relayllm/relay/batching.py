@@ -27,6 +27,3 @@ class DynamicBatching:
 
 DYNAMIC_BATCHING = DynamicBatching()
 """Chosen by counting forwards: docs/decisions/0006-calls-gather.md."""
-
-NO_BATCHING = DynamicBatching(min_share=0.0, max_queue_delay=0)
-"""No call waits."""

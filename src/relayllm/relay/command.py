@@ -188,17 +188,3 @@ def parse(token_ids: Iterable[int], tokens: CommandTokens) -> list[int]:
     if number is not None:
         raise ValueError("the last command has no `</call>`")
     return found
-
-
-def without_commands(token_ids: Sequence[int], tokens: CommandTokens) -> list[int]:
-    """The teacher's view of a well-formed completion."""
-    kept: list[int] = []
-    inside = False
-    for token in token_ids:
-        if token == tokens.call:
-            inside = True
-        if not inside:
-            kept.append(token)
-        if token == tokens.end:
-            inside = False
-    return kept

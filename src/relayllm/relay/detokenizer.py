@@ -11,10 +11,14 @@ from relayllm.relay.row import Row
 from relayllm.relay.trace import Author, Segment, StopReason, Trace
 
 
+def decode(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
+    """The text of token ids without special tokens; a character cut in two is U+FFFD."""
+    return str(tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
 def read(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
-    """The text of token ids; special tokens and a character cut in two are left out."""
-    text = tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return str(text).rstrip("\ufffd")
+    """The same without a character that is cut in two at the end."""
+    return decode(tokenizer, token_ids).rstrip("\ufffd")
 
 
 class Detokenizer:
@@ -39,21 +43,18 @@ class Detokenizer:
     def extend(self, tokens: Sequence[int]) -> str:
         """What a run of tokens lets the reader see, no commands among them; costs two decodings, however long."""
         self._ids += tokens
-        text = self._decode(self._ids[self._start:])
+        text = decode(self._tokenizer, self._ids[self._start:])
         whole = text.rstrip("\ufffd")
         fresh, self._seen = whole[self._seen:], max(self._seen, len(whole))
         if whole == text:
             self._start, self._emitted = self._emitted, len(self._ids)
-            self._seen = len(self._decode(self._ids[self._start:]))
+            self._seen = len(decode(self._tokenizer, self._ids[self._start:]))
         return self._release(fresh)
 
     def rest(self) -> str:
         """What was held back and turned out not to be a stop string."""
         held, self._held = self._held, ""
         return "" if self.stopped else held
-
-    def _decode(self, token_ids: list[int]) -> str:
-        return str(self._tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _release(self, text: str) -> str:
         if self.stopped or not self._stop:

@@ -46,10 +46,9 @@ class Options:
     """Who decides when to call; None leaves it to the student."""
 
     def __post_init__(self) -> None:
-        limits = {"max_new_tokens": (1, None), "temperature": (0, None), "max_calls": (0, None),
-                  "max_call_tokens": (1, None), "min_call_tokens": (1, None), "teacher_temperature": (0, None),
-                  "top_logprobs": (0, None)}
-        for name, (low, _) in limits.items():
+        least = {"max_new_tokens": 1, "temperature": 0, "max_calls": 0, "max_call_tokens": 1, "min_call_tokens": 1,
+                 "teacher_temperature": 0, "top_logprobs": 0}
+        for name, low in least.items():
             if not getattr(self, name) >= low:
                 raise ConfigError(f"{name} is {getattr(self, name)}: give {low} or more")
         if not 0 < self.top_p <= 1:

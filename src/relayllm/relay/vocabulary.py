@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from relayllm.relay.detokenizer import decode
 from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Row
 
@@ -99,13 +100,9 @@ def continuation_text(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
     A SentencePiece tokenizer drops a space at the beginning of what it decodes, and here it belongs to the text.
     """
     if not _writes_a_space_before(tokenizer):
-        return _text(tokenizer, token_ids)
-    return _text(tokenizer, [*plain_ids(tokenizer, "a"), *token_ids])[1:]
-
-
-def _text(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return decode(tokenizer, token_ids)
+    return decode(tokenizer, [*plain_ids(tokenizer, "a"), *token_ids])[1:]
 
 
 def _writes_a_space_before(tokenizer: Tokenizer) -> bool:
-    return _text(tokenizer, plain_ids(tokenizer, "b") + plain_ids(tokenizer, "a")) != "ba"
+    return decode(tokenizer, plain_ids(tokenizer, "b") + plain_ids(tokenizer, "a")) != "ba"

@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
-from relayllm.relay.batching import NO_BATCHING, DynamicBatching
+from relayllm.relay.batching import DynamicBatching
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.trace import Author
+from tests.support.plain_relay import NO_BATCHING
 from tests.support.small_models import pair
 
 WORDS = ["There", "are", "pens", "in", "12", "boxes", "ok."]

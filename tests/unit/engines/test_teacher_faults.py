@@ -6,12 +6,12 @@ import pytest
 
 from relayllm import RelayDecoder
 from relayllm.errors import TeacherError
-from relayllm.relay.batching import NO_BATCHING
 from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.trace import Author, StopReason
 from tests.support.fakes_serving import scripted_decoder
+from tests.support.plain_relay import NO_BATCHING
 from tests.support.small_models import pair
 
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."

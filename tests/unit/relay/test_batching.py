@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relayllm.relay.batching import NO_BATCHING, DynamicBatching
+from relayllm.relay.batching import DynamicBatching
+from tests.support.plain_relay import NO_BATCHING
 
 FEW_STEPS = DynamicBatching(min_share=0.25, max_queue_delay=8)
 

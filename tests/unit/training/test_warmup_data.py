@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayllm.errors import DataError
-from relayllm.relay.command import CommandTokens, parse, without_commands
+from relayllm.relay.command import CommandTokens, parse
 from relayllm.relay.trace import Author, Ledger, StopReason, Trace
 from relayllm.training.warmup_data import insert_commands, surprise
 
@@ -19,10 +19,21 @@ TOKENS = CommandTokens(call=100, end=101, digits=tuple(range(10)))
 COMPLETIONS = st.lists(st.integers(0, 90), max_size=60)
 
 
+def without_commands(written):
+    """The tokens that are no command's."""
+    kept, inside = [], False
+    for token in written:
+        inside = inside or token == TOKENS.call
+        if not inside:
+            kept.append(token)
+        inside = inside and token != TOKENS.end
+    return kept
+
+
 @given(COMPLETIONS, st.integers(0, 2**32), st.integers(0, 5), st.integers(1, 4))
 def test_insert_keeps_every_token_of_the_completion(completion, seed, most, digits):
     written, _ = insert_commands(completion, TOKENS, random.Random(seed), max_commands=most, digits=digits)
-    assert without_commands(written, TOKENS) == completion
+    assert without_commands(written) == completion
 
 
 @given(COMPLETIONS, st.integers(0, 2**32), st.integers(0, 5), st.integers(1, 4))
@@ -32,7 +43,7 @@ def test_insert_writes_valid_commands_whose_n_fits_what_is_left(completion, seed
     assert len(numbers) <= min(most, len(completion))
     starts = [position for position, token in enumerate(written) if token == TOKENS.call]
     for start, n in zip(starts, numbers, strict=True):
-        left = len(without_commands(written[start:], TOKENS))
+        left = len(without_commands(written[start:]))
         leading = str(n).rstrip("0")
         assert 1 <= n <= left
         assert n == left or (len(leading) == 1 and len(str(n)) <= digits)
@@ -70,7 +81,7 @@ def test_insert_by_weight_keeps_the_completion_and_the_count(completion, seed, m
     weights = data.draw(st.lists(st.floats(0, 40), min_size=len(completion), max_size=len(completion)))
     written, numbers = insert_commands(completion, TOKENS, random.Random(seed), max_commands=most, digits=1,
                                        weights=weights)
-    assert without_commands(written, TOKENS) == completion
+    assert without_commands(written) == completion
     assert parse(written, TOKENS) == numbers
     assert len(numbers) <= min(most, len(completion))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from relayllm.engines.collecting import in_order
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.llama_cpp.model import GgufModel
 from relayllm.engines.loading import load_tokenizer
@@ -231,12 +232,7 @@ class RelayDecoder:
             raise DataError("prompts is one text: give a list of prompts")
         requests = [self.request(prompt, chosen, seed=seed, row=row, sample=sample)
                     for row, prompt in enumerate(prompts) for sample in range(n)]
-        traces: dict[int, Trace] = {}
-        for place, trace in self.complete(requests, slots=slots):
-            traces[place] = trace
-            if progress is not None:
-                progress(len(traces), len(requests))
-        return [traces[place] for place in range(len(requests))]
+        return in_order(self.complete(requests, slots=slots), len(requests), progress)
 
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
         """Traces as they are finished, each with the place of its request."""

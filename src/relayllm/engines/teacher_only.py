@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, cast
 
+from relayllm.engines.collecting import in_order
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
@@ -22,7 +23,7 @@ from relayllm.relay.options import Options
 from relayllm.relay.protocols import CallRequest, CallServer, ServedCall, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.teacher import TEACHER_SALT
 from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason, Trace
 
@@ -60,12 +61,7 @@ class RemoteGenerator:
         chosen = Options(**options)
         requests = [self.request(prompt, chosen, seed=seed, row=row, sample=sample)
                     for row, prompt in enumerate(prompts) for sample in range(n)]
-        traces: dict[int, Trace] = {}
-        for place, trace in self.complete(requests, slots=slots):
-            traces[place] = trace
-            if progress is not None:
-                progress(len(traces), len(requests))
-        return [traces[place] for place in range(len(requests))]
+        return in_order(self.complete(requests, slots=slots), len(requests), progress)
 
     def request(self, prompt: Prompt, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
                 prefix: Prefix = NO_PREFIX) -> GenerationRequest:

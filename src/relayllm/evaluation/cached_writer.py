@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of
 from relayllm.evaluation.trace_json import dump_trace, load_trace
 from relayllm.relay.options import Options
-from relayllm.relay.scheduler import GenerationRequest
+from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 
 Messages = Sequence[Mapping[str, str]]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.wire import PermanentError, StreamChunk
@@ -18,6 +18,7 @@ MODEL_VARIABLE = "RELAY_TEACHER_MODEL"
 PROBE = "Natalia sold 48/2 = 24 clips; $x^2 - 7x \\neq 1{,}024$.\n\n  Größe 你好 🙂 f(x): return x**2  # <|im_end|>\n"
 """Two tokenizers that cut this text into the same ids are taken for the same."""
 
+Info = TypeVar("Info")
 WireFormat = Literal["ids", "messages", "text"]
 Mode = Literal["auto", "ids", "messages", "text"]
 TURN: tuple[Message, ...] = ({"role": "user", "content": "Count to five."},
@@ -41,29 +42,40 @@ class ServerInfo:
         return self.wire_format == "ids"
 
 
-class Handshake:
-    """Handshake at the first call: once, however many calls wait for it. Use from one event loop."""
+class OnceHandshake(Generic[Info]):
+    """A handshake at the first request: once, however many wait for it. Use from one event loop."""
 
-    def __init__(self, client: CompletionClient, expected: str | None, mode: Mode,
-                 encode: Callable[[str], list[int]]) -> None:
-        self._client, self._expected, self._mode, self._encode = client, expected, mode, encode
-        self._task: asyncio.Task[ServerInfo] | None = None
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Info] | None = None
 
-    async def result(self) -> ServerInfo:
-        """The server's model, and how calls are put to it.
+    async def result(self) -> Info:
+        """What is known of the server.
 
         Raises:
             TransientError: out of reach; the next one who asks tries again.
-            PermanentError: another model than expected, several and none named, or no key.
+            PermanentError: it is not the server that was expected, or wants another key.
         """
         if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
             self._task = asyncio.create_task(self._connect())
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """Repeat the handshake at the next call: the server answered as another one."""
+        """Repeat the handshake at the next request: the server answered as another one."""
         if self._task is not None and self._task.done():
             self._task = None
+
+    async def _connect(self) -> Info:
+        """Ask the server."""
+        raise NotImplementedError
+
+
+class Handshake(OnceHandshake[ServerInfo]):
+    """Handshake with a teacher's server: the right model, and how calls are put to it."""
+
+    def __init__(self, client: CompletionClient, expected: str | None, mode: Mode,
+                 encode: Callable[[str], list[int]]) -> None:
+        super().__init__()
+        self._client, self._expected, self._mode, self._encode = client, expected, mode, encode
 
     async def _connect(self) -> ServerInfo:
         model = self._chosen(await self._client.models())

@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 
 from relayllm.engines.openai.calls import CallStream
 from relayllm.engines.openai.governance import Governance
+from relayllm.engines.openai.loop_thread import wait_for_news
 from relayllm.engines.openai.options import RemoteOptions
+from relayllm.engines.openai.placement import SESSIONS
 from relayllm.engines.openai.pool_config import PoolConfig, TeacherConfig
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import PolicyRefusal, TeacherError
 from relayllm.relay.protocols import CallRequest, Tokenizer
-
-SESSIONS = 10_000
-"""Answers whose replica is remembered; the oldest is forgotten first."""
 
 
 @dataclass(eq=False)
@@ -164,9 +163,7 @@ class TeacherPool:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until some call has news, at most so long."""
-        came = self._news.wait(seconds)
-        self._news.clear()
-        return came
+        return wait_for_news(self._news, seconds)
 
     def close(self) -> None:
         """End all calls and let the connections go."""

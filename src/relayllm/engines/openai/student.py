@@ -15,6 +15,7 @@ from typing import Any
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient
+from relayllm.engines.openai.loop_thread import LoopThread, wait_for_news
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.placement import Placement
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
@@ -74,13 +75,10 @@ class OpenAIStudent:
         self.options = options or RemoteOptions.from_environment()
         self.commands, self._vocabulary = commands, len(tokenizer)
         self._news = news or threading.Event()
-        self._loop = asyncio.new_event_loop()
         self._replicas = [self._replica(url, tokenizer, model, api_key) for url in urls]
         self._placement = Placement(urls)
         self._handles = 0
-        self._closing = threading.Lock()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="remote-student", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("remote-student")
 
     def verify(self) -> list[StudentInfo]:
         """Do the handshake with every replica now: the grammar is loaded, the vocabulary is ours, prefixes are cached.
@@ -92,7 +90,7 @@ class OpenAIStudent:
             return [await replica.handshake.result() for replica in self._replicas]
 
         try:
-            known = asyncio.run_coroutine_threadsafe(every(), self._loop).result()
+            known = self._thread.run(every()).result()
         except (TransientError, PermanentError) as error:
             raise StudentError(str(error)) from error
         if len({info.model for info in known}) > 1:
@@ -115,7 +113,7 @@ class OpenAIStudent:
                                  row.session)
         stream = SegmentStream(self._news.set)
         codec = SegmentCodec(request, self.commands, self.ends, self._vocabulary, stream)
-        task = asyncio.run_coroutine_threadsafe(self._run(request, codec, stream), self._loop)
+        task = self._thread.run(self._run(request, codec, stream))
 
         def cancel() -> None:
             stream.close()
@@ -126,9 +124,7 @@ class OpenAIStudent:
 
     def wait(self, seconds: float) -> bool:
         """Sleep until some segment has news, at most so long."""
-        came = self._news.wait(seconds)
-        self._news.clear()
-        return came
+        return wait_for_news(self._news, seconds)
 
     def open(self) -> int:
         """A handle for a new row; the servers hold the caches."""
@@ -143,13 +139,7 @@ class OpenAIStudent:
 
     def shut_down(self) -> None:
         """End all requests and let the connections go, once or again, from any thread."""
-        with self._closing:
-            if not self._thread.is_alive():
-                return
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._thread.close(*(replica.client.close for replica in self._replicas))
 
     def _replica(self, url: str, tokenizer: Any, model: str | None, api_key: str | None) -> _Replica:
         client = CompletionClient(url, self.options, api_key=api_key, role="student", key_variable=KEY_VARIABLE)
@@ -218,11 +208,3 @@ class OpenAIStudent:
         if not codec.whole:
             raise TransientError(f"{replica.client.url} ended a segment without a command, an end of text or its "
                                  "budget")
-
-    async def _end(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for replica in self._replicas:
-            await replica.client.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from relayllm.engines.openai.client import CompletionClient
-from relayllm.engines.openai.handshake import PROBE
+from relayllm.engines.openai.handshake import PROBE, OnceHandshake
 from relayllm.engines.openai.wire import PermanentError, StreamChunk, Usage
 from relayllm.relay.command import CommandTokens
 
@@ -33,28 +32,12 @@ class StudentInfo:
     """Log-probabilities are those after mask, bias and temperature, which training needs."""
 
 
-class StudentHandshake:
-    """Handshake at the first segment: once, however many wait for it. Use from one event loop."""
+class StudentHandshake(OnceHandshake[StudentInfo]):
+    """Handshake with a student's server: the right vocabulary, and the relay grammar at work."""
 
     def __init__(self, client: CompletionClient, tokenizer: Any, commands: CommandTokens, expected: str | None) -> None:
+        super().__init__()
         self._client, self._tokenizer, self._commands, self._expected = client, tokenizer, commands, expected
-        self._task: asyncio.Task[StudentInfo] | None = None
-
-    async def result(self) -> StudentInfo:
-        """The server's facts.
-
-        Raises:
-            TransientError: out of reach; the next one who asks tries again.
-            PermanentError: another model, another vocabulary, or no relay grammar.
-        """
-        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
-            self._task = asyncio.create_task(self._connect())
-        return await asyncio.shield(self._task)
-
-    def forget(self) -> None:
-        """Repeat the handshake at the next segment: the server answered as another one."""
-        if self._task is not None and self._task.done():
-            self._task = None
 
     async def _connect(self) -> StudentInfo:
         model = self._chosen(await self._client.models())

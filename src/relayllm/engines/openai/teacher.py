@@ -6,7 +6,6 @@ another. What a call delivers is collected by the scheduler between its own step
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import os
 import threading
@@ -18,6 +17,7 @@ from relayllm.engines.openai.breaker import Circuit, CircuitBreaker
 from relayllm.engines.openai.calls import Caller, CallStream, IdCodec, MessagesCodec, TextCodec, WireCodec
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import MODEL_VARIABLE, Handshake, Mode, ServerInfo
+from relayllm.engines.openai.loop_thread import LoopThread, wait_for_news
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.wire import PermanentError, TransientError
 from relayllm.errors import ConfigError, TeacherError
@@ -46,8 +46,6 @@ class OpenAITeacher:
         self._tokenizer = copy.deepcopy(tokenizer)
         self._forbidden, self._stop, self._size = frozenset(forbidden_ids), _stop_ids(tokenizer), len(tokenizer)
         self._news = news or threading.Event()
-        self._closing = threading.Lock()
-        self._loop = asyncio.new_event_loop()
         self._client = CompletionClient(url, self.options, api_key=api_key)
         self.name = name or self._client.url
         """What traces call it."""
@@ -55,8 +53,7 @@ class OpenAITeacher:
         self._handshake = Handshake(self._client, expected or None, _mode(mode),
                                     lambda text: list(self._tokenizer.encode(text, add_special_tokens=False)))
         self._caller = Caller(self._client, self._handshake, self.breaker, self.options, self._codec)
-        self._thread = threading.Thread(target=self._loop.run_forever, name="remote-teacher", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("remote-teacher")
 
     @property
     def url(self) -> str:
@@ -80,7 +77,7 @@ class OpenAITeacher:
             TeacherError: out of reach, another model than expected, or no format that it takes calls in.
         """
         try:
-            return asyncio.run_coroutine_threadsafe(self._handshake.result(), self._loop).result()
+            return self._thread.run(self._handshake.result()).result()
         except (TransientError, PermanentError) as error:
             raise TeacherError(str(error)) from error
 
@@ -90,33 +87,25 @@ class OpenAITeacher:
         Never raises: a server that is down, or a circuit that is open, is an answer with an error.
         """
         stream = CallStream(self._news.set, self.name)
-        if not self._thread.is_alive():
+        if not self._thread.alive:
             stream.close(error=TeacherError(f"teacher at {self.url}: this connection was closed"))
         elif not self.breaker.admits():
             stream.close(error=TeacherError(
                 f"teacher at {self.url} failed {self.options.breaker_failures} times in a row; not asked again for "
                 f"{self.breaker.seconds_left:.0f} s"))
         else:
-            task = asyncio.run_coroutine_threadsafe(self._caller.run(request, stream), self._loop)
+            task = self._thread.run(self._caller.run(request, stream))
             stream.cancel = lambda: _cancel(stream, task)
             task.add_done_callback(lambda done: _close_anyhow(stream, done))
         return stream
 
     def wait(self, seconds: float) -> bool:
         """Sleep until some call has news, at most so long; for a scheduler with nothing else to do."""
-        came = self._news.wait(seconds)
-        self._news.clear()
-        return came
+        return wait_for_news(self._news, seconds)
 
     def close(self) -> None:
         """End all calls and let the connections go, once or again, from any thread."""
-        with self._closing:
-            if not self._thread.is_alive():
-                return
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._thread.close(self._client.close)
 
     def _codec(self, known: ServerInfo, request: CallRequest) -> WireCodec:
         if known.uses_ids:
@@ -135,13 +124,6 @@ class OpenAITeacher:
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False,
                                           clean_up_tokenization_spaces=False))
-
-    async def _end(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.close()
 
 
 def _cancel(stream: CallStream, task: Future[None]) -> None:

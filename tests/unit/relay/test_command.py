@@ -11,7 +11,6 @@ from relayllm.relay.command import (
     allowed_in_command,
     may_call,
     parse,
-    without_commands,
 )
 
 TOKENS = CommandTokens(call=100, end=101, digits=tuple(range(10)))
@@ -51,13 +50,11 @@ def test_allowed_first_digit_is_not_zero_and_end_needs_a_digit():
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(50, 60), max_size=5), st.integers(1, 9999)), max_size=5))
-def test_parse_reads_what_write_wrote_and_the_teacher_sees_none_of_it(parts):
-    ids, plain = [], []
+def test_parse_reads_what_write_wrote(parts):
+    ids = []
     for text, n in parts:
         ids += [*text, *TOKENS.write(n)]
-        plain += text
     assert parse(ids, TOKENS) == [n for _, n in parts]
-    assert without_commands(ids, TOKENS) == plain
 
 
 @pytest.mark.parametrize("ids", [[101], [100, 101], [100, 0, 101], [100, 5], [100, 5, 50, 101], [100, 100, 5, 101]])

@@ -3,10 +3,10 @@
 import pytest
 
 from relayllm.errors import TeacherError
-from relayllm.relay.batching import NO_BATCHING, DynamicBatching
+from relayllm.relay.batching import DynamicBatching
 from relayllm.relay.protocols import CallRequest
 from relayllm.relay.teacher import Delivery, LocalTeacher, RemoteTeacher
-from tests.support.plain_relay import COMMANDS, PlainEngine, new_row
+from tests.support.plain_relay import COMMANDS, NO_BATCHING, PlainEngine, new_row
 
 
 def calling(n: int = 4, **options):

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from http_api import http_api_page  # MkDocs finds what lies beside a hook
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,30 +79,7 @@ def http_api(markdown: str) -> str:
 
     metrics = Metrics(lambda: ())
     app = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys(), Budgets(), metrics, HttpLimits())
-    described = app.openapi()
-    parts = []
-    for path, operations in sorted(described["paths"].items()):
-        for method, operation in operations.items():
-            parts.append(_operation(method, path, operation, described["components"]["schemas"]))
-    return "\n\n".join(parts)
-
-
-def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
-    lines = [f"### {method.upper()} {path}", "", operation.get("summary", ""), ""]
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-    if name in schemas:
-        lines += ["| field | type | what it is |", "|---|---|---|"]
-        lines += [f"| `{field}` | {_type(shape)} | {_cell(shape.get('description', ''))} |"
-                  for field, shape in schemas[name].get("properties", {}).items()]
-    codes = [f"`{code}` {_cell(answer.get('description', ''))}" for code, answer in operation["responses"].items()]
-    return "\n".join([*lines, "", "Answers: " + "; ".join(codes) + "."])
-
-
-def _type(shape: dict[str, Any]) -> str:
-    kinds = [shape, *shape.get("anyOf", [])]
-    names = [kind.get("type") or kind.get("$ref", "").rpartition("/")[2] for kind in kinds]
-    return " or ".join(dict.fromkeys(name for name in names if name)) or "any"
+    return http_api_page(app.openapi())
 
 
 def _fields(node: ast.ClassDef) -> Any:

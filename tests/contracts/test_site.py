@@ -8,6 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relayllm.serving.api.app import create_app
+from relayllm.serving.api.limits import HttpLimits
+from relayllm.serving.auth import Keys
+from relayllm.serving.budgets.purses import Budgets
+from relayllm.serving.metrics import Metrics
+from relayllm.serving.models.router import Capacity, ModelRouter
+
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = {"RELAY_TEACHER_", "RELAY_TEACHER_PORT", "RELAY_PARENT", "RELAY_SUPERVISED"}
 """A prefix, what Kubernetes would set by itself, and what our processes tell their children."""
@@ -33,6 +40,23 @@ def test_environment_page_has_every_variable_of_the_code():
     used = {name for path in sources for name in re.findall(r"\bRELAY_[A-Z_]+", path.read_text(encoding="utf-8"))}
     assert len(used) > 20
     assert {name for name in used - BUILT if f"`{name}`" not in page} == set()
+
+
+def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_made_of(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "infra/docs")
+    from http_api import http_api_page
+
+    metrics = Metrics()
+    described = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys.from_environment({}), Budgets(), metrics,
+                           HttpLimits()).openapi()
+    page = http_api_page(described)
+    for name in ("ChatRequest", "CompletionRequest", "ResponseRequest", "RelayOptions", "RelayEntry", "Message"):
+        assert [field for field in described["components"]["schemas"][name]["properties"]
+                if f"`{field}`" not in page] == []
+    assert set(re.findall(r"\]\(#(\w+)\)", page)) == {
+        head.lower() for head in re.findall(r"^### (\w+)$", page, re.M)}
+    assert re.search(r"\| `messages` \| .* \| \*\*needed\*\*", page)
+    assert not re.search(r"^\| `tools` \|", page.split("## POST /v1/completions")[0], re.M)
 
 
 @pytest.mark.slow

@@ -76,15 +76,16 @@ class StreamOptions(Body):
 class Sampling(Unsupported):
     """What both routes have in common."""
 
-    model: ModelName | None = None
-    stream: bool | None = False
+    model: ModelName | None = Field(default=None, description="a name of /v1/models; NAME@0.02 asks for a call ratio")
+    stream: bool | None = Field(default=False, description="the answer as it is written, as server-sent events")
     stream_options: StreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
+    temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False, description="0: greedy")
     top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
-    n: int | None = Field(default=1, ge=1, le=MAX_SAMPLES)
-    seed: int | None = Field(default=None, ge=-2**63, lt=2**63)
-    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
-    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    n: int | None = Field(default=1, ge=1, le=MAX_SAMPLES, description="answers to each prompt")
+    seed: int | None = Field(default=None, ge=-2**63, lt=2**63, description="the same seed repeats an answer")
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = Field(
+        default=None, description="texts before which the answer ends")
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31, description="completion tokens at most")
     relay: RelayOptions | None = None
     user: Any = IGNORED
     metadata: Any = IGNORED
@@ -178,9 +179,9 @@ class ChatRequest(Sampling):
 
     model_config = ConfigDict(json_schema_extra=described(EXAMPLES["chat request"]))
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
-    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
-    logprobs: bool | None = False
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, description="the conversation")]
+    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31, description="stands before max_tokens")
+    logprobs: bool | None = Field(default=False, description="with log-probabilities of the answer's tokens")
     top_logprobs: int | None = Field(default=None, ge=0, le=20, description="so many of the likeliest tokens")
     continue_final_message: bool = Field(default=False, description="continue the assistant's last message")
     add_generation_prompt: bool | None = Field(default=None, description="false only with continue_final_message")
@@ -238,7 +239,7 @@ class CompletionRequest(Sampling):
              | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]],
                          Field(min_length=1, max_length=MAX_PROMPTS)])
     max_tokens: int | None = Field(default=None, ge=0, lt=2**31, description="0 with echo scores the prompt only")
-    echo: bool | None = False
+    echo: bool | None = Field(default=False, description="the prompt before the answer")
     logprobs: int | None = Field(default=None, ge=0, le=5, description="with so many of the likeliest tokens")
     best_of: int | None = Field(default=None, ge=1, le=MAX_SAMPLES, description="only the value of n")
     prompt_field: ClassVar[str] = "prompt"

@@ -40,8 +40,9 @@ NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
     "response_format": ("response formats other than text are", ({"type": "text"},)),
 }
 """Field -> what is not supported, and the values besides null that ask for nothing."""
-NOT = Field(default=None, description="not supported: only null, or what asks for nothing")
-IGNORED = Field(default=None, description="accepted and ignored")
+REFUSED_FIELD = "not supported: only null, or what asks for nothing"
+IGNORED_FIELD = "accepted and ignored"
+NOT, IGNORED = (Field(default=None, description=about) for about in (REFUSED_FIELD, IGNORED_FIELD))
 
 
 def conflict(field: str, said: str) -> PydanticCustomError:

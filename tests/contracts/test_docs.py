@@ -1,6 +1,9 @@
 """Links and commands in the documents lead somewhere."""
 
+import argparse
+import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,23 @@ def dead_links(page: Path) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_link_leads_somewhere(page):
     assert dead_links(page) == []
+
+
+def shown_commands(page: Path) -> list[list[str]]:
+    """Lines of code blocks that begin with `relay`, as words; lines that end in a backslash go on."""
+    blocks = "\n".join(FENCED.findall(page.read_text(encoding="utf-8"))).replace("\\\n", " ")
+    lines = [line.split(" && ")[0] for line in blocks.splitlines() if line.startswith("relay ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if shown_commands(page)], ids=lambda page: page.stem)
+def test_every_relay_command_that_a_page_shows_has_the_arguments_that_it_needs(page):
+    for name, *words in shown_commands(page):
+        if name in COMMANDS:
+            target, _, prefix = COMMANDS[name][0].partition(":")
+            module, parser = importlib.import_module(target), argparse.ArgumentParser(f"{page.name}: relay {name}")
+            (getattr(module, prefix) if prefix else module).add_arguments(parser)
+            parser.parse_args(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

@@ -27,8 +27,8 @@ from relayllm.grading.gold import fault_of_gold
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources import schemas
 
-OTHER_KINDS = ("bbeh", "mmlu-pro", "supergpqa", "tiny-world")
-"""Case tables that are not mathematics."""
+OTHER_KINDS = ("bbeh", "mmlu-pro", "supergpqa", "tiny-world", "wordings")
+"""Case tables that are not mathematics, or not that alone."""
 MINERVA = "Final Answer: The final answer is ${}$. I hope it is correct."
 LONE_BOX = re.compile(r"Therefore the result is \$\\boxed\{(.*)\}\$\.")
 Grader = Callable[[str, str, bool], bool]

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import re
 
-MARK = re.compile(r"####[ \t]*([^\n]+)")
-HEADING = re.compile(r"\W*(?:[A-Za-z]{2,}\b[\s:]+\S|\d+[.):]\s+[A-Za-z])")
-"""`#### Step 1: ...` and `#### 2. Compute` are headings of Markdown."""
-ANNOUNCED = re.compile(r"\banswers?\**(?:\s+to\s+[^.\n:]{1,80}?)?\s*(?:is\b|are\b|:|=)\**\s*[:,]?\s*"
-                       r"(?:(?:therefore|thus|simply|just|of course|equal to|given by|indeed)\b[\s:,]*)*"
-                       r"(?!(?:in)?correct\b|right\b|wrong\b|(?:un)?reasonable\b|(?:in)?valid\b|not\b|in the\b)(?=\S)"
-                       r"|^[#*\s]*final answer[*\s]*\n\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
-MADE_UP = re.compile(r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Exercise|Q|User|Human|Instruction)\b\s*\d*\s*[:.]",
+MARK = re.compile(r"####[ \t]*\n?[ \t]*([^\n]+)")
+HEADING = re.compile(r"\W*(?:(?!answer|the\b|final\b)[A-Za-z]{2,}\b[\s:]+\S|final answer\W*$|\d+[.):]\s+[A-Za-z])",
                      re.IGNORECASE)
+"""`#### Step 1: ...` and `#### 2. Compute` are headings of Markdown."""
+ANNOUNCED = re.compile(
+    r"\b(?:answers?|ans)\**(?:,?\s+(?:to|for|of|here|then)\b[^.\n:=]{0,80}?|\s+(?:i|we)\s[^.\n:=]{1,40}?(?=\s+is\b))?"
+    r"(?:\s+(?:is|are|equals|becomes|comes out to|(?:should|must|would|will) be)\b|\s*[:=])\**\s*[:,]?\s*"
+    r"(?:(?:therefore|thus|simply|just|of course|equal to|given by|indeed)\b[\s:,]*)*"
+    r"(?!(?:in)?correct\b|right\b|wrong\b|(?:un)?reasonable\b|(?:in)?valid\b|not\b|in\b|given\b|rounded\b|written\b)"
+    r"(?:(?<=\n)[-*•]\s+)?(?=\S)"
+    r"|^[#*\s]*(?:final\s+)?answer[*\s]*(?:[-–—](?=\s)|->|→)\s*|^[#*\s]*final answer[*\s]*\n\s*(?=\S)"
+    r"|^#+\s*\**answer\**\s*\n\s*(?=\S)|<answer>\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
+MADE_UP = re.compile(r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Exercise|Q|User|Human|Instruction)\b\s*\d*\s*[:.]"
+                     r"|\n\s*#+ (?:Question|Problem|Exercise|Instruction)\b", re.IGNORECASE)
 """Where a model that was not stopped goes on with a question of its own."""
-MATHS = re.compile(r"\$\$?((?:\\.|[^$\\])+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+MATHS = re.compile(r"\$\$((?:\\.|[^$\\])+)\$\$|\$(?!\s)((?:\\.|[^$\\])+)(?<!\s)\$(?!\d)|\$\s((?:\\.|[^$\\])+)\s\$"
+                   r"|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+"""A dollar sign before a number is one of mathematics only when another closes it: "$4 + $8" has none."""
 JOIN = re.compile(r"\s*(?:,\s*)?(?:and|or|,)\s*", re.IGNORECASE)
+GOES_ON = re.compile(r"\s*(?:=|≈|<|>)")
 HOPE = re.compile(r"\.?\s*I hope it is correct.*$", re.IGNORECASE | re.DOTALL)
-SENTENCE = re.compile(r"\.(?=\s+[A-Z(])|[.;,]?\s+(?:because|since|as we|which|so that)\b|\s+\(|(?<=\w)[!?](?=\s|$)")
-EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
+TAG = re.compile(r"</?[A-Za-z]+>|<\|[^<>|]*\|>")
+SENTENCE = re.compile(r"\.(?=\s+[A-Z(])|[.;,]?\s+(?:because|since|as we|which|so that)\b|\s+\(|(?<=\w)[!?](?=\s|$)"
+                      r"|(?:;|(?<=\d):|\s[-–—])\s+(?=[a-z]{2})|,\s+not\b"
+                      r"|,?\s+(?:and|but|so)\s+(?:I|he|she|it|they|we|that|this|nothing)\b")
+PICTURES = re.compile("[\\s☀-➿\U0001F300-\U0001FAFF\uFE0F]+$")
+EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 LONGEST = 1000
 """Characters behind an announcement that are looked at."""
 
@@ -27,7 +39,7 @@ def find_announced(text: str) -> str | None:
     """The answer behind the first `####`, or else behind the last announcement before a question the model made up."""
     marked = [line for line in MARK.findall(text) if not HEADING.match(line)]
     if marked:
-        return _said(marked[0][:LONGEST])
+        return _said(marked[0].partition("####")[0][:LONGEST])
     end = None
     for match in ANNOUNCED.finditer(text):
         if end is not None and MADE_UP.search(text, end, match.start()):
@@ -41,7 +53,7 @@ def _said(text: str) -> str | None:
     text = HOPE.sub("", text.strip())
     displayed = text.startswith(("$$", "\\["))
     line = text if displayed else text.partition("\n")[0]
-    line = EMPHASIS.sub(r"\2", EMPHASIS.sub(r"\2", line))
+    line = PICTURES.sub("", EMPHASIS.sub(r"\2", EMPHASIS.sub(r"\2", TAG.sub("", line))))
     if "boxed" in line:
         return None  # a box that was cut off
     if maths := _maths(line):
@@ -51,7 +63,7 @@ def _said(text: str) -> str | None:
 
 
 def _maths(line: str) -> str | None:
-    """The first mathematics, with what "and", "or" or a comma joins to it; None: a number or words come before it."""
+    """The first mathematics, with what "and", "or" or a comma joins to it; None: it is a part of what is said."""
     first = MATHS.search(line)
     if first is None or re.search(r"\d|(?:[A-Za-z]+\s+){7}", line[:first.start()]):
         return None
@@ -59,6 +71,8 @@ def _maths(line: str) -> str | None:
     while (join := JOIN.match(line, end)) and (more := MATHS.match(line, join.end())):
         parts.append(_inside(more))
         end = more.end()
+    if GOES_ON.match(line, end):
+        return None
     return ", ".join(parts) or None
 
 

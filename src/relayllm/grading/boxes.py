@@ -6,7 +6,7 @@ import re
 
 from relayllm.grading.announcements import find_announced
 
-BOX = re.compile(r"\\f?boxed\s*(?=\{)|\\boxed\s+(?=[^\s{])")
+BOX = re.compile(r"(?:\\f?box(?:ed)?|(?<![A-Za-z\\])boxed)\s*(?=\{)|\\boxed\s+(?=[^\s{])")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 WORD = re.compile(r"[^\s$.,]+")
 GAP = r"(?:[ \t$~&]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z]))*"
@@ -22,8 +22,11 @@ def find_answer(text: str) -> str | None:
 
     Boxes that follow each other with nothing but "and", "or" or a comma between them are one answer of several parts.
     A box that was cut off by the token budget is none, and takes nothing from the box before it unless it says
-    something else: `\\boxed{5} ... \\boxed{` is 5, `\\boxed{5} ... \\boxed{12` is no answer.
+    something else: `\\boxed{5} ... \\boxed{` is 5, `\\boxed{5} ... \\boxed{12` is no answer. What stands before
+    `</think>` counts only where nothing is behind it.
     """
+    thought, _, said = text.rpartition("</think>")
+    text = said if said.strip() else thought
     heads = list(BOX.finditer(text))
     if not heads:
         return find_announced(text)

@@ -6,10 +6,13 @@ import re
 
 from relayllm.grading.boxes import find_answer
 from relayllm.grading.normal import canonical
+from relayllm.grading.numerals import same_number
 from relayllm.problems.problem import Problem
 
 LETTER = re.compile(r"(?:option|choice|answer)?\s*[\[(]?([A-Za-z])[\])]?(?:[.:)]?\s*|[.:)]\s*.*)",
                     re.IGNORECASE | re.DOTALL)
+LETTERED = re.compile(r"[\[(]?([A-Z])\b[^\w\\$]+(.+?)[\])]?", re.DOTALL)
+"""A letter and the option behind it; of another option it is no choice."""
 ANNOUNCED = re.compile(r"(?:answer|choice|option)\**\s*(?:is|:|=)?\s*:?\s*\**\s*(?:option|choice)?\s*"
                        r"(?:\(([A-Z])\)|(?-i:([A-Z]))(?![\w'])\)?)", re.IGNORECASE)
 
@@ -33,13 +36,22 @@ def judge(answer: str, problem: Problem, seconds: float) -> tuple[bool, str]:
 
 
 def _letter(answer: str, problem: Problem) -> str | None:
-    plain = canonical(answer)
-    options = [canonical(str(option)).casefold() for option in problem.meta.get("choices", [])]
-    if plain.casefold() in options and not (len(plain) == 1 and plain.isalpha()):
-        return chr(ord("A") + options.index(plain.casefold()))
-    found = LETTER.fullmatch(_without_text(answer))
-    return found.group(1).upper() if found else None
+    plain, options = _without_text(answer), [str(option) for option in problem.meta.get("choices", [])]
+    words = [canonical(option).casefold() for option in options]
+    if len(plain) > 1 and canonical(answer).casefold() in words:
+        return _at(words.index(canonical(answer).casefold()))
+    if found := LETTER.fullmatch(plain):
+        return found.group(1).upper()
+    if found := LETTERED.fullmatch(plain):
+        own = words[ord(found.group(1)) - ord("A"):][:1]
+        return found.group(1) if own == [canonical(found.group(2)).casefold()] else None
+    values = [place for place, option in enumerate(options) if same_number(option, answer, 0.0)]
+    return _at(values[0]) if values else None
+
+
+def _at(place: int) -> str:
+    return chr(ord("A") + place)
 
 
 def _without_text(answer: str) -> str:
-    return re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer).strip().strip("$*").strip()
+    return re.sub(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}", r"\1", answer).strip().strip("{}$* ")

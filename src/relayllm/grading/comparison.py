@@ -15,6 +15,7 @@ from relayllm.grading import relations
 from relayllm.grading.normal import GROUPED, canonical, is_words, tidy
 from relayllm.grading.numerals import half_unit, same_number
 from relayllm.grading.structure import Kind, ParsedAnswer, interval_of, key, listed, name_of, read
+from relayllm.grading.units import DEGREES, TRIGONOMETRIC
 
 UNORDERED = (Kind.LIST, Kind.SET, Kind.UNION)
 MAX_WORDS = 3
@@ -77,19 +78,20 @@ def _same_parts(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> b
         return _is_sequence(gold) and _is_sequence(answer) and _in_order(gold.parts, answer.parts, alike)
     if gold.kind is Kind.SET and len(gold.parts) == 1:
         return alike(gold.parts[0], answer)
-    if Kind.VALUE in (gold.kind, answer.kind) and Kind.LIST not in (gold.kind, answer.kind):
-        return _same_sets(gold, answer)
+    kinds = {gold.kind, answer.kind}
+    if Kind.VALUE in kinds and Kind.LIST not in kinds and _same_objects(gold, answer):
+        return True
     if answer.kind in (Kind.LIST, Kind.SET):  # "1/2, or 0.5": right when each of them is
         return bool(answer.parts) and all(alike(gold, part) for part in answer.parts)
     return False
 
 
-def _same_sets(gold: ParsedAnswer, answer: ParsedAnswer) -> bool:
-    r"""Sets of which one is written in another way: `\mathbb{R} \setminus \{0\}` and a union of intervals."""
+def _same_objects(gold: ParsedAnswer, answer: ParsedAnswer) -> bool:
+    r"""Sets or matrices, one written in another way: `\mathbb{R} \setminus \{0\}` and a union of intervals."""
     from relayllm.grading import values
 
     wanted, found = (values.value_of(each.text) for each in (gold, answer))
-    return wanted is not None and found is not None and values.are_sets(wanted, found) and values.same_object(
+    return wanted is not None and found is not None and values.are_objects(wanted, found) and values.same_object(
         wanted, found)
 
 
@@ -146,7 +148,7 @@ def _same_value(gold: str, answer: str, tolerance: float) -> bool:
 def _same_read(gold: str, answer: str, tolerance: float, natural: bool) -> bool:
     from relayllm.grading import values
 
-    left, right = values.value_of(tidy(gold), natural), values.value_of(tidy(answer), natural)
+    left, right = (values.value_of(each, natural) for each in _same_angles(tidy(gold), tidy(answer)))
     if left is None or right is None:
         return False
     if not (values.is_expression(left) and values.is_expression(right)):
@@ -154,6 +156,17 @@ def _same_read(gold: str, answer: str, tolerance: float, natural: bool) -> bool:
     if values.equal(left, right) or (tolerance > 0 and values.near(left, right, tolerance)):
         return True
     return _rounded(canonical(answer), left) or _rounded(canonical(gold), right)
+
+
+def _same_angles(gold: str, answer: str) -> tuple[str, str]:
+    r"""Degrees in radians, where the other answer has a `\pi` and neither is a function of an angle."""
+    if TRIGONOMETRIC.search(gold + answer):
+        return gold, answer
+
+    def radians(text: str, other: str) -> str:
+        return rf"\frac{{\pi}}{{180}}({DEGREES.sub('', text)})" if DEGREES.search(text) and "\\pi" in other else text
+
+    return radians(gold, answer), radians(answer, gold)
 
 
 def _rounded(text: str, value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 
+from relayllm.grading.clock import same_clock
 from relayllm.grading.equivalence import fault
 from relayllm.grading.mathematics import IN_BASE
 from relayllm.grading.normal import canonical, is_words, named, number
@@ -23,7 +24,8 @@ def fault_of_gold(problem: Problem, seconds: float = 5.0) -> str | None:
     text = canonical(problem.answer)
     if not text:
         return "it is empty"
-    plain = kind == "text" or number(named(text)[1]) is not None or is_words(text) or IN_BASE.fullmatch(text)
+    value = number(named(text)[1])
+    plain = kind == "text" or value is not None or is_words(text) or IN_BASE.fullmatch(text) or same_clock(text, text)
     return None if plain else fault(problem.answer, seconds)
 
 

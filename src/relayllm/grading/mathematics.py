@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from relayllm.grading.boxes import find_answer
+from relayllm.grading.clock import same_clock
 from relayllm.grading.equivalence import equivalent
 from relayllm.grading.normal import canonical, is_words, number
 from relayllm.grading.numerals import same_number
@@ -13,7 +14,9 @@ from relayllm.problems.problem import Problem
 
 Verdict = tuple[bool, str]
 
-IN_BASE = re.compile(r"(-?[0-9A-Fa-f.]+)_(?:\{(\d+)\}|(\d+))")
+IN_BASE = re.compile(r"\(?(-?[0-9A-Fa-f.]+)\)?(?:_\{?\(?|base\{?)(\d+)\)?\}?")
+OPTION = re.compile(r"\(?([A-J])(?:\)|[.:](?=\S))[.:]?.*")
+"""A letter of a question with options, and the option behind it."""
 
 
 def find(text: str, problem: Problem) -> str | None:
@@ -27,7 +30,8 @@ def judge(answer: str, problem: Problem, seconds: float) -> Verdict:
         return True, "equal text"
     found, gold = canonical(answer), canonical(problem.answer)
     tolerance = tolerance_of(problem)
-    same = same_number(problem.answer, answer, tolerance)
+    same = same_clock(problem.answer, answer)
+    same = same_number(problem.answer, answer, tolerance) if same is None else same
     if same is not None:
         return same, "equal number" if same else "different"
     decided = _by_text(found, gold) or _by_base(found, gold)
@@ -35,23 +39,39 @@ def judge(answer: str, problem: Problem, seconds: float) -> Verdict:
 
 
 def _by_text(found: str, gold: str) -> Verdict | None:
-    if found == gold or (is_words(gold) and found.casefold() == gold.casefold()):
+    if found == gold or (is_words(gold) and _without_article(found) == _without_article(gold)):
         return True, "equal text"
-    return (False, "different") if is_words(gold) and "=" not in found else None
+    option = OPTION.fullmatch(found) if len(gold) == 1 and gold.isupper() else None
+    if option is not None:
+        return option.group(1) == gold, "equal text" if option.group(1) == gold else "different"
+    return (False, "different") if is_words(gold) and "=" not in found and "emptyset" not in found else None
+
+
+def _without_article(words: str) -> str:
+    return re.sub(r"^(?:an?|the) ", "", words.casefold())
 
 
 def _by_base(found: str, gold: str) -> Verdict | None:
     """Numbers that name their base. An answer may leave it out, as the question names it."""
-    wanted = IN_BASE.fullmatch(gold)
+    wanted, given = IN_BASE.fullmatch(gold), IN_BASE.fullmatch(found)
     if wanted is None:
+        value, right = None if given is None else _in_base(*given.groups()), number(gold)
+        if value is None or right is None:
+            return None
+        return value == right, "equal number" if value == right else "different"
+    if given is None and re.fullmatch(r"-?[0-9A-Fa-f.]+", found) is None:
         return None
-    given = IN_BASE.fullmatch(found)
-    if given is None and number(found) is None:
-        return None
-    base = wanted.group(2) or wanted.group(3)
-    same = _digits(found) == _digits(gold) and (given is None or (given.group(2) or given.group(3)) == base)
+    same = _digits(found) == _digits(gold) and (given is None or given.group(2) == wanted.group(2))
     return same, "equal text" if same else "different"
 
 
+def _in_base(digits: str, base: str) -> int | None:
+    try:
+        return int(digits, int(base))
+    except ValueError:
+        return None
+
+
 def _digits(text: str) -> str:
-    return text.partition("_")[0].lstrip("0")
+    found = IN_BASE.fullmatch(text)
+    return (found.group(1) if found else text).lstrip("0").casefold()

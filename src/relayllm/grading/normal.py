@@ -9,39 +9,61 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from relayllm.grading.characters import latex
 from relayllm.grading.units import without_units
 
 MAX_DIGITS = 400
 """Longer numbers and larger exponents are left to the worker and its time limit."""
 
-PLAIN = re.compile(r"-?\d+")
-WRAPPERS = re.compile(r"^(?:\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]|\*\*(.*)\*\*)$", re.DOTALL)
-SIZES = re.compile(r"\\(?:left|right|[bB]ig+[lr]?|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])")
-FONT = re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit|mathsf|mathcal|mathnormal|pmb|underline)(?![A-Za-z])\s*")
+PLAIN = re.compile(r"-?[0-9]+")
+WRAPPERS = re.compile(r"\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]|\*\*(.*)\*\*|\*(.*)\*|__(.*)__|`(.*)`"
+                      r"|\"([^\"]*)\"|'([^']*)'|<b>(.*)</b>", re.DOTALL)
+SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|"
+                   r"normalsize|[lL]arge|LARGE|[hH]uge|HUGE)(?![A-Za-z])")
+FONT = re.compile(r"\\(?:mathbf|boldsymbol|bold|bm|mathit|mathsf|mathtt|mathcal|mathnormal|pmb|underline|bf|it|tt|emph)"
+                  r"(?![A-Za-z])\s*")
+UNSEEN = re.compile(r"\\(?:(?:text)?color|label|tag|[hv]space\*?|h?phantom)\s*\{[^{}]*\}")
+"""Commands that print nothing of what is in their braces."""
+LEAD = re.compile(r"(?:=|\\(?:therefore|implies|[rR]ightarrow|Longrightarrow|approx|simeq)(?![A-Za-z])"
+                  r"|(?:\\text\{)?\s*(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*:?\s*\}?"
+                  r"|(?:about|approximately|around|roughly|exactly|just|only|simply|clearly|indeed|therefore|thus|hence|then"
+                  r"|so|a total of)\b(?=\s))\s*(?=\S)", re.IGNORECASE)
+"""What may stand before an answer and says nothing of it."""
+NEGATIVE = re.compile(r"(?<![A-Za-z\\])(?:negative|minus)\s+(?=[\d.\\])", re.IGNORECASE)
+ANNOTATION = re.compile(r"<<[^<>]*>>(?=\S)")
+"""A sum for a calculator, as in GSM8K's solutions: `4 + 8 = <<4+8=12>>12`."""
 SPACING = re.compile(r"(?<!\\)\\[,;: ]|~|\\(?:q?quad|thinspace)(?![A-Za-z])")
 THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\s*\\!|\\,)\s*(?=\d{3}(?!\d))")
 ROUND = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})*,000(?:,\d{3})*(?![\d,])")
 """A number with a group of zeros, which is never the next part of a list."""
-WHOLE_TEXT = re.compile(r"\\(?:text(?:rm|bf|it|normal)?|math(?:rm|bf)|operatorname|mbox|rm)\s*\{([^{}]*)\}")
-TEXT = re.compile(r"\\(?:text(?:rm|bf|it|normal)?|mathrm|operatorname|mbox|rm)\s*\{([^{}]*)\}")
-GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d{1,3}(?: \d{3})+")
+TEXT = re.compile(r"\\(?:text(?:rm|bf|it|sf|tt|sc|sl|up|md|normal)?|mathrm|operatorname|mbox|rm)\s*\{([^{}]*)\}")
+GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d{1,3}(?:[ ']\d{3})+(?:\.\d+)?|-?\d{1,3}(?:\.\d{3}){2,}")
 IN_BRACKETS = re.compile(r"\(([^()\[\]{},;]*)\)|\{([^{}]*)\}")
 INNER_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 PERCENT = re.compile(r"\s*(?:\\%|%|\\text\{\s*percent\s*\}|(?<=\d) *percent)\.?$")
 END = re.compile(r"(?<=[\w)}\]%])\s*\.$")
 NAMED = re.compile(r"([A-Za-z])(?:_\{?\w\}?)?\s*=\s*([^=]+)")
-NUMBER = re.compile(r"([+-]?)(\d*\.?\d+|\d+\.)(?:(?:[eE]|\*10\^|\\times10\^|\\cdot10\^)\{?([+-]?\d+)\}?)?(%?)")
-POWER_OF_TEN = re.compile(r"([+-]?)10\^\{?(-?\d+)\}?()")
+NUMBER = re.compile(r"([+-]?)(\d*\.?\d+|\d+\.)(?:(?:[eE]|(?:\*|\\times|\\cdot|\\ast)\{?10\}?\^)\{?([+-]?\d+)\}?)?")
+POWER_OF_TEN = re.compile(r"([+-]?)10\^\{?(-?\d+)\}?")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{([+-]?\d+)\.?\}\{([+-]?\d+)\.?\}|\\frac(\d)(\d)|(\d+)\.?/(\d+)\.?)")
 MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)|\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d))")
 REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\overline\{(\d+)\}")
+ONGOING = re.compile(r"(?<=\.)(\d*?)(\d)\2\2+(?:\.\.\.|\\ldots)")
+"""`0.1666...`"""
 WORDS = re.compile(r"[A-Za-z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z](?:[' -]?[A-Za-z])+")
 """Letters alone, with hyphens and spaces only where a word is among them: `p - q` and `kx-a` are none."""
 SHORT = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("\\!", ""), ("\\%", "%"), ("\\$", ""),
-         ("$", ""), ("−", "-"), ("–", "-"), ("×", "\\times "), ("÷", "\\div "), ("π", "\\pi "), ("∞", "\\infty "),
-         ("≤", "\\le "), ("≥", "\\ge "), ("<=", "\\le "), (">=", "\\ge "), ("≠", "\\ne "),
+         ("$", ""), ("<=", "\\le "), (">=", "\\ge "), ("\\sfrac", "\\frac"), ("\\nicefrac", "\\frac"),
+         ("\\dots", "\\ldots"), ("\\cdots", "\\ldots"), ("\\colon", ":"), ("{:}", ":"), ("\\imath", "i"),
          ("\\varnothing", "\\emptyset"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\{,", "\\{"))
-TIMES = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
+TIMES = re.compile(r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)")
+RATIO = re.compile(r"(?<=\d)(?:\s*:\s*|\s+to\s+|\s*\\text\{ *to *\}\s*)(?=\d)")
+CURRENCY = re.compile(r"^(-?)(?:[€£¥₹₩₽]|\\(?:pounds|euro|yen)(?![A-Za-z]))\s*|\s*(?:[€£¥₹₩₽¢]|\\(?:pounds|euro|yen))$")
+IN_WORDS = (
+    (re.compile(r"(?:the )?(?:set of )?(?:all )?real(?: number)?s", re.IGNORECASE), r"\mathbb{R}"),
+    (re.compile(r"(?:there (?:is|are) )?no (?:real )?solutions?|(?:the )?empty set", re.IGNORECASE), r"\emptyset"),
+    (re.compile(r"infinity|infinitely many", re.IGNORECASE), r"\infty"))
+"""What has a sign as well as a name."""
 SAME_SIGN = re.compile(r"\\(le|ge|ne)(?:q|qslant)(?![A-Za-z])")
 
 
@@ -54,35 +76,40 @@ def canonical(answer: str) -> str:
     text = TEXT.sub(r" \1 ", without_units(tidy(text))).strip()
     text = _bare(END.sub("", text))
     if GROUPED.fullmatch(text):
-        return re.sub(r"[, ]", "", text)
+        return re.sub(r"[, '.]" if text.count(".") > 1 else r"[, ']", "", text)
     return text if WORDS.fullmatch(text) else INNER_SPACE.sub("", text)
 
 
 @lru_cache(maxsize=4096)
 def tidy(answer: str) -> str:
     """The answer in one spelling of LaTeX, its words, spaces and units still in place."""
-    text = _unwrapped(SIZES.sub("", answer.strip()))
-    text = SPACING.sub(" ", THOUSANDS.sub("", FONT.sub("", text)))
+    text = _unwrapped(UNSEEN.sub("", SIZES.sub("", latex(answer).strip())))
+    text = SPACING.sub(" ", THOUSANDS.sub("", FONT.sub("", ANNOTATION.sub("", text)))).strip()
+    text = NEGATIVE.sub("-", LEAD.sub("", text, 1) if LEAD.match(text) else text, 1)
     text = ROUND.sub(lambda found: found.group().replace(",", ""), text)
     for long, short in SHORT:
         text = text.replace(long, short)
     text = TIMES.sub(r"\\times ", SAME_SIGN.sub(r"\\\1", text))
-    text = re.sub(r"^[€£]|[€£]$", "", text.strip()).strip()
+    text = ONGOING.sub(r"\1\\overline{\2}", RATIO.sub(":", CURRENCY.sub(r"\1", text.strip()).strip()))
     text = PERCENT.sub("%", END.sub("", text.rstrip("\\ ")))
-    whole = WHOLE_TEXT.fullmatch(text)
-    return _bare(END.sub("", whole.group(1).strip()) if whole else text)
+    whole = TEXT.fullmatch(text)
+    text = _bare(END.sub("", whole.group(1).strip()) if whole else text)
+    return next((sign for words, sign in IN_WORDS if words.fullmatch(text)), text)
 
 
 def number(text: str) -> Fraction | None:
     """The value of a canonical answer that is a plain, mixed or decimal number; None for anything else."""
     if len(text) > MAX_DIGITS:
         return None
+    if text.endswith("%"):
+        value = number(text[:-1])
+        return None if value is None else value / 100
     if PLAIN.fullmatch(text):
         return Fraction(int(text))
     if found := NUMBER.fullmatch(text):
         return _decimal(*found.groups())
     if found := POWER_OF_TEN.fullmatch(text):
-        return _decimal(found.group(1), "1", found.group(2), "")
+        return _decimal(found.group(1), "1", found.group(2))
     if found := FRACTION.fullmatch(text):
         return _fraction(found)
     if found := MIXED.fullmatch(text):
@@ -103,8 +130,9 @@ def is_words(text: str) -> bool:
 
 
 def _unwrapped(text: str) -> str:
-    found = WRAPPERS.fullmatch(text.strip())
-    return next((part for part in found.groups() if part is not None), "").strip() if found else text.strip()
+    while found := WRAPPERS.fullmatch(text.strip()):
+        text = next((part for part in found.groups() if part is not None), "")
+    return text.strip()
 
 
 def _bare(text: str) -> str:
@@ -113,12 +141,12 @@ def _bare(text: str) -> str:
     return (found.group(1) if found.group(1) is not None else found.group(2)).strip() if found else text
 
 
-def _decimal(sign: str, digits: str, exponent: str | None, percent: str) -> Fraction | None:
+def _decimal(sign: str, digits: str, exponent: str | None) -> Fraction | None:
     power = int(exponent or 0)
     if abs(power) > MAX_DIGITS:
         return None
     value = Fraction(digits.rstrip(".") or "0") * Fraction(10) ** power
-    return (-value if sign == "-" else value) / (100 if percent else 1)
+    return -value if sign == "-" else value
 
 
 def _fraction(found: re.Match[str]) -> Fraction | None:

@@ -10,11 +10,21 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from relayllm.grading.normal import canonical, named, number, tidy
-from relayllm.grading.units import number_before_symbol, ratio_of_units
+from relayllm.grading.normal import TEXT, canonical, named, number, tidy
+from relayllm.grading.spelled_numbers import spelled_number
+from relayllm.grading.units import is_claim, number_before_symbol, ratio_of_units
 
 SIGNIFICANT = 6
 DECIMAL = re.compile(r"[+-]?(\d*)\.(\d+)")
+SENTENCE = re.compile(r"((?:[A-Za-z][A-Za-z'-]*[,:]? )+)(-?[$\d]\S*(?: .*)?)")
+"""Words with a number behind them, and behind that perhaps what it counts."""
+OTHERWISE = frozenset(re.findall(r"\w+",
+    "no not never neither nor least most nearly almost under above below beyond within between twice double triple "
+    "root cube floor ceiling without except unless cannot impossible instead if whether before after "
+    "another other per negative times"))
+"""Words that make of a number behind them another one, or none."""
+MIXED = re.compile(r"(?<=\d) and (?=\d+/\d|\\frac)")
+"""`2 and 1/3`"""
 
 
 def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
@@ -23,7 +33,7 @@ def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
     A percentage may be written as such, as its number or as its value.
     """
     (name, wanted), (other, found) = named(canonical(gold)), named(canonical(answer))
-    right, left = number(wanted), number(number_before_symbol(tidy(answer)) or found)
+    right, left = _read(wanted, gold, whole=True), _read(found, answer, whole=False)
     if left is None or right is None:
         return None
     if name and other and name != other:
@@ -36,6 +46,30 @@ def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
     if found.endswith("%") == wanted.endswith("%"):
         return False
     return close(left * (100 if found.endswith("%") else Fraction(1, 100)), right, tolerance)
+
+
+def _read(plain: str, answer: str, whole: bool) -> Fraction | None:
+    """The number that an answer is, in digits or in words; unless it must be `whole`, also in a sentence."""
+    value = number(plain)
+    if value is None and not whole:
+        value = number(number_before_symbol(tidy(answer)) or canonical(MIXED.sub(" ", in_words(answer))))
+    if value is None:
+        value = spelled_number(in_words(answer))
+    return _in_sentence(answer) if value is None and not whole else value
+
+
+def _in_sentence(text: str) -> Fraction | None:
+    """12 of "She has 12 apples left": the only number, with words before it that claim nothing else."""
+    found = SENTENCE.fullmatch(in_words(text))
+    words = re.findall(r"[A-Za-z]+(?:'t)?", found.group(1)) if found else []
+    if found is None or is_claim(words) or any(w.casefold() in OTHERWISE or w.endswith("n't") for w in words):
+        return None
+    return number(canonical(found.group(2)))
+
+
+def in_words(answer: str) -> str:
+    """An answer without LaTeX around its words."""
+    return " ".join(TEXT.sub(r" \1 ", tidy(answer)).split())
 
 
 def close(left: Fraction, right: Fraction, tolerance: float) -> bool:

@@ -31,6 +31,8 @@ FUNCTIONS = ("arcsin|arccos|arctan|arcsinh|arccosh|arctanh|sinh|cosh|tanh|sin|co
 NAMED_FUNCTION = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({FUNCTIONS})\s*\}}|(?<![\\A-Za-z])(?:np\.)?"
                             rf"({FUNCTIONS}|pi|theta|alpha|beta|gamma|lambda|omega|sigma|delta|zeta|"
                             rf"tau|phi|rho|infty)(?![A-Za-z])")
+CHOOSE = re.compile(r"\{?([^{}]*?)\\choose(?![A-Za-z])([^{}]*)\}?|[_^]\{?(\w+)\}?\s*C\s*_\{?(\w+)\}?"
+                    r"|(?<![A-Za-z])C\((\d+),\s*(\d+)\)")
 INVERSE = re.compile(r"\\operatorname\s*\{\s*a(sin|cos|tan)\s*\}|(?<![\\A-Za-z])a(sin|cos|tan)(?![A-Za-z])")
 WHOLE_NUMBER = re.compile(r"(?<![\\A-Za-z])(floor|ceil)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 BARE_LOG = re.compile(r"\\log(?![A-Za-z])(?!\s*_)")
@@ -53,6 +55,7 @@ def parsable(text: str, natural: bool = False) -> str:
     text = DEGREE_NUMBER.sub(r"\\left(\\frac{\1\\pi}{180}\\right)", text) if TRIGONOMETRIC.search(text) else text
     text = without_units(text).replace("\\left", "").replace("\\right", "")
     text = re.sub(r"\\[dt]binom(?![A-Za-z])", r"\\binom", text.replace("**", "^").replace("\\lg", "\\log"))
+    text = CHOOSE.sub(lambda found: "\\binom{{{}}}{{{}}}".format(*filter(None, found.groups())), text)
     text = INVERSE.sub(lambda found: f"\\arc{found.group(1) or found.group(2)} ", text)
     text = WHOLE_NUMBER.sub(r"\\l\1 \2\\r\1 ", text)
     text = NAMED_FUNCTION.sub(lambda found: f"\\{found.group(1) or found.group(2)} ", text)

@@ -15,11 +15,14 @@ from relayllm.grading.normal import GROUPED, canonical, tidy
 
 SIGNS = re.compile(r"\\(?:le|ge|ne|in|approx|simeq|equiv|notin|lt|gt|sim|to|rightarrow)(?![A-Za-z])|(?<!\\)[=<>≈]")
 AND = re.compile(r",?\s*\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}\s*,?"
-                 r"|,?\s*(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])\s*,?")
+                 r"|,?\s*(?:(?<![A-Za-z\\])(?:and|or)|\\lor|\\vee)(?![A-Za-z])\s*,?")
 FOR_ALL = re.compile(r"(?<=\S)\s*,?\s*\(?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?"
                      r"(?:for\s+(?:all|any|every|each)\b|\\forall).*$", re.DOTALL)
 """What an answer holds for, which is its question's."""
-MATRIX = re.compile(r"\\begin\{(?:[pb]?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{(?:[pb]?matrix|array)\}", re.DOTALL)
+MATRIX = re.compile(r"\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[clr|]*\})?(.*)\\end\{\1\}", re.DOTALL)
+CASES = re.compile(r"\\begin\{(cases|aligned)\}(.*)\\end\{\1\}", re.DOTALL)
+SUCH_THAT = re.compile(r"\\?[A-Za-z]+(?:\s*\\in\s*\\[A-Za-z]+(?:\{[A-Z]\}|\s*[A-Z]))?\s*(?:\\mid(?![A-Za-z])|[|:])\s*")
+"""`x \\in \\mathbb{R} \\mid` of a set that is given by a condition."""
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
 PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z])|±"), re.compile(r"\\mp(?![A-Za-z])|∓")
@@ -54,6 +57,8 @@ class ParsedAnswer:
 def read(answer: str) -> ParsedAnswer:
     """An answer by its structure; without commas, brackets and signs it is one value."""
     text = FOR_ALL.sub("", AND.sub(", ", tidy(answer))).strip().rstrip(",;. ")
+    if cases := CASES.fullmatch(text):
+        text = re.sub(r"\s*[,;.]?\s*\\\\", ", ", cases[2].replace("&", "")).strip().rstrip(",;. ")
     pieces = [sign for piece in listed(text) for sign in _both_signs(piece)]
     if len(pieces) > 1:
         return ParsedAnswer(Kind.LIST, text, tuple(map(read, pieces)))
@@ -82,6 +87,11 @@ def listed(text: str, always: bool = False) -> list[str]:
 
 def interval_of(answer: ParsedAnswer) -> ParsedAnswer:
     """`-2 \\le x < 7` as `[-2, 7)`, `x > 2` as an interval without an end; any other answer as it is."""
+    if answer.kind is Kind.RELATION and answer.marks == ("\\ne",) and NAME.fullmatch(answer.parts[0].text):
+        hole = answer.parts[1]
+        sides = ((read(r"-\infty"), hole), (hole, read(r"\infty")))
+        return ParsedAnswer(Kind.UNION, answer.text, tuple(
+            ParsedAnswer(Kind.TUPLE, answer.text, side, ("(", ")")) for side in sides))
     if answer.kind is not Kind.RELATION or not set(answer.marks) <= {"<", ">", "\\le", "\\ge"}:
         return answer
     parts, marks = list(answer.parts), list(answer.marks)
@@ -111,7 +121,7 @@ def _turned(mark: str) -> str:
 def _grouped(text: str) -> ParsedAnswer:
     """What stands in one pair of brackets, a matrix, or a value."""
     if found := MATRIX.fullmatch(text):
-        rows = [row.split("&") for row in re.split(r"\\\\", found.group(1)) if row.strip()]
+        rows = [row.split("&") for row in re.split(r"\\\\", found.group(2)) if row.strip()]
         if len({len(row) for row in rows}) == 1:
             cells = tuple(read(cell) for row in rows for cell in row)
             return ParsedAnswer(Kind.MATRIX, text, cells, (str(len(rows[0])),))
@@ -120,9 +130,14 @@ def _grouped(text: str) -> ParsedAnswer:
         return ParsedAnswer(Kind.VALUE, text)
     opening, inside, closing = outer
     if opening == "\\{":
+        if condition := SUCH_THAT.match(inside):
+            return read(inside[condition.end():])
         members = [sign for piece in listed(inside, True) for sign in _both_signs(piece)]
         return ParsedAnswer(Kind.SET, text, tuple(map(read, members)))
     pieces = [piece for piece in (listed(inside, True) if opening != "{" else [inside]) if piece]
+    rows = [listed(row[1], True) if (row := _outer(piece)) and row[0] == "[" == opening else [] for piece in pieces]
+    if len(rows) > 1 and {*map(len, rows)} == {len(rows[0])} != {0}:  # [[1, 2], [3, 4]]
+        return ParsedAnswer(Kind.MATRIX, text, tuple(read(cell) for row in rows for cell in row), (str(len(rows[0])),))
     if len(pieces) > 1:
         return ParsedAnswer(Kind.TUPLE, text, tuple(map(read, pieces)), (opening, closing))
     return read(inside) if pieces and CLOSING[opening] == closing else ParsedAnswer(Kind.VALUE, text)

@@ -9,19 +9,26 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-TEXT_UNIT = re.compile(r"(?<=[\d})%])\s*((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?"
-                       r"[\s/.*]*(?:\\cdot\s*)?)+)$")
-WORD_UNIT = re.compile(r"(?P<number>-?[\d.,/]*\d|-?\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|-?\d+ \d+/\d+)"
-                       r"\s+(?P<unit>(?:[A-Za-z]{2,}|[A-Za-z]+/[A-Za-z]+)(?:[ /][A-Za-z]+)*(?:\^\{?-?\d\}?)?\.?)")
-LETTER_UNIT = re.compile(r"(?P<number>-?(?:\d+\.)?\d+)(?P<unit>cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV)")
-SYMBOL_UNIT = re.compile(r"(-?(?:\d+\.)?\d+)\s+[mshgJNWVKLAC]")
-DEGREES = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|°|\\degree(?![A-Za-z])")
+TEXT_UNIT = re.compile(r"(?:(?<=[\d})%])|(?<=\\pi))\s*"
+                       r"((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?[\s/.*]*(?:\\cdot\s*)?)+)$")
+POWER = r"\s*\^\{?-?\d\}?"
+NUMBER = (r"-?(?:[\d.,/]*\d(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{[+-]?\d+\}|\d+))?|\d+ \d+/\d+"
+          r"|\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|(?:\d+|\\frac\s*\{\d+\}\{\d+\})?\s*\\pi(?:/\d+)?)")
+WORD_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+(?P<bracket>\()?(?P<unit>(?:[A-Za-z]{{3,}}|[A-Za-z]+/[A-Za-z]+|"
+                       r"(?i:cm|mm|km|kg|mg|ml|ms|hz|nm|ev|ft|in|yd|mi|oz|lb|hr|am|pm|of))"
+                       rf"(?:[ /][A-Za-z]+)*(?:{POWER})?\.?)(?(bracket)\))")
+"""Two letters alone are a product unless they are known: `5 ab` is not 5."""
+LETTER_UNIT = re.compile(rf"(?P<number>{NUMBER})(?P<unit>cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV|mph|lbs?|"
+                         rf"oz|g|L|st|nd|rd|th|\^\{{?(?:\\text\s*\{{)?(?:st|nd|rd|th)\}}{{0,2}})(?:{POWER})?")
+SYMBOL_UNIT = re.compile(rf"({NUMBER})\s+[mshgJNWVKLAC](?:{POWER})?(?:/[a-z]+(?:{POWER})?)?")
+FRACTION_UNIT = re.compile(rf"({NUMBER})\s*\\frac\s*(?:\{{\s*\\(?:text|mathrm)\s*\{{[^{{}}]*\}}\s*\}}\s*){{2}}")
+DEGREES = re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree(?![A-Za-z]))(?:\s*[CF]$)?")
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 NO_UNIT = frozenset(re.findall(r"\w+",
-    "pi sqrt and or mod thousand million billion trillion hundred dozen over out to not plus minus times divided "
+    "pi sqrt and or mod thousand million billion trillion hundred dozen over out to not plus minus divided "
     "multiplied squared cubed than half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
     "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sin cos tan log ln exp "
-    "if when where for choose modulo factorial"))
+    "if when where for choose modulo factorial wrong incorrect i e x y z n"))
 """Words that change a value, or make a claim of their own."""
 
 _LENGTH, _MASS, _TIME, _VOLUME = "length", "mass", "time", "volume"
@@ -48,7 +55,7 @@ def without_units(text: str) -> str:
 
 def number_before_symbol(text: str) -> str | None:
     """`5` of "5 m": a letter is a unit only for those who know that the gold answer has no letters."""
-    found = SYMBOL_UNIT.fullmatch(text)
+    found = SYMBOL_UNIT.fullmatch(text) or FRACTION_UNIT.fullmatch(text)
     return found.group(1) if found else None
 
 
@@ -67,15 +74,16 @@ def _split(text: str) -> tuple[str, str]:
     text = text if TRIGONOMETRIC.search(text) else DEGREES.sub("", text).strip()
     if found := TEXT_UNIT.search(text):
         words = re.findall(r"[A-Za-z]+", re.sub(r"\\[a-z]+", "", found.group(1)))
-        return (text, "") if _is_claim(words) else (text[:found.start()].rstrip(), " ".join(words))
+        return (text, "") if is_claim(words) else (text[:found.start()].rstrip(), " ".join(words))
     found = WORD_UNIT.fullmatch(text) or LETTER_UNIT.fullmatch(text)
-    if found is None or _is_claim(re.findall(r"[A-Za-z]+", found["unit"])):
+    if found is None or is_claim(re.findall(r"[A-Za-z]+", found["unit"])):
         return text, ""
     return found["number"], found["unit"]
 
 
-def _is_claim(words: list[str]) -> bool:
-    return any(word.casefold() in NO_UNIT for word in words)
+def is_claim(words: list[str]) -> bool:
+    """Whether words say more than what is counted."""
+    return any((word if len(word) == 1 else word.casefold()) in NO_UNIT for word in words)
 
 
 def _singular(unit: str) -> str:

@@ -39,6 +39,8 @@ def value_of(text: str, natural: bool = False) -> Value | None:
                             conversion_config=READING)
     except Exception:  # the parser raises bare ones
         return None
+    if isinstance(found, sympy.MatrixBase | sympy.MatrixExpr | sympy.Set):
+        found = sympy.sympify(found).doit()
     return _plain(found) if isinstance(found, sympy.Basic) else None
 
 
@@ -52,12 +54,12 @@ def _plain(value: Value) -> Value:
 
 def is_expression(value: Value) -> bool:
     """Whether it has a value, as sets and truths have not."""
-    return isinstance(value, sympy.Expr)
+    return isinstance(value, sympy.Expr) and not isinstance(value, sympy.MatrixExpr)
 
 
-def are_sets(left: Value, right: Value) -> bool:
-    """Whether both are sets."""
-    return isinstance(left, sympy.Set) and isinstance(right, sympy.Set)
+def are_objects(left: Value, right: Value) -> bool:
+    """Whether both are sets, or both are matrices."""
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (sympy.Set, sympy.MatrixExpr))
 
 
 def is_number(value: Value) -> bool:

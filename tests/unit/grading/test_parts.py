@@ -89,7 +89,8 @@ def test_find_answer_reads_what_is_claimed(text: str, found: str | None) -> None
     ("np.arcsin(2/9)", None), ("-5./4", None), (r"k_{\max }=n^{2}-3", None), (r"a_{1},a_{2}", None),
     (r"\frac{1}{5} a_{1}+\frac{4}{5} a_{2}", None), (r"(-\infty, 2) \cup\{3\}$.", None),
     (r"\frac{dN}{dt}=r N_{0}^{2}", None),
-    ("7:30", None), ("t(0,9]", "no whole expression"), (r"\frac{5}{", "no whole expression"),
+    ("7:30", None), ("7:30 a.m.", None), ("three dozen", None),
+    ("t(0,9]", "no whole expression"), (r"\frac{5}{", "no whole expression"),
     ("5 6", "no whole expression"),
     ("a x, where a is an arbitrary integer", "holds words"), ("", "empty"),
 ])

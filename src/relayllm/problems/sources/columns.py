@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -40,15 +41,17 @@ def problem_of(record: SourceRow, name: str, key: str, columns: Columns, *, grad
     """
     cells = {column: readable(cell) for column, cell in mapped(record, name, columns).items() if not is_nothing(cell)}
     cells |= {"grading": grading} if grading else {}
-    question, answer = (_text(record, name, cells, field) for field in NEEDED)
+    question, answer = (_text(record, name, cells, field, columns) for field in NEEDED)
     meta = _meta(record, cells)
     solution = _optional(record, cells, "solution")
     if meta.get("grading", "math") == "math":
         _refuse_nothing(record, answer)
         worked, answer = _split(record, answer)
         solution = solution or worked
-    return Problem(id=f"{name}-{_optional(record, cells, 'id') or key}", question=question, answer=answer,
-                   family=own_name(_optional(record, cells, "family") or name), solution=solution, meta=meta)
+    problem = Problem(id=f"{name}-{_optional(record, cells, 'id') or key}", question=question, answer=answer,
+                      family=own_name(_optional(record, cells, "family") or name), solution=solution, meta=meta)
+    _refuse_half_characters(record, problem)
+    return problem
 
 
 def mapped(record: SourceRow, name: str, columns: Columns) -> dict[str, Any]:
@@ -77,10 +80,11 @@ def _at(record: SourceRow, name: str, field: str, path: str) -> Any:
     return cell
 
 
-def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str) -> str:
+def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str, columns: Columns) -> str:
     if field not in cells:
-        raise DataError(_absent(record, name, field) if field not in record.cells else
-                        f"{record.place}: {field} is {_shown(record.cells[field])}, it must be text that is not empty")
+        given = mapped(record, name, columns)
+        raise DataError(_absent(record, name, field) if field not in given else
+                        f"{record.place}: {field} is {_shown(given[field])}, it must be text that is not empty")
     cell = cells[field]
     if not _is_text(cell):
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
@@ -159,6 +163,16 @@ def _tolerance(record: SourceRow, given: Any) -> float:
         raise DataError(f"{record.place}: tolerance is {given!r:.80}, it must be a share of the gold number from 0 to "
                         "1 (rename the column if it means something else)")
     return tolerance
+
+
+def _refuse_half_characters(record: SourceRow, problem: Problem) -> None:
+    """JSON can spell half of an emoji, which no file of text can hold."""
+    try:
+        json.dumps(asdict(problem), ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):x}"
+        raise DataError(f"{record.place}: a character is cut in two ({half} alone): write the text anew from its "
+                        "source") from error
 
 
 def _refuse_nothing(record: SourceRow, answer: str) -> None:

@@ -19,8 +19,9 @@ from relayllm.errors import ConfigError, DataError, RelayError
 from relayllm.problems.sources.formats import format_of
 
 COMPRESSED = (".gz", ".zst")
-TEXT_ENDINGS = (".jsonl", ".json", ".csv")
+TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", *(ending + packed for ending in TEXT_ENDINGS for packed in COMPRESSED))
+SAVED = ("state.json", "dataset_dict.json")
 SPLITS = ("train", "test", "validation", "valid", "dev")
 
 
@@ -65,6 +66,9 @@ def shards(name: str) -> list[Path]:
     if path.is_dir():
         found = sorted(each for each in path.rglob("*") if each.name.endswith(ENDINGS) and each.is_file()
                        and not any(part.startswith(".") for part in each.relative_to(path).parts))
+        if any(each.name in SAVED for each in found):
+            raise DataError(f"{path}: a data set as datasets.save_to_disk leaves it, not {', '.join(ENDINGS)} files: "
+                            "write it with its method to_parquet")
         splits = sorted({split for each in found for split in SPLITS if each.name.startswith(split)})
         if len(splits) > 1:
             raise ConfigError(f"{path} holds the splits {', '.join(splits)}: name one, as {path}/{splits[0]}*"
@@ -142,3 +146,6 @@ def _guarded(path: Path, step: Callable[[Path], Any]) -> Any:
     except (EOFError, gzip.BadGzipFile, OSError, pa.ArrowException) as error:
         kind = "a Parquet file" if path.suffix == ".parquet" else f"a whole {path.suffix} file"
         raise DataError(f"{path}: not {kind} ({error})") from error
+    except (LookupError, ValueError, ArithmeticError) as error:  # a time that Python has no date or zone for
+        raise DataError(f"{path}: a cell cannot be read ({type(error).__name__}: {error}): make its column text or "
+                        "leave it out") from error

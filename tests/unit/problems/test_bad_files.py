@@ -1,0 +1,80 @@
+"""Files as people have them: read right, or refused with file, line, fact and remedy."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from relayllm.errors import DataError
+from relayllm.problems.problem import Problem
+from relayllm.problems.sources.files import Files
+from relayllm.problems.sources.source import SourceQuery
+
+GOOD = {"question": "q", "answer": "5"}
+
+
+def read(path: Path, columns: dict[str, str] | None = None) -> tuple[Problem, ...]:
+    return Files().read(SourceQuery(str(path), 10, 0, training=True, columns=columns or {})).problems
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("a.tsv", "question\tanswer\nq, then\t5\n"), ("a.csv", 'question, answer\n"q, then", 5\n'),
+])
+def test_files_columns_apart_by_tabs_or_with_spaces_are_read(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert [(each.question, each.answer) for each in read(tmp_path / name)] == [("q, then", "5")]
+
+
+def test_files_long_cell_of_csv_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer\n" + "q" * 200_000 + ",5\n")
+    assert len(read(tmp_path / "a.csv")[0].question) == 200_000
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("a.csv", "question;answer\nq;5\n", r"a.csv:1: .*one column 'question;answer'.*commas"),
+    ("a.csv", "question\tanswer\nq\t5\n", r"a.csv:1: .*tabs in a .tsv file"),
+    ("a.jsonl", json.dumps([GOOD]), r"a.jsonl:1: a list.*\.json file"),
+    ("a.jsonl", json.dumps([GOOD], indent=1), r"a.jsonl:1: not JSON.*\.json file"),
+    ("a.jsonl", '{"question": "q", "answer": "5", "answer": "6"}', r"a.jsonl:1: .*column answer is there twice"),
+    ("a.json", '[{"question": "q", "answer": "5", "answer": "6"}]', r"a.json: .*column answer is there twice"),
+    ("a.jsonl", '{"question": "\\ud83d", "answer": "5"}', r"a.jsonl:1: a character is cut in two \(.ud83d"),
+    ("a.jsonl", '{"question": "q", "answer": "5", "note": ["\\ud83d"]}', r"a.jsonl:1: a character is cut in two"),
+    ("a.jsonl", '{"question": "q", "answer": "5", "x": ' + "[" * 99999 + "]" * 99999 + "}", r"a.jsonl:1: nested"),
+    ("a.json", "[" * 99999, r"a.json: nested"),
+])
+def test_files_what_would_be_read_wrongly_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=said):
+        read(tmp_path / name)
+
+
+def test_files_mapped_cell_without_a_value_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": [{"content": "q"}, {"content": None}]}))
+    with pytest.raises(DataError, match=r"a.jsonl:1: answer is None"):
+        read(tmp_path / "a.jsonl", {"question": "messages.0.content", "answer": "messages.1.content"})
+
+
+def test_files_parquet_with_a_column_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["q"]), pa.array(["5"]), pa.array(["6"])], ["question", "answer", "answer"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="column answer is there twice"):
+        read(tmp_path / "a.parquet")
+
+
+def test_files_parquet_time_that_python_has_no_date_for_is_refused(tmp_path: Path) -> None:
+    far = pa.array([datetime.datetime(9999, 1, 1).timestamp() * 10], pa.float64()).cast(pa.int64())
+    pq.write_table(pa.table({"question": ["q"], "answer": ["5"], "when": far.cast(pa.timestamp("s"))}),
+                   tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="a cell cannot be read"):
+        read(tmp_path / "a.parquet")
+
+
+def test_files_folder_of_save_to_disk_is_refused_by_that_name(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(DataError, match=r"save_to_disk.*to_parquet"):
+        read(tmp_path)

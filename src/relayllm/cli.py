@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from relayllm.errors import RelayError
-from relayllm.files import disk_full_message, is_disk_full
+from relayllm.files import disk_full_message, is_disk_full, refused_path
 from relayllm.processes import PARENT, started
 from relayllm.settings import check_params_are_dvcs, current_settings, quiet
 
@@ -46,10 +46,10 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a known error prints its message and gives exit code 1."""
-    quiet()
     words = list(sys.argv[1:] if argv is None else argv)
     words = [word for word in words if not word.startswith("--local_rank")]  # the deepspeed launcher adds it
     try:
+        quiet()
         if os.environ.get("DVC_STAGE") or os.environ.get(PARENT):
             _end_with_ancestors()
         return _dispatch(words)
@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"relay: DiskFull: {disk_full_message(error)}", file=sys.stderr)
         elif isinstance(error, RelayError):
             print(f"relay: {type(error).__name__}: {error}", file=sys.stderr)
+        elif (refused := refused_path(error)) is not None:
+            print(f"relay: {type(error).__name__}: {refused}", file=sys.stderr)
         else:
             raise
         return 1
@@ -107,7 +109,8 @@ def _stage_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     for option in options:
         needed = option.default is inspect.Parameter.empty
         parser.add_argument("--" + option.name.replace("_", "-"), dest=f"option_{option.name}", required=needed,
-                            default=None if needed else option.default, type=_reader(types[option.name]))
+                            metavar=option.name.upper(), default=None if needed else option.default,
+                            type=_reader(types[option.name]))
     parser.set_defaults(act=lambda arguments: _run_stage(name, module.run, arguments))
 
 

@@ -18,6 +18,10 @@ FULL_NUMBERS = (errno.ENOSPC, errno.EDQUOT)
 FULL = (*map(os.strerror, FULL_NUMBERS), "database or disk is full")
 """What the kernel and SQLite call a disk that is full."""
 
+REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+            errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
+"""What the system says of a path that cannot be used as it is meant."""
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
@@ -31,13 +35,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
             os.replace(path, old)
         os.replace(part, path)
     except OSError as error:
-        if error.errno in FULL_NUMBERS:  # a write that fails knows no name, or that of a part that is gone
-            error.filename = str(path)
+        if error.errno in FULL_NUMBERS or os.fsdecode(error.filename or "").startswith(str(part)):
+            error.filename, error.filename2 = str(path), None  # it knows no name, or that of a part that is gone
         raise
     finally:
         _remove(part)
         _remove(old)
         _sweep(path)  # again: who was being killed when this began is gone by now
+
+
+def refused_path(error: BaseException) -> str | None:
+    """One line for a path that the system refuses to open or to write; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in REFUSALS or not error.filename:
+        return None
+    return f"{os.fsdecode(error.filename)}: {error.strerror}: name another path, or change what lies there"
 
 
 @contextmanager

@@ -57,6 +57,37 @@ def test_command_help_works(name, capsys):
     assert f"relay {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("variable", "value", "said"), [
+    ("RELAY_TEACHERS", "nonsense", "RELAY_TEACHERS is 'nonsense'"), ("RELAY_STUDENT_URLS", "here", "NAME=http"),
+    ("RELAY_ROLLOUT_URLS", "a=b", "NAME=http"),
+])
+def test_setting_that_says_nothing_is_one_line(variable, value, said, monkeypatch, capsys):
+    monkeypatch.setenv(variable, value)
+    assert main(["sync"]) == 1
+    assert said in capsys.readouterr().err.splitlines()[0]
+
+
+@pytest.mark.parametrize("target", ["file", "file/data"])
+def test_output_that_cannot_be_written_is_one_line_with_the_path_as_given(target, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
+    text = (ROOT / "params" / "smoke.yaml").read_text()
+    (place / "params.yaml").write_text(text)
+    (place / "file").write_text("kept")
+    assert main(["ingest", "--data", target]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("relay: ")
+    assert " file: " in said
+    assert (place / "file").read_text() == "kept"
+    assert not list(place.glob(".*.part"))
+
+
+@pytest.mark.parametrize("words", [["profile"], ["profile", "tiny"]])
+def test_profile_in_a_wrong_folder_says_where_profiles_are_looked_for(words, place, capsys):
+    assert main(words) == 1
+    assert f"no profiles in {place}/params" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["filter"], ["validate", "--data", "x"]])
 def test_incomplete_command_line_is_refused(words, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -19,6 +19,8 @@ def main(arguments: argparse.Namespace) -> int:
     """List the profiles, or write one."""
     folder = current_settings().root / "params"
     names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not names:
+        raise ConfigError(f"no profiles in {folder}: run in the project's root, or set RELAY_ROOT to it")
     if arguments.name is None:
         print("\n".join(names))
         return 0

@@ -88,8 +88,9 @@ def seeded(source: Path, target: Path, seed: int, *, runs: Sequence[str] | None 
     """The study's params with every seed moved on; seed 0 is the file as it is, but for its runs and its filter.
 
     Raises:
-        ConfigError: a run that the params do not have, or the one that is evaluated is not among them.
+        ConfigError: the params cannot be read, or have no such run, or the one that is evaluated is not among them.
     """
+    load_params(source)
     values: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
     values["filter"]["enabled"] &= filtered
     _keep(values, runs or [*values["grpo"]["runs"]])

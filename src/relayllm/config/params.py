@@ -47,6 +47,8 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         raise ConfigError(f"no {path}: run in the project's root, or write one with `relay profile tiny`")
     try:
         return Params.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 ({error.reason}): save it as UTF-8") from error
     except YAMLError as error:  # a key that is there twice, too
         raise ConfigError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:

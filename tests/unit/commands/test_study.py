@@ -25,6 +25,14 @@ def test_seeded_moves_every_seed_but_the_data_s(tmp_path: Path):
     assert third.ingest == first.ingest
 
 
+@pytest.mark.parametrize("text", [None, "filter: {}\n", "- a\n"])
+def test_seeded_params_that_are_none_are_refused(tmp_path: Path, text: str | None):
+    if text:
+        (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"study\.yaml"):
+        seeded(tmp_path / "study.yaml", tmp_path / "0.yaml", 0)
+
+
 def test_steps_cover_every_run_and_the_unfiltered_one_reads_as_many_problems_unfiltered(tmp_path: Path):
     params = seeded(ROOT / "params/study.yaml", tmp_path / "params.yaml", 0)
     planned = list(steps(params, tmp_path))

@@ -187,8 +187,10 @@ def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float
     try:
         return future.result(patience)
     except TimeoutError as error:
+        remedy = ("check MLFLOW_TRACKING_URI, and that the server runs" if settings.registry_uri.startswith("http") else
+                  "it needs no server, so this machine is busy: run it again")
         raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} did not answer within "
-                            f"{patience:g} s: check MLFLOW_TRACKING_URI, and that the server runs") from error
+                            f"{patience:g} s: {remedy}") from error
     except RelayError:
         raise
     except Exception as error:  # what a store raises that cannot even be opened

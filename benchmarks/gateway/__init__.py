@@ -1,0 +1,1 @@
+"""`relay serve` before vLLM servers, beside the student alone: `python -m benchmarks.gateway`."""

@@ -1,0 +1,47 @@
+"""The gateway's benchmark: what its figures are made of."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from benchmarks.gateway.__main__ import figures, summary
+from benchmarks.gateway.measures import HandOvers, Leg, bodies, hand_over_seconds, hand_overs
+from benchmarks.gateway.servers import STUDENT
+from relayllm.relay.trace import Author
+from tests.support.fake_student import FakeStudent
+from tests.support.fake_teacher import FakeTeacher
+from tests.support.reference import greedy
+from tests.support.small_models import pair
+
+S, C, T = Author.STUDENT, Author.COMMAND, Author.TEACHER
+
+
+def test_hand_overs_are_told_from_gaps_and_the_first_call_is_left_out():
+    authors = [S, S, C, C, C, T, T, S, C, C, C, T, S, S]
+    times = [0, 1, 3, 3, 3, 10, 11, 14, 15, 15, 15, 17, 20, 21]
+    assert hand_over_seconds([list(zip(times, authors, strict=True))]) == ([1, 1], [2], [3, 3])
+
+
+def test_share_is_the_median_over_rounds_and_latencies_are_in_gaps():
+    alone, leg = Leg([100, 200, 100], [1.0], [0.0]), Leg([50, 180, 90], [2.0], [0.001])
+    assert figures(leg, alone)["share"] == 0.9
+    found = summary([HandOvers(0.1, 0.2, 0.15, 30.0, 5), HandOvers(0.2, 0.2, 0.6, 20.0, 5)])
+    assert (found["to_teacher_gaps"], found["back_gaps"], found["hand_overs"]) == (1.5, 2.25, 10)
+
+
+def test_same_questions_go_to_the_server_alone_and_to_the_gateway():
+    alone, relay = bodies(9, 2, 1, None), bodies(9, 2, 1, {"max_calls": 1})
+    assert [[body["prompt"] for body in its] for its in alone] == [[body["prompt"] for body in its] for its in relay]
+    assert len({body["prompt"] for its in alone for body in its}) == sum(map(len, alone))
+
+
+def test_hand_overs_through_servers_are_counted(tmp_path):
+    student, tokenizer, teacher, _ = pair()
+    student.save_pretrained(tmp_path / STUDENT)
+    tokenizer.save_pretrained(tmp_path / STUDENT)
+    with FakeStudent(student, tokenizer) as ours, FakeTeacher(tokenizer, greedy(teacher)) as theirs:
+        urls = (SimpleNamespace(url=ours.url), SimpleNamespace(url=theirs.url))
+        found = hand_overs(tmp_path, *urls, rows=2, tokens=40, seed=1, call_bias=12.0)  # type: ignore[arg-type]
+    assert found.hand_overs >= 2
+    assert min(found.gap, found.to_teacher, found.back) > 0
+    assert found.reread > 0

@@ -17,4 +17,4 @@ fi
 rm -rf infra/vllm/build infra/vllm/*.egg-info
 RELAY_VLLM_PYTHON="$(realpath --no-symlinks "$venv/bin/python")"
 export RELAY_VLLM_PYTHON
-exec .venv/bin/python -m pytest -m vllm -p no:cacheprovider --timeout 400 "${@:-tests/vllm}"
+exec .venv/bin/python -m pytest -m vllm -p no:cacheprovider --timeout 3600 "${@:-tests/vllm}"

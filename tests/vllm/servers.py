@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 KEY = "sesame"
+PATIENCE = 1200.0
+"""Seconds that a server has to start in: half a minute is enough, but not on a machine that is shared with others."""
 FLAGS = ("--max-model-len=512", "--dtype=float32", "--enable-prefix-caching", "--enable-prompt-tokens-details",
          "--generation-config=vllm", "--enforce-eager")
 STUDENT_FLAGS = ("--block-size=32", "--logprobs-mode=processed_logprobs")
@@ -42,11 +44,14 @@ def vllm_server(folder: Path, name: str, *flags: str, log: Path, **more: str) ->
         yield url
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:  # one that is still starting takes no notice
+            server.kill()
 
 
 def _wait_until_well(server: subprocess.Popen, url: str, log: Path) -> None:
-    until = time.monotonic() + 360
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until and server.poll() is None:
         try:
             if httpx.get(url + "/health", timeout=2).status_code == 200:

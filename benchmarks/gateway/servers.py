@@ -98,7 +98,10 @@ def dtype() -> str:
 def vllm(python: str, folder: Path, log: Path, flags: Sequence[str] = ()) -> Iterator[Server]:
     """A vLLM server of a folder, named as it is, with one thread for the model."""
     more = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+            "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_ENGINE_READY_TIMEOUT_S": f"{PATIENCE:.0f}",
+            "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": f"{PATIENCE:.0f}"}
+    if "--enforce-eager" in flags:
+        more["TORCH_COMPILE_DISABLE"] = "1"  # the kernel that counts ranks for log-probabilities is compiled anyhow
     words = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--served-model-name",
              folder.name, "--host", "127.0.0.1", "--dtype", dtype(), *FLAGS, *flags]
     with _started(words, log, more) as server:

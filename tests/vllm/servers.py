@@ -20,6 +20,11 @@ FLAGS = ("--max-model-len=512", "--dtype=float32", "--enable-prefix-caching", "-
          "--generation-config=vllm", "--enforce-eager")
 STUDENT_FLAGS = ("--block-size=32", "--logprobs-mode=processed_logprobs")
 """What a student's server needs besides; the CPU build's own block has 128 tokens."""
+SETTINGS = {"VLLM_API_KEY": KEY, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1",
+            "TORCH_COMPILE_DISABLE": "1", "VLLM_ENGINE_READY_TIMEOUT_S": f"{PATIENCE:.0f}",
+            "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": f"{PATIENCE:.0f}"}
+"""Environment of a server. The first request for log-probabilities compiles a kernel even where vLLM is eager: on a
+machine with much else to do that took longer than the five minutes that vLLM gives a step, and the server died."""
 TRAINED_FLAGS = (*STUDENT_FLAGS, "--worker-extension-cls=relayllm_vllm.weights.WeightReader")
 """What it needs where training replaces its weights."""
 
@@ -36,8 +41,7 @@ def vllm_server(folder: Path, name: str, *flags: str, log: Path, **more: str) ->
         server = subprocess.Popen(
             [os.environ["RELAY_VLLM_PYTHON"], "-m", "vllm.entrypoints.openai.api_server", f"--model={folder}",
              f"--served-model-name={name}", "--host=127.0.0.1", f"--port={port}", *FLAGS, *flags],
-            stdout=out, stderr=out, env={**os.environ, "VLLM_API_KEY": KEY, "VLLM_CPU_KVCACHE_SPACE": "1",
-                                         "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", **more})
+            stdout=out, stderr=out, env={**os.environ, **SETTINGS, **more})
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_well(server, url, log)

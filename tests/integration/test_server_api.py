@@ -211,7 +211,7 @@ def test_bounded_context_refuses_a_prompt_that_the_models_could_read():
     with serving(decoder) as server:
         answer = server.complete(prompt=[5] * 40)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
-        assert "40 together" in answer.json()["error"]["message"]
+        assert "length is 40 tokens" in answer.json()["error"]["message"]
         assert server.complete(prompt=[5] * 20, max_tokens=20).status_code == 200
         assert server.client.get("/v1/models/relay-decoder").json()["max_model_len"] == 40
 

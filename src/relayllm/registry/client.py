@@ -79,8 +79,12 @@ class Registry:
         """A version by its number or an alias.
 
         Raises:
-            NoSuchVersion: the registry answers, and there is none.
+            NoSuchVersion: the registry answers, and there is none; or nothing was ever registered in this folder.
         """
+        own = Path(self._settings.registry_uri.removeprefix("sqlite:///"))
+        if self._settings.registry_uri.startswith("sqlite:") and not own.is_file():  # asked, MLflow would make one
+            raise NoSuchVersion(f"there is no registry at {own} yet: `make pipeline` fills one; if it has, run this in "
+                                "the folder where it ran, or name that folder in RELAY_ROOT")
         word = str(which).removeprefix(f"models:/{name}").lstrip("/@")
         with self._reach():
             found = [version for version in self._all(name) if word == str(version.number) or word in version.aliases]

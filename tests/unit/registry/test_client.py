@@ -48,6 +48,15 @@ def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_p
     assert [given.dataset.digest for given in run.inputs.dataset_inputs] == [DATA]
 
 
+def test_find_where_nothing_was_ever_registered_says_so_and_makes_no_store(place, tmp_path):
+    store = tmp_path / "mlflow.db"
+    empty = Registry(replace(place, root=tmp_path, tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}"))
+    Registry(place)  # MLflow's own address, which is one for the process, is that of the other tests again
+    with pytest.raises(NoSuchVersion, match=r"no registry at .* yet: `make pipeline`"):
+        empty.resolve("models:/relay-decoder@champion")
+    assert not store.exists()
+
+
 def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path):
     first = make(registry, tmp_path, name, 4)
     note_pipeline(place, first.run_id)

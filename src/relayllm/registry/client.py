@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -62,7 +63,13 @@ class Registry:
         self._settings.store.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self._settings.tracking_uri)  # a few of MLflow's own calls know only the global one
         mlflow.set_registry_uri(self._settings.registry_uri)
-        self._client = mlflow.MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
+
+    @cached_property
+    def _client(self) -> Any:
+        """Made at its first use: MLflow makes the embedded store with it."""
+        import mlflow
+
+        return mlflow.MlflowClient(self._settings.tracking_uri, self._settings.registry_uri)
 
     def register(self, folder: Path) -> Version:
         """Register a package: a run under the pipeline's, a logged model with its scores, a version.

@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import os
+import select
 import sys
 import threading
 import time
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if is_disk_full(error):
             print(f"relay: DiskFull: {disk_full_message(error)}", file=sys.stderr)
+        elif _is_left_by_reader(error):
+            return 141  # what a shell gives for SIGPIPE
         elif isinstance(error, RelayError):
             print(f"relay: {type(error).__name__}: {error}", file=sys.stderr)
         elif (refused := refused_path(error)) is not None:
@@ -65,6 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _is_left_by_reader(error: Exception) -> bool:
+    """Whether a command writes to somebody who reads no more, as `head` does: what is left goes nowhere."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    stdout = select.poll()
+    stdout.register(1, select.POLLERR)
+    if left := bool(stdout.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more when it ends
+    return left
 
 
 def _dispatch(words: list[str]) -> int:

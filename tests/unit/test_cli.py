@@ -82,6 +82,18 @@ def test_output_that_cannot_be_written_is_one_line_with_the_path_as_given(target
     assert not list(place.glob(".*.part"))
 
 
+def test_command_whose_reader_leaves_ends_without_a_traceback():
+    script = ("import sys, time; from relayllm.cli import main; sys.stdin.readline(); "
+              "sys.exit(main(['profile']))")
+    process = subprocess.Popen([sys.executable, "-u", "-c", script], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.write("go\n")
+    process.stdin.close()
+    said = process.stderr.read()
+    assert (process.wait(), said) == (141, "")
+
+
 @pytest.mark.parametrize("words", [["profile"], ["profile", "tiny"]])
 def test_profile_in_a_wrong_folder_says_where_profiles_are_looked_for(words, place, capsys):
     assert main(words) == 1

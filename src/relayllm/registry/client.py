@@ -98,7 +98,7 @@ class Registry:
             if found:
                 return found[0]
             there = ", ".join(version.label for version in self._all(name)) or "none"
-        raise NoSuchVersion(f"{name} has no version {word!r}, only {there}: `make pipeline` registers one, "
+        raise NoSuchVersion(f"{name} has no version {word!r} (there is: {there}): `make pipeline` registers one, "
                             "`relay promote` gives it the champion alias")
 
     def resolve(self, uri: str) -> Version:

@@ -76,6 +76,19 @@ def test_gateway_streams_the_same_text(gateway):
     assert "".join(event["choices"][0]["delta"].get("content", "") for event in events if event["choices"]) == whole
 
 
+def test_gateway_asks_for_logprobs_only_where_the_request_does(gateway, pools):
+    """They cost a server a pass over its vocabulary and the gateway half of what it reads."""
+    def asked() -> list[int | None]:
+        return [body.get("logprobs") for server in pools[0] for body in server.asked]
+
+    plain = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()["choices"][0]
+    assert set(asked()) == {None}
+    scored = gateway.client.post("/v1/chat/completions", json={**MESSAGES, "logprobs": True}).json()["choices"][0]
+    assert set(asked()) == {None, 0}
+    assert scored["message"] == plain["message"]
+    assert any(token["logprob"] < 0 for token in scored["logprobs"]["content"])
+
+
 def test_gateway_goes_on_at_the_other_replica(gateway, pools):
     students, _ = pools
     wanted = gateway.client.post("/v1/chat/completions", json=MESSAGES).json()["choices"]

@@ -31,6 +31,8 @@ class Options:
     min_call_tokens: int = 1
     """A call is served with at least so many tokens, whatever n it wrote: a run-time choice of more help."""
     stop: tuple[str, ...] = ()
+    logprobs: bool = True
+    """Whether somebody reads the student's log-probabilities: a server is not asked for them in vain."""
     top_logprobs: int = 0
     """How many of the likeliest tokens the trace keeps at every place where the student wrote."""
     enable_thinking: bool | None = None

@@ -29,6 +29,7 @@ class SegmentRequest:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    logprobs: bool = True
     top_logprobs: int = 0
     session: int = 0
     """The answer's key: all its segments go to the same replica, whose prefix cache knows it."""
@@ -108,8 +109,8 @@ class SegmentCodec:
         asked, done = self._request, len(self._received)
         return {"prompt": [*asked.prompt_ids, *asked.written, *self._received], "return_token_ids": True,
                 "max_tokens": asked.remaining - done, "temperature": asked.temperature, "top_p": asked.top_p,
-                "seed": (asked.seed + done) % 2**31, "logprobs": asked.top_logprobs,
-                "return_tokens_as_token_ids": True,
+                "seed": (asked.seed + done) % 2**31,
+                **({"logprobs": asked.top_logprobs, "return_tokens_as_token_ids": True} if asked.logprobs else {}),
                 "stop_token_ids": [self._commands.end],
                 "vllm_xargs": {"calls_left": asked.calls_left, "remaining": asked.remaining - done,
                                "max_call_tokens": asked.max_call_tokens, "call_bias": asked.call_bias}}

@@ -156,6 +156,7 @@ def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, r
             temperature=own.temperature if body.temperature is None else body.temperature,
             top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
             max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, **setting.options(),
-            top_logprobs=body.likeliest, score_teacher=body.wants_logprobs and asked.teacher_logprobs)
+            logprobs=body.wants_logprobs, top_logprobs=body.likeliest,
+            score_teacher=body.wants_logprobs and asked.teacher_logprobs)
     except ConfigError as error:
         raise bad_request(str(error), "model" if body.asked.call_ratio is None else "relay.call_ratio") from error

@@ -182,7 +182,7 @@ def test_stage_ends_when_the_dvc_that_runs_it_is_killed(tmp_path):
     assert eventually(lambda: not alive(int(pid.read_text())))
 
 
-def eventually(holds, seconds: float) -> bool:
+def eventually(holds, seconds: float = 60.0) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if holds():

@@ -44,6 +44,7 @@ UNITS: dict[str, tuple[str, Fraction]] = {
         ("h hr hour", _TIME, "3600"), ("day", _TIME, "86400"), ("week", _TIME, "604800"),
         ("ml milliliter millilitre", _VOLUME, "0.001"), ("l liter litre", _VOLUME, "1"),
         ("gallon", _VOLUME, "3.785411784"),
+        ("mph", f"{_LENGTH}/{_TIME}", "0.44704"), ("kph", f"{_LENGTH}/{_TIME}", "5/18"),
     ) for spelling in spellings.split()}
 """Spelling in the singular -> dimension and size."""
 
@@ -64,7 +65,7 @@ def ratio_of_units(gold: str, answer: str) -> Fraction | None:
 
     None: they name units of different dimensions.
     """
-    wanted, found = (UNITS.get(_singular(_split(text)[1])) for text in (gold, answer))
+    wanted, found = (_dimension(_split(text)[1]) for text in (gold, answer))
     if wanted is None or found is None:
         return Fraction(1)
     return found[1] / wanted[1] if found[0] == wanted[0] else None
@@ -84,6 +85,16 @@ def _split(text: str) -> tuple[str, str]:
 def is_claim(words: list[str]) -> bool:
     """Whether words say more than what is counted."""
     return any((word if len(word) == 1 else word.casefold()) in NO_UNIT for word in words)
+
+
+def _dimension(unit: str) -> tuple[str, Fraction] | None:
+    """Dimension and size of a unit of the table, or of one of them by another: `km/h`, `miles per hour`."""
+    if one := UNITS.get(_singular(unit)):
+        return one
+    parts = [UNITS.get(_singular(word)) for word in re.split(r"[ /]+", unit.strip(" .")) if word != "per"]
+    if len(parts) != 2 or parts[0] is None or parts[1] is None:
+        return None
+    return f"{parts[0][0]}/{parts[1][0]}", parts[0][1] / parts[1][1]
 
 
 def _singular(unit: str) -> str:

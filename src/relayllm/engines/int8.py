@@ -7,14 +7,17 @@ them.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
 
 ENGINE = "fbgemm"
-LEVELS, ZERO = 127, 128
-"""Steps on each side of zero, and where zero lies among the unsigned bytes of activations."""
+LEVELS, FEWER_LEVELS = 127, 63
+"""Steps on each side of zero; zero of activations, which are unsigned bytes, lies one step above them."""
 LEAST = 1e-8
+PROBE = 64
+"""Inputs of a layer that shows whether sums of products overflow."""
 
 
 class Int8Linear(torch.nn.Module):
@@ -23,19 +26,40 @@ class Int8Linear(torch.nn.Module):
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        weight = linear.weight.detach().float()
-        scales = weight.abs().amax(dim=1).clamp(min=LEAST) / LEVELS  # (outputs,)
-        zeros = torch.zeros(len(scales), dtype=torch.long)
-        self._packed = torch.ops.quantized.linear_prepack(
-            torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8), None)
+        self._packed = _packed(linear.weight.detach().float())
         self.bias = None if linear.bias is None else linear.bias.detach().float()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x (..., inputs) to (..., outputs)."""
         largest = x.abs().amax(dim=-1, keepdim=True).clamp_(min=LEAST)  # (..., 1)
-        y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            x / largest, 1 / LEVELS, ZERO, self._packed).mul_(largest)
+        y = _product(x / largest, activation_levels(), self._packed).mul_(largest)
         return y if self.bias is None else y.add_(self.bias)  # type: ignore[no-any-return]
+
+
+@cache
+def activation_levels() -> int:
+    """Steps on each side of zero that activations may have on this CPU.
+
+    One without VNNI (before Cascade Lake and Zen 4) adds two products in 16 bits, where those of whole bytes overflow
+    and come out too small. The kernel is asked rather than the CPU's name.
+    """
+    ones = torch.ones(1, PROBE)
+    found = float(_product(ones, LEVELS, _packed(ones)))
+    return LEVELS if abs(found - PROBE) < 1e-3 * PROBE else FEWER_LEVELS
+
+
+def _packed(weight: torch.Tensor) -> Any:
+    """Float32 weights (outputs, inputs), rounded with a scale per output."""
+    scales = weight.abs().amax(dim=1).clamp(min=LEAST) / LEVELS  # (outputs,)
+    zeros = torch.zeros(len(scales), dtype=torch.long)
+    return torch.ops.quantized.linear_prepack(
+        torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8), None)
+
+
+def _product(x: torch.Tensor, levels: int, packed: Any) -> torch.Tensor:
+    """x (..., inputs), from -1 to 1, times packed weights: (..., outputs)."""
+    return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(  # type: ignore[no-any-return]
+        x, 1 / levels, levels + 1, packed)
 
 
 def with_int8_weights(model: Any) -> Any:

@@ -25,7 +25,13 @@ def test_int8_layer_is_near_the_layer_it_was_made_of(bias):
     linear, rounded = layer(bias)
     x = torch.randn(3, 7, 96) * torch.tensor([0.01, 1.0, 100.0])[:, None, None]
     for given, near in zip(linear(x), rounded(x), strict=True):
-        assert (given - near).norm() < 0.02 * given.norm()
+        assert (given - near).norm() < 0.03 * given.norm()  # 0.02 where activations have all steps
+
+
+def test_int8_layer_of_the_largest_weights_and_inputs_does_not_overflow():
+    linear = torch.nn.Linear(96, 8, bias=False)
+    torch.nn.init.ones_(linear.weight)
+    assert torch.allclose(Int8Linear(linear)(torch.ones(2, 96)), torch.full((2, 8), 96.0), rtol=1e-3)
 
 
 def test_int8_layer_row_does_not_depend_on_the_rows_beside_it():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.processes import run
-from relayllm.engines.openai.pool_note import ran_with_another
+from relayllm.commands.pool_note import ran_with_another
 from relayllm.errors import StageError
 from relayllm.settings import current_settings
 
@@ -40,7 +40,7 @@ class Stage:
     role: str = ""
     """Of the machines that it needs; empty: any."""
     teachers: tuple[str, ...] = ()
-    """What of a pool of teachers its files depend on (`engines.openai.pool_note`)."""
+    """What of a pool of teachers its files depend on (`commands.pool_note`)."""
 
 
 @dataclass(frozen=True, slots=True)

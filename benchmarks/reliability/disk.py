@@ -47,7 +47,7 @@ def _sizes(place: Path) -> dict[str, int]:
 
 
 def _filled(place: Path, disk: Path, stage: str, left: int) -> str:
-    """Run a stage with so many bytes left; the last line that it printed."""
+    """Run a stage with so many bytes left; the last line that it printed, before DVC's own."""
     filler = disk / "filler"
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     with filler.open("wb") as file:
@@ -57,8 +57,8 @@ def _filled(place: Path, disk: Path, stage: str, left: int) -> str:
                               capture_output=True, text=True, check=False)
     finally:
         filler.unlink()
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return "no space was missed" if done.returncode == 0 else lines[-1][:300]
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("relay: ")]
+    return "no space was missed" if done.returncode == 0 else "".join(lines[-1:])[:300]
 
 
 @contextmanager

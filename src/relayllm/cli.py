@@ -136,8 +136,8 @@ def _reader(hint: Any) -> Callable[[str], Any]:
 
 
 def _run_stage(name: str, run: Callable[..., None], arguments: argparse.Namespace) -> int:
+    from relayllm.commands.pool_note import note_pool, pool_digests
     from relayllm.config import load_params
-    from relayllm.engines.openai.pool_note import note_pool, pool_digests
     from relayllm.tracking.run import stage_run
 
     if os.environ.get("DVC_STAGE"):

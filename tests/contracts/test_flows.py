@@ -14,7 +14,7 @@ import yaml
 from flows import dvc_stages, processes
 from flows.monitor_flow import conclude
 from flows.stage_flow import reproduced
-from relayllm.engines.openai.pool_note import note_pool, pool_digests
+from relayllm.commands.pool_note import note_pool, pool_digests
 from relayllm.errors import StageError
 from relayllm.registry.client import Version
 from relayllm.registry.comparison import GateResult

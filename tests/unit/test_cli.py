@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from relayllm.cli import COMMANDS, main, stage_names
-from relayllm.engines.openai.pool_note import ANSWERS, PRICES, ran_with_another
+from relayllm.commands.pool_note import ANSWERS, PRICES, ran_with_another
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.settings import current_settings
 

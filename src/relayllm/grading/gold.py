@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import string
 
-from relayllm.grading.clock import same_clock
 from relayllm.grading.equivalence import fault
 from relayllm.grading.mathematics import IN_BASE
 from relayllm.grading.normal import canonical, is_words, named, number
+from relayllm.grading.numerals import same_clock
 from relayllm.problems.catalogue import grading_of
 from relayllm.problems.problem import Problem
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from relayllm.grading.boxes import find_answer
-from relayllm.grading.clock import same_clock
 from relayllm.grading.equivalence import equivalent
 from relayllm.grading.normal import canonical, is_words, number
-from relayllm.grading.numerals import same_number
+from relayllm.grading.numerals import same_clock, same_number
 from relayllm.problems.catalogue import tolerance_of
 from relayllm.problems.problem import Problem
 

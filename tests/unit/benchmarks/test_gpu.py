@@ -129,9 +129,10 @@ def test_shapes_for_a_gpu_are_the_published_ones(shape, name):
 def test_script_measures_on_a_cpu_from_any_folder(tmp_path):
     """The parts of decode.py are tried in test_benchmarks; here the script, and one of them."""
     done = subprocess.run(
-        [ROOT / "benchmarks/gpu.sh", "--pair", "small", "--device", "cpu", "--dtype", "float32", "--quick", "--only",
-         "machine", "tests", "hand_over", "memory", "--json", tmp_path / "gpu.json"], cwd=tmp_path, text=True,
-        capture_output=True, env={**os.environ, "PYTHON": sys.executable})
+        [ROOT / "benchmarks/gpu.sh", "--pair", "small", "--device", "cpu", "--dtype", "float32", "--quick",
+         "--patience", "100", "--minutes", "600", "--only", "machine", "tests", "hand_over", "memory",
+         "--json", tmp_path / "gpu.json"], cwd=tmp_path, text=True, capture_output=True,
+        env={**os.environ, "PYTHON": sys.executable})
     found = json.loads((tmp_path / "gpu.json").read_text())["parts"]
     assert {name: one["status"] for name, one in found.items()} == {
         "machine": "done", "tests": "not here", "hand_over": "done", "memory": "done"}, done.stderr

@@ -230,14 +230,14 @@ def test_prompt_of_another_kind_raises(prompt):
 
 
 def test_too_long_a_prompt_raises_with_both_lengths():
-    with pytest.raises(DataError, match=r"600.*512"):
+    with pytest.raises(DataError, match=r"512.*100.*600"):
         decoder_of("qwen3", True).generate([[5] * 100], max_new_tokens=600)
 
 
 def test_bounded_context_refuses_what_the_models_could_read():
     decoder = decoder_of("qwen3", True)
     decoder.bound_context(60)
-    with pytest.raises(DataError, match=r"50.*11.*60"):
+    with pytest.raises(DataError, match=r"60.*50.*11"):
         decoder.generate([[5] * 50], max_new_tokens=11)
     assert len(decoder.generate([[5] * 50], max_new_tokens=10)) == 1
 
@@ -247,7 +247,7 @@ def test_prompt_that_is_longer_in_the_teachers_words_is_bounded_too():
     ours, theirs = len(decoder.encode(prompt)), len(encode_prompt(decoder.teacher_tokenizer, prompt))
     assert theirs > ours
     decoder.bound_context(ours + 10)
-    with pytest.raises(DataError, match=rf"{theirs}.*10.*{ours + 10}"):
+    with pytest.raises(DataError, match=rf"{ours + 10}.*{theirs}.*10"):
         decoder.generate([prompt], max_new_tokens=10)
 
 

@@ -93,7 +93,7 @@ def project(tmp_path_factory):
     done = subprocess.run([sys.executable, "-c", STAGES], cwd=root, env={**environment, "RELAY_ROOT": str(root)},
                           check=False)
     assert done.returncode == -9
-    settled = "from relayllm.tracking.run import settle; settle()"
+    settled = "from relayllm.tracking.run import settle; settle(seconds=600)"
     subprocess.run([sys.executable, "-c", settled], cwd=root, env={**environment, "RELAY_ROOT": str(root)}, check=True)
     return root
 

@@ -88,7 +88,7 @@ class HandOvers:
     """Seconds between tokens, and what servers read again."""
 
     gap: float
-    """Between two tokens of the student, the median."""
+    """Between two tokens of the student: the mean, since several may arrive together."""
     to_teacher: float
     """From the student's `</call>` to the teacher's first token, the first call of an answer left out."""
     back: float
@@ -117,7 +117,7 @@ def hand_overs(place: Path, student: Server, teacher: Server, rows: int, tokens:
         decoder.close()
     gaps, there, back = hand_over_seconds(told)
     again = sum(trace.ledger.student_reread - len(trace.prompt_ids) for trace in traces)
-    return HandOvers(statistics.median(gaps), statistics.median(there), statistics.median(back),
+    return HandOvers(statistics.fmean(gaps), statistics.median(there), statistics.median(back),
                      again / sum(len(trace.calls) for trace in traces), len(back))
 
 

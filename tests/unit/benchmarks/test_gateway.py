@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from benchmarks.gateway.__main__ import figures, summary
-from benchmarks.gateway.measures import HandOvers, Leg, bodies, hand_over_seconds, hand_overs
-from benchmarks.gateway.servers import STUDENT
+from benchmarks.gateway.measures import HandOvers, Leg, bodies, hand_over_seconds
 from relayllm.relay.trace import Author
-from tests.support.fake_student import FakeStudent
-from tests.support.fake_teacher import FakeTeacher
-from tests.support.reference import greedy
-from tests.support.small_models import pair
 
 S, C, T = Author.STUDENT, Author.COMMAND, Author.TEACHER
 
@@ -33,15 +26,3 @@ def test_same_questions_go_to_the_server_alone_and_to_the_gateway():
     alone, relay = bodies(9, 2, 1, None), bodies(9, 2, 1, {"max_calls": 1})
     assert [[body["prompt"] for body in its] for its in alone] == [[body["prompt"] for body in its] for its in relay]
     assert len({body["prompt"] for its in alone for body in its}) == sum(map(len, alone))
-
-
-def test_hand_overs_through_servers_are_counted(tmp_path):
-    student, tokenizer, teacher, _ = pair()
-    student.save_pretrained(tmp_path / STUDENT)
-    tokenizer.save_pretrained(tmp_path / STUDENT)
-    with FakeStudent(student, tokenizer) as ours, FakeTeacher(tokenizer, greedy(teacher)) as theirs:
-        urls = (SimpleNamespace(url=ours.url), SimpleNamespace(url=theirs.url))
-        found = hand_overs(tmp_path, *urls, rows=2, tokens=60, seed=1, call_bias=30.0)  # type: ignore[arg-type]
-    assert found.hand_overs > 2
-    assert min(found.gap, found.to_teacher, found.back) > 0
-    assert found.reread > 0

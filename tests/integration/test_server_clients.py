@@ -209,7 +209,8 @@ def test_packed_body_is_read(server, name, pack):
 @pytest.mark.parametrize(("body", "encoding", "status", "word"), [
     (b"{}", "br", 415, "content-encoding"), (b"no gzip", "gzip", 400, "not gzip"),
     (gzip.compress(b"x" * 9999)[:20], "gzip", 400, "breaks off"),
-    (gzip.compress(b" " * 10_000_000), "gzip", 413, "larger")])
+    (gzip.compress(b" " * 10_000_000), "gzip", 413, "larger")],
+    ids=["unknown", "no gzip", "cut off", "large"])  # bytes of gzip hold the time of day
 def test_packed_body_that_cannot_be_read_is_refused(server, body, encoding, status, word):
     answer = server.client.post("/v1/chat/completions", content=body,
                                 headers={"content-type": "application/json", "content-encoding": encoding})

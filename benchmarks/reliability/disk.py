@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -49,9 +50,7 @@ def _sizes(place: Path) -> dict[str, int]:
 def _filled(place: Path, disk: Path, stage: str, left: int) -> str:
     """Run a stage with so many bytes left; the last line that it printed, before DVC's own."""
     filler = disk / "filler"
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(BLOCK, free - max(left, BLOCK)))
+    _fill(filler, max(left, BLOCK))
     try:
         done = subprocess.run(["dvc", "repro", "--single-item", stage], cwd=place, env=environment(place),
                               capture_output=True, text=True, check=False)
@@ -59,6 +58,19 @@ def _filled(place: Path, disk: Path, stage: str, left: int) -> str:
         filler.unlink()
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("relay: ")]
     return "no space was missed" if done.returncode == 0 else "".join(lines[-1:])[:300]
+
+
+def _fill(filler: Path, left: int) -> None:
+    """Take all of a disk but so many bytes; what the stage before writes last may come between."""
+    with filler.open("wb") as file:
+        while True:
+            free = os.statvfs(filler).f_bavail * os.statvfs(filler).f_frsize
+            try:
+                return os.posix_fallocate(file.fileno(), 0, max(BLOCK, free - left))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                file.truncate(0)
 
 
 @contextmanager

@@ -1,11 +1,18 @@
-"""Threads that wait must not spin, whoever calls pytest: `make` says so in the environment, and so does this.
+"""What the environment must say before anything is imported, whoever calls pytest.
 
-Set before torch is imported: with spinning threads the suite took ten times as long on two busy cores.
+Threads that wait must not spin: `make` says so, and so does this; with spinning threads the suite took ten times as
+long on two busy cores. What Hugging Face's libraries keep lies in a folder of this run: a home may not be writable.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 from relayllm.settings import THREADS
 
 for name, value in THREADS.items():
     os.environ.setdefault(name, value)
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers inherit it
+    os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="relay-tests-hf-")
+    atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)

@@ -150,7 +150,7 @@ def test_promote_of_a_version_read_before_it_was_held_clears_candidate(registry,
 
 def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
     make(registry, tmp_path, name)
-    with pytest.raises(NoSuchVersion, match="only 1"):
+    with pytest.raises(NoSuchVersion, match="there is: 1"):
         registry.find(name, "champion")
 
 

@@ -40,7 +40,7 @@ class AnswerCache:
         """Open the file, or make it.
 
         Raises:
-            DataError: it is no cache, or damaged.
+            DataError: it is no cache, or damaged, or the system refuses to open or to write it.
         """
         self._path, self._most_bytes = path, most_bytes
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +49,9 @@ class AnswerCache:
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, value BLOB, used REAL)")
+        except sqlite3.OperationalError as error:  # the system's fault: what it keeps is whole
+            raise DataError(f"{path} cannot be opened ({error}): see that its disk has room and that it can be "
+                            "written; then run the same command again") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path} cannot be read ({error}): remove it; what it kept is decoded anew") from error
         self._committed, self._pending = time.monotonic(), dict[str, bytes]()

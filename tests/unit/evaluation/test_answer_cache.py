@@ -56,6 +56,13 @@ def test_longest_unused_go_first_beyond_the_bound(tmp_path):
     assert set(AnswerCache(tmp_path / "answers.sqlite").get(list("abc"))) == {"a", "c"}
 
 
+def test_file_that_the_system_refuses_is_not_told_to_be_removed(tmp_path):
+    (tmp_path / "answers.sqlite").mkdir()
+    with pytest.raises(DataError, match=r"cannot be opened.*disk has room.*run the same command again") as caught:
+        AnswerCache(tmp_path / "answers.sqlite")
+    assert "remove" not in str(caught.value)
+
+
 def test_file_that_is_no_cache_is_named_with_what_to_do(tmp_path):
     (tmp_path / "answers.sqlite").write_bytes(b"not a database" * 100)
     with pytest.raises(DataError, match=r"answers\.sqlite cannot be read.*remove it"):

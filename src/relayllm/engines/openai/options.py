@@ -1,14 +1,12 @@
-"""How patient the client of a remote teacher is: read from the environment, since it is about where things run."""
+"""How patient the client of a remote model is: read from the environment, since it is about where things run."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from relayllm.errors import ConfigError
-
-PREFIX = "RELAY_TEACHER_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,15 @@ class RemoteOptions:
     """Calls in flight at most; further ones wait their turn."""
 
     @classmethod
-    def from_environment(cls) -> RemoteOptions:
-        """Defaults, with every field overridable: `RELAY_TEACHER_STALL_SECONDS` and so on.
+    def from_environment(cls, role: Literal["teacher", "student"] = "teacher") -> RemoteOptions:
+        """Defaults, with every field overridable: `RELAY_TEACHER_STALL_SECONDS`, `RELAY_STUDENT_STALL_SECONDS` ....
 
         Raises:
             ConfigError: a variable is not a positive number.
         """
         defaults, given = cls(), dict[str, Any]()
         for name in cls.__dataclass_fields__:
-            text = os.environ.get(variable := PREFIX + name.upper())
+            text = os.environ.get(variable := f"RELAY_{role}_{name}".upper())
             if text:
                 given[name] = _positive(variable, text, whole=isinstance(getattr(defaults, name), int))
         return cls(**given)

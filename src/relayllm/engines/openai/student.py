@@ -72,7 +72,7 @@ class OpenAIStudent:
                               "student that was warmed up")
         self.name = without_secrets(", ".join(urls))
         self.ends = ends or frozenset({tokenizer.eos_token_id})
-        self.options = options or RemoteOptions.from_environment()
+        self.options = options or RemoteOptions.from_environment("student")
         self.commands, self._vocabulary = commands, len(tokenizer)
         self._news = news or threading.Event()
         self._replicas = [self._replica(url, tokenizer, model, api_key) for url in urls]

@@ -213,3 +213,11 @@ def test_server_that_refuses_one_request_after_its_pause_is_asked_the_next_one(r
         decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)
     server.always = None
     assert decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)
+
+
+def test_patience_with_a_students_servers_is_not_the_teachers(monkeypatch):
+    monkeypatch.setenv("RELAY_TEACHER_ATTEMPTS", "7")
+    monkeypatch.setenv("RELAY_STUDENT_STALL_SECONDS", "90")
+    student = OpenAIStudent(["http://127.0.0.1:9"], pair("qwen3", True)[1])
+    assert (student.options.attempts, student.options.stall_seconds) == (3, 90)
+    student.shut_down()

@@ -380,8 +380,10 @@ def test_circuit_many_calls_to_a_dead_server_fail_together():
 def test_options_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("RELAY_TEACHER_STALL_SECONDS", "7.5")
     monkeypatch.setenv("RELAY_TEACHER_ATTEMPTS", "2")
-    options = RemoteOptions.from_environment()
-    assert (options.stall_seconds, options.attempts, options.connections) == (7.5, 2, 128)
+    monkeypatch.setenv("RELAY_STUDENT_ATTEMPTS", "5")
+    teacher, student = RemoteOptions.from_environment(), RemoteOptions.from_environment("student")
+    assert (teacher.stall_seconds, teacher.attempts, teacher.connections) == (7.5, 2, 128)
+    assert (student.stall_seconds, student.attempts, student.connections) == (30, 5, 128)
 
 
 @pytest.mark.parametrize(("name", "value"), [("ATTEMPTS", "2.5"), ("STALL_SECONDS", "0"), ("STALL_SECONDS", "inf"),

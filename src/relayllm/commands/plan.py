@@ -2,47 +2,28 @@
 
 With `--requests-per-day` it prices a month of traffic, too (`plan_traffic`).
 
-Counts follow from the profile. Hours follow from the counts and a speed, which is either measured and given, or an
-assumption of this file; the table says which. Nothing is loaded or downloaded.
+Counts follow from the profile (`plan_work`). Hours follow from the counts and a speed, which is either measured and
+given, or assumed; the table says which. Nothing is loaded or downloaded.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from relayllm.commands.plan_rollouts import rollout_engines, rollout_table
 from relayllm.commands.plan_traffic import ONE_TEACHER, measured, prices_of, traffic_of, traffic_report
+from relayllm.commands.plan_work import DECODE_SHARE, TRAIN_SHARE, Gpu, Speeds, WorkPlan, step_speed, work_table
 from relayllm.config import GrpoConfig, HubModel, LocalModel, LoraConfig, Params, load_params
 from relayllm.engines.checkpoints.model_shapes import Shape, shape_of
 from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings
-from relayllm.training.memory import GIB, PROMPT_TOKENS, decoding_memory, grpo_memory, training_memory
+from relayllm.training.memory import PROMPT_TOKENS, decoding_memory, grpo_memory, training_memory
 
-DECODE_SHARE, TRAIN_SHARE = 0.4, 0.35
-"""Assumed shares of a GPU's memory bandwidth while decoding, and of its arithmetic while training."""
 COMMON_LORA = LoraConfig(rank=16, alpha=32, dropout=0.0, target_modules="all-linear", command_rows=True)
 """What the plan compares with when the profile trains every weight."""
 ANSWER_TOKENS = 1000
-BENCHMARK_PROBLEMS = {"minerva": 272, "math-500": 500, "gsm8k": 1319, "olympiadbench": 674, "aime-2024": 30,
-                      "aime-2025": 30, "bbeh": 4520, "mmlu-pro": 12_032, "supergpqa": 26_529}
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A kind of accelerator, by its data sheet."""
-
-    memory: float
-    """GiB."""
-    bandwidth: float
-    """Bytes per second."""
-    arithmetic: float
-    """Dense bfloat16 operations per second."""
-
-
 GPUS = {
     "a10": Gpu(24, 6.0e11, 1.25e14),
     "a100": Gpu(80, 2.0e12, 3.12e14),
@@ -50,28 +31,6 @@ GPUS = {
     "h200": Gpu(141, 4.8e12, 9.89e14),
     "l4": Gpu(24, 3.0e11, 1.21e14),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Speeds:
-    """Measured tokens per second of one GPU; None where there is no measurement."""
-
-    student: float | None = None
-    teacher: float | None = None
-    update: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one stage does."""
-
-    stage: str
-    steps: int
-    tokens: float
-    """Tokens written, or trained on."""
-    hours: float | None
-    """GPU hours; None where there is no way to tell."""
-    measured: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,20 +82,19 @@ def report(params: Params, gpu: str, answer_tokens: int, speeds: Speeds) -> Iter
     yield f"Profile {params.profile}: {', '.join(params.grpo.runs)}; {params.grpo.processes} process(es)"
     yield from ["", "Downloads", *_downloads(params)]
     yield from ["", f"Memory per GPU in GiB, by formula ({gpu}: {GPUS[gpu].memory:g})", *_memory(params, gpu)]
-    works = plan_work(params, GPUS[gpu], answer_tokens, speeds)
-    yield from ["", f"Work, with answers of {min(answer_tokens, params.grpo.decoding.max_new_tokens):,} tokens "
-                    "(an assumption: --answer-tokens)", *_work(works)]
-    yield from ["", "Roll-outs of one run, by where the student is decoded", *_rollouts(params, gpu, answer_tokens)]
+    answer = min(answer_tokens, params.grpo.decoding.max_new_tokens)
+    works = list(WorkPlan(params, GPUS[gpu], *shapes(params), answer, speeds).stages())
+    yield from ["", f"Work, with answers of {answer:,} tokens (an assumption: --answer-tokens)", *work_table(works)]
+    yield from ["", "Roll-outs of one run, by where the student is decoded", *_rollouts(params, gpu, answer)]
     if any(work.hours is not None and not work.measured for work in works):
         yield from ["", f"~ is an estimate from the data sheet of one {gpu}: decoding at {DECODE_SHARE:.0%} of its "
                         f"memory bandwidth, training at", f"  {TRAIN_SHARE:.0%} of its arithmetic. Nobody measured it: "
                         "measure a step, then give --student-tokens-per-second and so on."]
 
 
-def _rollouts(params: Params, name: str, answer_tokens: int) -> Iterator[str]:
+def _rollouts(params: Params, name: str, answer: int) -> Iterator[str]:
     student, teacher = shapes(params)
     grpo, gpu = params.grpo, GPUS[name]
-    answer = min(answer_tokens, grpo.decoding.max_new_tokens)
     tokens = grpo.steps * grpo.problems_per_step * grpo.group_size * answer
     found = list(rollout_engines(params, gpu.memory, answer, student, teacher))
     pretrained = params.base_models.student.kind != "tiny"
@@ -209,85 +167,3 @@ def _relay_memory(params: Params, gpu: Gpu, student: Shape, teacher: Shape) -> I
         room = max(0, int((gpu.memory * 0.9 - weights) / row))
         yield f"  {rows} full rows do not fit: {room} do beside the weights; lower `slots`, or let a server hold the " \
               "teacher (RELAY_TEACHER_URL)"
-
-
-def plan_work(params: Params, gpu: Gpu, answer_tokens: int, speeds: Speeds) -> list[Work]:
-    """Steps, tokens and GPU hours of every stage that decodes or trains."""
-    pretrained = params.base_models.student.kind != "tiny"
-    student, teacher = shapes(params)
-    answer = min(answer_tokens, params.grpo.decoding.max_new_tokens)
-
-    def decode(stage: str, answers: int, by_teacher: bool = False) -> Work:
-        given = speeds.teacher if by_teacher else speeds.student
-        speed = given or decode_speed(teacher if by_teacher else student, gpu, params.grpo.decoding.slots, answer)
-        hours = answers * answer / speed / 3600 if pretrained or given else None
-        return Work(stage, answers, answers * answer, hours, given is not None)
-
-    def train(stage: str, steps: int, rows: int, forwards: int) -> Work:
-        tokens = rows * (PROMPT_TOKENS + answer)
-        speed = speeds.update or gpu.arithmetic * TRAIN_SHARE / (2 * student.parameters * forwards)
-        hours = tokens / speed / 3600 if pretrained or speeds.update else None
-        return Work(stage, steps, tokens, hours, speeds.update is not None)
-
-    return list(_stages(params, decode, train))
-
-
-def _stages(params: Params, decode, train) -> Iterator[Work]:  # type: ignore[no-untyped-def]
-    if params.filter.enabled:
-        yield decode("filter", params.filter.problems * params.filter.samples, True)
-    written = params.warmup_set.problems * params.warmup_set.samples
-    yield decode("warmup_set", written)
-    epochs = params.warmup.epochs
-    # A step with recomputed activations costs four forwards, three where weights need no gradient; KL adds the
-    # reference's, mini-batches the old policy's.
-    yield train("warmup", epochs * math.ceil(written / params.warmup.batch_size), epochs * written,
-                3 if params.warmup.lora else 4)
-    grpo = params.grpo
-    rollouts = grpo.steps * grpo.problems_per_step * grpo.group_size
-    forwards = (3 if grpo.lora else 4) + (grpo.kl > 0) + (grpo.mini_batches > 1)
-    for name in grpo.runs:
-        yield decode(f"grpo {name}: roll-outs", rollouts)
-        yield train(f"grpo {name}: updates", grpo.steps * grpo.mini_batches, rollouts, forwards)
-    answers = sum(_answers(params, name) for name in params.ingest.benchmarks)
-    yield decode("evaluate: teacher", answers, True)
-    others = [name for name in params.evaluate.methods if name not in ("teacher", "random-query")]  # drawn, not decoded
-    yield decode(f"evaluate: {len(others)} other methods", answers * len(others))
-
-
-def _answers(params: Params, benchmark: str) -> int:
-    problems = min(params.ingest.benchmark_problems,
-                   BENCHMARK_PROBLEMS.get(benchmark, params.ingest.benchmark_problems))
-    return problems * (32 if benchmark.startswith("aime") else 1)
-
-
-def decode_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
-    """Tokens per second when every step reads the weights and half-full caches at a share of the bandwidth."""
-    fit = max(1, int((gpu.memory * GIB * 0.9 - 2 * shape.parameters)
-                     / (shape.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer))))
-    return step_speed(shape, gpu, min(rows, fit), answer)
-
-
-def step_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
-    """The same for so many rows, whether they fit or not."""
-    read = 2 * shape.parameters + rows * shape.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer / 2)
-    return rows * gpu.bandwidth * DECODE_SHARE / read
-
-
-def _work(works: list[Work]) -> Iterator[str]:
-    width = max(len(work.stage) for work in works)
-    yield f"  {'stage':{width}}  {'steps or answers':>16}  {'tokens':>9}  {'GPU hours':>10}"
-    for work in works:
-        mark = "" if work.hours is None or work.measured else "~"
-        hours = "-" if work.hours is None else f"{mark}{work.hours:,.1f}"
-        yield f"  {work.stage:{width}}  {work.steps:>16,}  {_short(work.tokens):>9}  {hours:>10}"
-    total = sum(work.hours or 0 for work in works)
-    if total:
-        mark = "" if all(work.measured for work in works) else "~"
-        yield f"  {'all':{width}}  {'':>16}  {_short(sum(w.tokens for w in works)):>9}  {f'{mark}{total:,.1f}':>10}"
-
-
-def _short(count: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f}"

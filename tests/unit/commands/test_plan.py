@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from relayllm.cli import main
-from relayllm.commands.plan import GPUS, Speeds, decode_speed, plan_work, shapes
+from relayllm.commands.plan import GPUS, shapes
+from relayllm.commands.plan_work import Speeds, WorkPlan, decode_speed
 from relayllm.config import HubModel, load_params
 from relayllm.engines.checkpoints.model_shapes import PUBLISHED, activation_bytes, folder_shape, shape_of, zero_bytes
 from relayllm.errors import ConfigError
@@ -68,16 +69,38 @@ def test_memory_of_the_relay_counts_a_full_row_in_both_models():
     assert held["teacher's cache, a row"] == pytest.approx((150 + 8192) * 144 * 1024 / 2**30)
 
 
+def works_of(params, **speeds):
+    return {work.stage: work for work in WorkPlan(params, H100, *shapes(params), 1000, Speeds(**speeds)).stages()}
+
+
 def test_work_counts_are_those_of_the_profile():
-    works = {work.stage: work for work in plan_work(params(), H100, 1000, Speeds())}
+    works = works_of(params())
     assert works["filter"].steps == 200_000
     assert works["grpo relay-difficulty: roll-outs"].steps == 130 * 128 * 8
     assert works["grpo relay-difficulty: updates"].steps == 130 * 4
     assert works["evaluate: teacher"].steps == 272 + 500 + 1319 + 674 + 2 * 30 * 32
 
 
+@pytest.mark.parametrize(("methods", "teacher", "others", "cascade", "tried"), [
+    ([], 4685, 1, None, None),
+    (["random-query", "random-position"], 4685, 2, None, None),
+    (["cascade", "cascade-2x"], 4685, 1, 5 * (4685 + 1000), None),
+    (["query-router"], 4685 + 1000, 1, None, 1000),
+    (["entropy", "call-ratio-2x"], 4685, 3, None, 2 * 11 * 200),
+    (["token-router", "query-router"], 4685 + 1000, 2, None, 11 * 200 + 5 * 1000)])
+def test_work_of_evaluation_counts_what_routers_ask_and_try(methods, teacher, others, cascade, tried):
+    given = params()
+    chosen = given.evaluate.model_copy(update={"methods": ["relay-difficulty", "teacher", *methods]})
+    works = works_of(given.model_copy(update={"evaluate": chosen}))
+    assert works["evaluate: teacher"].steps == teacher
+    assert works[f"evaluate: {others} other methods"].steps == others * 4685
+    found = [works[name].steps if name in works else None
+             for name in ("evaluate: samples of the cascade", "evaluate: routers and settings, at most")]
+    assert found == [cascade, tried]
+
+
 def test_work_hours_follow_from_a_measured_speed():
-    works = {work.stage: work for work in plan_work(params(), H100, 1000, Speeds(student=10_000.0))}
+    works = works_of(params(), student=10_000.0)
     rollouts = works["grpo relay-difficulty: roll-outs"]
     assert rollouts.measured
     assert rollouts.hours == pytest.approx(130 * 128 * 8 * 1000 / 10_000 / 3600)

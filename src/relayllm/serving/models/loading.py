@@ -19,6 +19,7 @@ from relayllm.engines.checkpoints.gguf import names_gguf
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError, RelayError, StudentError
 from relayllm.files import write_json
 from relayllm.packaging.folder import RECORD, Package, open_package
+from relayllm.registry.faults import check_registry
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import VARIABLE, Prices
@@ -94,7 +95,7 @@ def find(source: str, settings: Settings, registry: Callable[[], Any], patience:
         return FoundModel(_name_of(folder), folder.resolve().name, folder)
     note = settings.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:
-        found = _in_time(lambda: _resolved(source, registry()), settings, patience)
+        found = _in_time(lambda: _resolved(source, registry, settings), settings, patience)
     except NoSuchVersion:
         note.unlink(missing_ok=True)
         raise
@@ -168,9 +169,11 @@ def check_signature(folder: Path) -> None:
                          "wrote")
 
 
-def _resolved(source: str, registry: Any) -> FoundModel:
-    version = registry.resolve(source)
-    return FoundModel(version.name, str(version.number), registry.fetch(version))
+def _resolved(source: str, registry: Callable[[], Any], settings: Settings) -> FoundModel:
+    check_registry(settings)
+    client = registry()
+    version = client.resolve(source)
+    return FoundModel(version.name, str(version.number), client.fetch(version))
 
 
 def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float) -> FoundModel:

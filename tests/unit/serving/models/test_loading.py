@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from relayllm.errors import ModelError, NoSuchVersion, RegistryError
+from relayllm.processes import free_port
 from relayllm.registry.client import Version
 from relayllm.serving.models.loading import FoundModel, find, load
 from relayllm.settings import current_settings
@@ -91,6 +92,12 @@ def test_find_with_a_registry_that_does_not_answer_waits_only_so_long(package, p
     hold = threading.Event()
     assert find(uri, place, hold.wait, patience=0.1) == found
     hold.set()
+
+
+def test_find_asks_nothing_of_a_registry_at_whose_address_nobody_answers(place):
+    away = replace(place, registry_uri=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(RegistryError, match="nobody answers there"):
+        find("models:/relay-decoder@champion", away, no_registry)
 
 
 def test_find_with_a_store_that_cannot_be_opened_says_so(place):

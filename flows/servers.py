@@ -6,7 +6,7 @@ import os
 
 from relayllm.errors import ConfigError
 from relayllm.settings import current_settings, without_secrets
-from relayllm.tracking.reach import unreachable
+from relayllm.tracking.reach import unreachable, unreachable_store
 
 
 def check_prefect() -> None:
@@ -26,7 +26,7 @@ def check_tracking() -> str:
     """What to tell when the tracking server is away: the stages run all the same. Empty when it answers."""
     settings = current_settings()
     address = settings.tracking_uri.rstrip("/")
-    fact = unreachable(f"{address}/health") if address.startswith("http") else ""
+    fact = unreachable_store(address)
     if not fact:
         return ""
     return (f"MLFLOW_TRACKING_URI is {without_secrets(address)}, and nobody answers there ({fact}): the stages run, "

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from relayllm.errors import ConfigError
@@ -34,6 +35,11 @@ loads."""
 
 PATIENCE = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180"}
 """Prefect's own server gets 20 seconds to start, which two busy cores do not keep."""
+
+STORES = frozenset({"http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc"})
+"""Kinds of stores that MLflow keeps by itself; plug-ins bring others."""
+BARE_STORES = frozenset({"databricks", "databricks-uc", "uc"})
+"""Those that need no address behind the kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +90,19 @@ class Settings:
 
 
 def current_settings() -> Settings:
-    """Read the environment."""
+    """Read the environment.
+
+    Raises:
+        ConfigError: a variable holds what it cannot mean.
+    """
     root = Path(os.environ.get("RELAY_ROOT", ".")).resolve()
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/.store/mlflow.db"
+    tracking = _store("MLFLOW_TRACKING_URI") or f"sqlite:///{root}/.store/mlflow.db"
     return Settings(
         root=root,
         params=Path(os.environ.get("RELAY_PARAMS") or root / "params.yaml").resolve(),
         runs=Path(os.environ.get("RELAY_RUNS") or root / "runs").resolve(),
         tracking_uri=tracking,
-        registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or tracking,
+        registry_uri=_store("MLFLOW_REGISTRY_URI") or tracking,
         experiment=os.environ.get("RELAY_EXPERIMENT", "relayllm"),
         teacher_url=os.environ.get("RELAY_TEACHER_URL") or None,
         teachers=_pool_file(os.environ.get("RELAY_TEACHERS") or None),
@@ -102,6 +112,19 @@ def current_settings() -> Settings:
         judge_url=os.environ.get("RELAY_JUDGE_URL") or None,
         cuda_graphs=os.environ.get("RELAY_CUDA_GRAPHS", "0") == "1",
     )
+
+
+def _store(variable: str) -> str | None:
+    uri = os.environ.get(variable) or None
+    if uri is None or uri in BARE_STORES or (uri.startswith("file:") and os.environ.get("MLFLOW_ALLOW_FILE_STORE")):
+        return uri
+    scheme, found, _ = uri.partition("://")
+    kind = scheme.partition("+")[0]
+    if not found or (kind not in STORES and kind not in entry_points(group="mlflow.tracking_store").names):
+        raise ConfigError(f"{variable} is {without_secrets(uri)!r}, and MLflow keeps no store there: give "
+                          "http://SERVER:PORT, sqlite:////FOLDER/mlflow.db or postgresql://..., or unset it for the "
+                          "store of this folder")
+    return uri
 
 
 def _pool_file(path: str | None) -> str | None:

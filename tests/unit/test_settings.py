@@ -33,6 +33,24 @@ def test_a_tracking_server_keeps_its_own_artifacts(monkeypatch):
     assert settings.artifact_root is None
 
 
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])
+@pytest.mark.parametrize("given", ["nonsense", "./mlruns", "file:///somewhere", "htp://mlflow:5000",
+                                   "sqlite:/mlflow.db", "localhost:5000"])
+def test_an_address_at_which_mlflow_keeps_no_store_is_refused(monkeypatch, variable, given):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    monkeypatch.setenv(variable, given)
+    with pytest.raises(ConfigError, match=rf"{variable} is '{given}'.*give http://SERVER:PORT"):
+        current_settings()
+
+
+@pytest.mark.parametrize("given", ["https://mlflow", "sqlite:////srv/mlflow.db", "postgresql+psycopg://me@db/mlflow",
+                                   "databricks", "databricks-uc", "databricks://profile", "file:///kept"])
+def test_an_address_that_mlflow_knows_is_taken_as_it_is(monkeypatch, given):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert current_settings().tracking_uri == given
+
+
 def test_kernels_are_built_in_the_store_unless_the_user_says_where(monkeypatch, tmp_path):
     monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
     quiet()

@@ -5,20 +5,19 @@ from __future__ import annotations
 from relayllm.errors import RegistryError
 from relayllm.files import is_disk_full
 from relayllm.settings import Settings, current_settings, without_secrets
-from relayllm.tracking.reach import error_code, says_no, unreachable
+from relayllm.tracking.reach import error_code, says_no, unreachable_store
 
 REFUSALS = frozenset({"PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"})
 
 
 def check_registry(settings: Settings | None = None) -> None:
-    """Look whether the registry's server is there; a store of files always is. MLflow's own client tries for minutes.
+    """Look whether the registry's server is there; SQLite needs none. MLflow's own client tries for minutes.
 
     Raises:
         RegistryError: nobody answers at its address.
     """
     address = (settings or current_settings()).registry_uri.rstrip("/")
-    fact = unreachable(f"{address}/health") if address.startswith("http") else ""
-    if fact:
+    if fact := unreachable_store(address):
         raise RegistryError(f"the registry is {without_secrets(address)}, and nobody answers there ({fact}): start "
                             "that server and run this again, or correct MLFLOW_TRACKING_URI")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 from relayllm.settings import without_secrets
 
@@ -11,6 +13,23 @@ PATIENCE = 5.0
 ANSWERS = frozenset({"RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "RESOURCE_CONFLICT", "BAD_REQUEST",
                      "INVALID_PARAMETER_VALUE", "INVALID_STATE"})
 """MLflow's codes of a server that is there and says no."""
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Of databases that answer over a network."""
+
+
+def unreachable_store(uri: str, patience: float = PATIENCE) -> str:
+    """Why nobody answers at the address of an MLflow store; empty when somebody does, or the store needs no server."""
+    where = urlsplit(uri)
+    if where.scheme in ("http", "https"):
+        return unreachable(f"{uri.rstrip('/')}/health", patience)
+    kind = where.scheme.partition("+")[0]
+    if kind not in PORTS or not where.hostname:
+        return ""
+    try:
+        socket.create_connection((where.hostname, where.port or PORTS[kind]), patience).close()
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error)
+    return ""
 
 
 def unreachable(url: str, patience: float = PATIENCE) -> str:

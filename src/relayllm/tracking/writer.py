@@ -21,7 +21,7 @@ from relayllm.errors import TrackingError
 from relayllm.files import write_json
 from relayllm.settings import Settings, current_settings, quiet, without_secrets
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
-from relayllm.tracking.reach import says_no, unreachable
+from relayllm.tracking.reach import says_no, unreachable_store
 from relayllm.tracking.spool import Message, Sink, Spool
 
 
@@ -221,8 +221,7 @@ def connect(settings: Settings) -> RunWriter:
         TrackingError: nobody answers at its address.
     """
     address = settings.tracking_uri.rstrip("/")
-    fact = unreachable(f"{address}/health") if address.startswith("http") else ""
-    if fact:
+    if fact := unreachable_store(address):
         raise TrackingError(f"MLFLOW_TRACKING_URI is {without_secrets(address)}, and nobody answers there ({fact}): "
                             "start that server and run `relay sync`")
     for name, value in {"MAX_RETRIES": "2", "BACKOFF_FACTOR": "1", "TIMEOUT": "30"}.items():

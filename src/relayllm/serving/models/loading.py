@@ -190,8 +190,9 @@ def _in_time(work: Callable[[], FoundModel], settings: Settings, patience: float
     try:
         return future.result(patience)
     except TimeoutError as error:
-        remedy = ("check MLFLOW_TRACKING_URI, and that the server runs" if settings.registry_uri.startswith("http") else
-                  "it needs no server, so this machine is busy: run it again")
+        remedy = ("it needs no server, so this machine is busy: run it again"
+                  if settings.registry_uri.startswith("sqlite") else
+                  "somebody listens there, so the server is busy: run it again")
         raise RegistryError(f"the registry at {without_secrets(settings.registry_uri)} did not answer within "
                             f"{patience:g} s: {remedy}") from error
     except RelayError:

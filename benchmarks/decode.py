@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure, print a table, write the JSON."""
     given = _arguments(argv)
     torch.set_num_threads(given.threads)
-    pair = pair_of(given.pair, given.dtype, given.device)
+    pair = models.pair_of(given.pair, given.dtype, given.device)
     size = measures.scaled(measures.QUICK if given.quick else measures.FULL, given.repeats)
     started = time.perf_counter()
     before = machine()
@@ -50,12 +50,6 @@ def main(argv: list[str] | None = None) -> None:
         from benchmarks.plot import plot_rows
 
         plot_rows(result, given.plot)
-
-
-def pair_of(name: str, dtype: str, device: str | None) -> Pair:
-    """The models to time, in the type and in the place that were asked for."""
-    pair = models.PAIRS[name]
-    return replace(pair, dtype=DTYPES[dtype], device=device or pair.device)
 
 
 def report(found: dict[str, Measure], pair: Pair, size: Size, before: dict[str, Any],

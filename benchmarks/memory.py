@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.measures import FULL, QUICK, Measure, Size
-from benchmarks.models import Pair, cache_bytes, make_decoder, weight_bytes
+from benchmarks.models import Pair, cache_bytes, make_decoder, pair_of, weight_bytes
 from benchmarks.work import check, draw, longest, relay
 
 
@@ -69,8 +69,6 @@ def _status(name: str) -> int:
 
 def main() -> None:
     """Print the bytes as JSON."""
-    from benchmarks.decode import pair_of
-
     parser = argparse.ArgumentParser()
     parser.add_argument("pair")
     parser.add_argument("dtype")

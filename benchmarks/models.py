@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.loading import DTYPES
 
 CONTEXT = 4096
 
@@ -43,6 +44,11 @@ GPU = Pair(Shape(1024, 28, 16, 8, 3072, 128), Shape(4096, 36, 32, 8, 12288, 128)
 SMALL = Pair(Shape(64, 2, 4, 2, 128, 16), Shape(96, 2, 4, 2, 192, 16), 500, torch.float32)
 """For tests of the benchmark itself."""
 PAIRS = {"cpu": CPU, "gpu": GPU, "small": SMALL}
+
+
+def pair_of(name: str, dtype: str, device: str | None) -> Pair:
+    """The pair of that name, in another type, and on another device where one is named."""
+    return replace(PAIRS[name], dtype=DTYPES[dtype], device=device or PAIRS[name].device)
 
 
 def make_tokenizer(words: int) -> Any:

@@ -7,10 +7,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError
+from relayllm.relay.events import Event
+from relayllm.relay.options import Options
 from relayllm.relay.trace import Author
 from relayllm.serving.models.loading import CHAMPION, load_model
 
@@ -45,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
     loaded = load_model(arguments.model, arguments.teacher, **model_options(arguments))
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
-    seen: list[Any] = []
+    seen: list[Event] = []
     colour = wants_colour(arguments.colour)
     for piece in painted(remember(loaded.decoder.stream(question, seed=arguments.seed, **fields), seen), colour):
         print(piece, end="", flush=True)
@@ -53,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def options(arguments: argparse.Namespace, defaults: Any) -> Any:
+def options(arguments: argparse.Namespace, defaults: Options) -> Options:
     """The package's own decoding, changed by the command line."""
     given = {name: getattr(arguments, name) for name in ("max_new_tokens", "max_calls", "temperature")}
     return replace(defaults, call_bias=arguments.call_bias, min_call_tokens=arguments.min_call_tokens,
@@ -65,14 +66,14 @@ def wants_colour(choice: str) -> bool:
     return choice == "always" or (choice == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
 
 
-def remember(events: Iterable[Any], seen: list[Any]) -> Iterator[Any]:
+def remember(events: Iterable[Event], seen: list[Event]) -> Iterator[Event]:
     """Pass events on and keep them."""
     for event in events:
         seen.append(event)
         yield event
 
 
-def painted(events: Iterable[Any], colour: bool) -> Iterator[str]:
+def painted(events: Iterable[Event], colour: bool) -> Iterator[str]:
     """The text of events, each run of one author in its colour or brackets."""
     author = Author.STUDENT
     for event in events:
@@ -93,7 +94,7 @@ def closing(author: Author, colour: bool) -> str:
     return (RESET if COLOURS[author] else "") if colour else PLAIN[author][1]
 
 
-def summary(events: list[Any]) -> str:
+def summary(events: list[Event]) -> str:
     """What it cost, in a line."""
     written = {author: sum(event.author is author for event in events) for author in Author}
     total = sum(written.values())

@@ -12,12 +12,19 @@ from functools import cache
 from itertools import chain
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError, ServingError
-from relayllm.serving.models.loading import CHAMPION
+from relayllm.serving.models.loading import CHAMPION, FoundModel, LoadedModel
 from relayllm.settings import Settings, current_settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from relayllm.registry.client import Registry
+    from relayllm.serving.auth import Keys
+    from relayllm.serving.budgets.purses import Budgets
 
 DRAIN_SECONDS = 30
 LEAST = {"slots": 1, "queue": 0, "max_body_bytes": 1, "reload_seconds": 0}
@@ -131,7 +138,8 @@ def serve(arguments: argparse.Namespace, listener: socket.socket, settings: Sett
     return 0
 
 
-def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., Any] | None = None) -> Any:
+def load_bounded(arguments: argparse.Namespace, found: FoundModel,
+                 load: Callable[..., LoadedModel] | None = None) -> LoadedModel:
     """Load what was found, with the context that the command line allows.
 
     Raises:
@@ -147,7 +155,8 @@ def load_bounded(arguments: argparse.Namespace, found: Any, load: Callable[..., 
     return loaded
 
 
-def assemble(arguments: argparse.Namespace, settings: Settings, keys: Any, budgets: Any, loaded: Any) -> Any:
+def assemble(arguments: argparse.Namespace, settings: Settings, keys: Keys, budgets: Budgets,
+             loaded: LoadedModel) -> FastAPI:
     """The application around a loaded model."""
     from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.engine.tracing import Tracer
@@ -196,7 +205,7 @@ def followed(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 @cache
-def _registry() -> Any:
+def _registry() -> Registry:
     from relayllm.registry.client import Registry
 
     return Registry()

@@ -7,9 +7,12 @@ gives them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 FULL = "full_attention"
 WINDOWED = "sliding_attention"
@@ -17,7 +20,7 @@ SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 """Names under which models multiply or divide what the head gives."""
 
 
-def check_architecture(config: Any, name: str, weights: Iterable[str] = ()) -> None:
+def check_architecture(config: PreTrainedConfig, name: str, weights: Iterable[str] = ()) -> None:
     """Refuse a model that needs more than this; `weights` are the names of its parameters.
 
     Raises:
@@ -30,7 +33,7 @@ def check_architecture(config: Any, name: str, weights: Iterable[str] = ()) -> N
                          "Llama), or let an OpenAI-compatible server be the teacher and give its http(s) address")
 
 
-def _layers(config: Any) -> list[str]:
+def _layers(config: PreTrainedConfig) -> list[str]:
     """Kinds of layers in use. A window that is switched off, or as long as all that can be read, is none."""
     longest = getattr(config, "max_position_embeddings", None)
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -45,11 +48,11 @@ def _sinks(weights: Iterable[str]) -> list[str]:
     return ["attention sinks"] if any(name.rpartition(".")[2] == "sinks" for name in weights) else []
 
 
-def _caps(config: Any) -> list[str]:
+def _caps(config: PreTrainedConfig) -> list[str]:
     return [f"{name} {value}" for name, value in sorted(vars(config).items())
             if "softcap" in name.replace("_", "") and value]
 
 
-def _scales(config: Any) -> list[str]:
+def _scales(config: PreTrainedConfig) -> list[str]:
     values = {name: getattr(config, name, None) for name in SCALES}
     return [f"{name} {value}" for name, value in values.items() if value not in (None, 1)]

@@ -16,7 +16,7 @@ WITHOUT_EFFECT = {"dropout", "sliding_window", "use_cache", "position_ids"}
 `check_architecture` where they are shorter than what can be read, the pack knows positions and causality."""
 
 
-def attend(module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
+def attend(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
            attention_mask: torch.Tensor | None, scaling: float | None = None, *, pack: Pack,
            **others: Any) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention.

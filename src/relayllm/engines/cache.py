@@ -7,11 +7,14 @@ as their cache: they call `update` once per layer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from relayllm.engines.pack import Pack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 BLOCK = 64
 """A cache that grows does so by multiples of this many tokens: growing copies."""
@@ -22,7 +25,7 @@ class SlotCache:
 
     is_compileable = False
 
-    def __init__(self, config: Any, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: PreTrainedConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._layers = config.num_hidden_layers
         self._heads = config.num_key_value_heads
         self._dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from relayllm.errors import ModelError
 from relayllm.relay.command import CALL, DIGITS, END_CALL, CommandTokens, SpareCommandTokens
+from relayllm.relay.protocols import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def command_tokens(tokenizer: Any) -> CommandTokens | None:
+def command_tokens(tokenizer: Tokenizer) -> CommandTokens | None:
     """The command ids of a tokenizer, None when it has none.
 
     Raises:
@@ -27,7 +31,7 @@ def command_tokens(tokenizer: Any) -> CommandTokens | None:
     return CommandTokens(vocabulary[CALL], vocabulary[END_CALL], flat)
 
 
-def add_command_tokens(model: Any, tokenizer: Any) -> CommandTokens:
+def add_command_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> CommandTokens:
     """Give a student its two command tokens; their embeddings start at the mean of all others.
 
     Random rows cost the warm-up accuracy. Rows that the embedding has to spare (Qwen pads it) are used before it grows.
@@ -46,7 +50,7 @@ def add_command_tokens(model: Any, tokenizer: Any) -> CommandTokens:
     return commands
 
 
-def add_to_tokenizer(tokenizer: Any) -> CommandTokens:
+def add_to_tokenizer(tokenizer: PreTrainedTokenizerBase) -> CommandTokens:
     """The ids that `add_command_tokens` will give, for data that is made before the model learns them."""
     tokenizer.add_special_tokens({"additional_special_tokens": [CALL, END_CALL]})
     found = command_tokens(tokenizer)
@@ -54,7 +58,7 @@ def add_to_tokenizer(tokenizer: Any) -> CommandTokens:
     return found
 
 
-def spare_command_tokens(tokenizer: Any) -> SpareCommandTokens:
+def spare_command_tokens(tokenizer: Tokenizer) -> SpareCommandTokens:
     """Ids for a student that has never seen a command."""
     size = len(tokenizer)
     digits = tuple(tokenizer.encode(digit, add_special_tokens=False)[-1] for digit in DIGITS)

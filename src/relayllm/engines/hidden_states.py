@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 @torch.inference_mode()
-def prompt_states(model: Any, prompts: Sequence[Sequence[int]]) -> np.ndarray:
+def prompt_states(model: PreTrainedModel, prompts: Sequence[Sequence[int]]) -> np.ndarray:
     """The last layer's state at a prompt's last token, and its mean over the prompt. (prompts, 2 width), float32"""
     body = getattr(model, model.base_model_prefix)
     device = next(model.parameters()).device

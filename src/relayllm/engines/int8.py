@@ -8,9 +8,12 @@ them.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ENGINE = "fbgemm"
 LEVELS, FEWER_LEVELS = 127, 63
@@ -48,7 +51,7 @@ def activation_levels() -> int:
     return LEVELS if abs(found - PROBE) < 1e-3 * PROBE else FEWER_LEVELS
 
 
-def _packed(weight: torch.Tensor) -> Any:
+def _packed(weight: torch.Tensor) -> torch.ScriptObject:
     """Float32 weights (outputs, inputs), rounded with a scale per output."""
     scales = weight.abs().amax(dim=1).clamp(min=LEAST) / LEVELS  # (outputs,)
     zeros = torch.zeros(len(scales), dtype=torch.long)
@@ -56,13 +59,13 @@ def _packed(weight: torch.Tensor) -> Any:
         torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8), None)
 
 
-def _product(x: torch.Tensor, levels: int, packed: Any) -> torch.Tensor:
+def _product(x: torch.Tensor, levels: int, packed: torch.ScriptObject) -> torch.Tensor:
     """x (..., inputs), from -1 to 1, times packed weights: (..., outputs)."""
     return torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(  # type: ignore[no-any-return]
         x, 1 / levels, levels + 1, packed)
 
 
-def with_int8_weights(model: Any) -> Any:
+def with_int8_weights(model: PreTrainedModel) -> PreTrainedModel:
     """Replace every linear layer of a causal LM on the CPU, its head included, and make the rest float32.
 
     The model is changed, and can only decode from then on.

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers.utils import logging as bars
 
 from relayllm.engines.checkpoints.gguf import names_gguf, read_tokenizer
 from relayllm.errors import ModelError
+from relayllm.relay.protocols import CausalLM, Tokenizer
 from relayllm.settings import current_settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def no_progress_bars() -> None:
@@ -28,7 +32,7 @@ no_progress_bars()  # here, since whoever loads, trains or saves a model imports
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
+def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder, a GGUF file or a hub id.
 
     Raises:
@@ -45,7 +49,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
         raise ModelError(_message(source, "tokenizer", error)) from error
 
 
-def load_config(source: str | Path) -> Any:
+def load_config(source: str | Path) -> PreTrainedConfig:
     """The config of a model folder or hub id.
 
     Raises:
@@ -61,7 +65,7 @@ def load_config(source: str | Path) -> Any:
 
 
 def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, device: str | None = None,
-               revision: str | None = None) -> Any:
+               revision: str | None = None) -> PreTrainedModel:
     """A causal LM in eval mode, on `device` (the accelerator when there is one, else the CPU).
 
     Raises:
@@ -78,7 +82,7 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
     return model.to(device or best_device()).eval()
 
 
-def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[Any, Any]:
+def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[PreTrainedModel | str, PreTrainedTokenizerBase]:
     """(teacher, its tokenizer): a server's address, or the model in the folder; the tokenizer is always the folder's.
 
     Raises:
@@ -95,7 +99,7 @@ def best_device() -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
 
 
-def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+def end_ids(model: CausalLM, tokenizer: Tokenizer) -> frozenset[int]:
     """The ids that end a text: the tokenizer's, and those of the generation config."""
     ids: set[int] = {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()
     config = getattr(getattr(model, "generation_config", None), "eos_token_id", None)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of
 from relayllm.evaluation.trace_json import dump_trace, load_trace
 from relayllm.relay.options import Options
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 
@@ -20,7 +21,7 @@ class CompletionWriter(Protocol):
     """Who answers: a relay decoder, or a server's model."""
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The student's."""
         ...
 
@@ -63,7 +64,7 @@ class CachedWriter:
         return self._load()
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         """The student's."""
         return self.writer.tokenizer
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from relayllm.config import EvaluateConfig
+from relayllm.evaluation.cached_writer import Messages
 from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.routers.router import TokenizerPair, TokenRouter
 from relayllm.problems.problem import Problem
@@ -28,7 +29,7 @@ WIDEST = 30.0
 class Generator(Protocol):
     """Answers prompts, as `RelayDecoder.generate` and `CachedWriter.generate` do."""
 
-    def generate(self, prompts: Sequence[Any], **options: Any) -> list[Trace]:
+    def generate(self, prompts: Sequence[Messages], **options: Any) -> list[Trace]:
         """One trace per prompt."""
         ...
 

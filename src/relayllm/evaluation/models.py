@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from relayllm.engines.openai.pool_config import is_pool, read_pool
 from relayllm.errors import ConfigError
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of, model_digest
-from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter
+from relayllm.evaluation.cached_writer import CachedWriter, CompletionWriter, Messages
 from relayllm.evaluation.methods import Method
 from relayllm.evaluation.routers.router import TokenizerPair
 from relayllm.progress import printer
+from relayllm.relay.protocols import CausalLM
 from relayllm.relay.trace import Prefix
 from relayllm.settings import current_settings
 
@@ -44,7 +44,7 @@ class Models:
             made_by += _identity(source, helper)
         return CachedWriter(lambda: self.decoder(method), made_by, self.answers)
 
-    def decoder(self, method: Method) -> Any:
+    def decoder(self, method: Method) -> CompletionWriter:
         """The student of a method, with the teacher when it has one; in this process, or before its servers."""
         from relayllm.engines.decoder import RelayDecoder
         from relayllm.engines.loading import load_model, load_tokenizer
@@ -66,7 +66,7 @@ class Models:
         return TokenizerPair(load_tokenizer(self.folder(method.student)), load_tokenizer(self.teacher),
                              current_settings().remote_teacher is None)
 
-    def prompt_states(self, prompts: Sequence[Any], prefixes: Sequence[Prefix] | None = None, *,
+    def prompt_states(self, prompts: Sequence[Messages], prefixes: Sequence[Prefix] | None = None, *,
                       enable_thinking: bool | None = None) -> np.ndarray:
         """The untrained student's hidden states of prompts, or behind the beginnings of answers; kept as answers are.
 
@@ -105,7 +105,7 @@ class Models:
         by_rule = method.student == "base" and method.helped
         return () if by_rule else current_settings().student_urls.get(method.student, ())
 
-    def _before_servers(self, method: Method, servers: Sequence[str]) -> Any:
+    def _before_servers(self, method: Method, servers: Sequence[str]) -> CompletionWriter:
         from relayllm.engines.decoder import RelayDecoder
         from relayllm.engines.loading import load_tokenizer
         from relayllm.engines.teacher_only import RemoteGenerator
@@ -122,7 +122,7 @@ class Models:
         return RelayDecoder.from_servers(servers, folder, teacher)
 
     @cached_property
-    def _teacher(self) -> Any:
+    def _teacher(self) -> CausalLM | str:
         from relayllm.engines.loading import load_teacher
 
         return load_teacher(self.teacher)[0]

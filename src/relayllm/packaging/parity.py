@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,6 +16,11 @@ from relayllm.errors import DataError, ModelError
 from relayllm.packaging.folder import ParityCase, open_package
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+    from relayllm.engines.decoder import RelayDecoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class ParityResult:
     """Ids of the problems that were answered otherwise."""
 
 
-def parity_cases(records: pd.DataFrame, count: int, decoder: Any, decoding: Decoding) -> list[ParityCase]:
+def parity_cases(records: pd.DataFrame, count: int, decoder: RelayDecoder, decoding: Decoding) -> list[ParityCase]:
     """Ask the decoder, before it is packed, the first questions of every benchmark, greedy."""
     rows = _first_of_each(records[records["sample"] == 0], count)
     prompts = [_prompt(row) for row in rows]
@@ -77,7 +82,7 @@ def measure(folder: Path, timed: int) -> ParityResult:
     return ask(model, folder, timed)
 
 
-def ask(model: Any, folder: Path, timed: int) -> ParityResult:
+def ask(model: PyFuncModel, folder: Path, timed: int) -> ParityResult:
     """Answer the parity questions as one batch, then the first `timed` of them one by one with a clock."""
     cases = open_package(folder).parity
     greedy = {**GREEDY, "seed": 0}

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
@@ -21,7 +21,17 @@ from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import Package, open_package, setting_for
 from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting, refuse_two_settings
 
-Load = Callable[[Package], Any]
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import PythonModelContext
+
+    from relayllm.engines.decoder import RelayDecoder
+    from relayllm.relay.events import Event
+    from relayllm.relay.trace import Trace
+
+Load = Callable[[Package], "RelayDecoder"]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
           "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
           "min_call_tokens": int, "call_ratio": float}
@@ -30,7 +40,7 @@ by what they spend."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
 
 
-def load_decoder(package: Package) -> Any:
+def load_decoder(package: Package) -> RelayDecoder:
     """The decoder of a package, with the teacher where the package says."""
     from relayllm import RelayDecoder
 
@@ -47,7 +57,7 @@ class RelayModel(PythonModel):
         self._load = load
         self._alone = threading.Lock()
 
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Open the package around the artifacts and load both models."""
         self._package = open_package(Path(context.artifacts["record"]).parent.parent)
         self._decoder = self._load(self._package)
@@ -86,7 +96,8 @@ class _BadRequest:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         if isinstance(error, ConfigError | DataError):
             raise MlflowException.invalid_parameter_value(str(error)) from error
 
@@ -179,18 +190,18 @@ def _refuse_unknown(record: logging.LogRecord) -> bool:
     return record.levelno > logging.root.manager.disable
 
 
-def answer_table(traces: Sequence[Any]) -> pd.DataFrame:
+def answer_table(traces: Sequence[Trace]) -> pd.DataFrame:
     """Answers as the table that goes back."""
     return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
 
 
-def event_row(event: Any) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
     """One token of a stream."""
     return {"token_id": int(event.token_id), "text": event.text, "author": str(event.author.value),
             "position": int(event.position)}
 
 
-def answer_row(trace: Any) -> dict[str, Any]:
+def answer_row(trace: Trace) -> dict[str, Any]:
     """One answer as a row of the table."""
     ledger = trace.ledger
     return {
@@ -202,7 +213,7 @@ def answer_row(trace: Any) -> dict[str, Any]:
     }
 
 
-def segments_of(trace: Any) -> list[dict[str, str]]:
+def segments_of(trace: Trace) -> list[dict[str, str]]:
     """Who wrote which part of the text, in order; commands leave no text."""
     return [{"author": str(part.author.value), "text": trace.text[part.text_start:part.text_stop]}
             for part in trace.segments if part.text_stop > part.text_start]
@@ -217,7 +228,7 @@ def answer_columns() -> dict[str, Any]:
             "segments": Array(segment), "token_ids": Array(DataType.long)}
 
 
-def signature(decoding: Mapping[str, Any]) -> Any:
+def signature(decoding: Mapping[str, Any]) -> ModelSignature:
     """What goes in, what comes out, and the parameters with the package's own values as defaults."""
     from mlflow.models import ModelSignature
 

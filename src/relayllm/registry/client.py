@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from relayllm.errors import ConfigError, NoSuchVersion, RegistryError
@@ -23,6 +23,11 @@ from relayllm.packaging.folder import Package, content_hash, open_package
 from relayllm.registry.faults import describe_fault
 from relayllm.registry.log_model import log_package, metric_entries, package_tags
 from relayllm.settings import Settings, current_settings
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from mlflow import MlflowClient
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 FORCED = "forced: "
@@ -65,7 +70,7 @@ class Registry:
         mlflow.set_registry_uri(self._settings.registry_uri)
 
     @cached_property
-    def _client(self) -> Any:
+    def _client(self) -> MlflowClient:
         """Made at its first use: MLflow makes the embedded store with it."""
         import mlflow
 
@@ -274,7 +279,7 @@ class Registry:
             raise RegistryError(describe_fault(self._settings.registry_uri, error)) from error
 
 
-def _version(entry: Any, owners: Mapping[str, Any]) -> Version:
+def _version(entry: ModelVersion, owners: Mapping[str, Any]) -> Version:
     names = tuple(sorted(alias for alias, number in owners.items() if int(number) == int(entry.version)))
     return Version(entry.name, int(entry.version), str(entry.source).removeprefix("models:/"), str(entry.run_id or ""),
                    dict(entry.tags), names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from relayllm.registry.comparison import Comparison, GateResult, Side
@@ -92,5 +92,5 @@ def _title(comparison: Comparison) -> str:
             f"Version {comparison.new.label} against version {comparison.old.label}")
 
 
-def _line(cells: Any) -> str:
+def _line(cells: Iterable[object]) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.packaging.folder import Package
 from relayllm.settings import Settings
@@ -16,12 +16,17 @@ from relayllm.tracking.provenance import file_hash
 from relayllm.tracking.run import flat
 from relayllm.tracking.writer import experiment_id
 
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+    from mlflow import MlflowClient
+
 SCORES = ("accuracy", "call_ratio", "completion_tokens", "calls_per_answer")
 DATA = "data"
 """The data set's name in MLflow, as in `data.dvc`."""
 
 
-def log_package(client: Any, package: Package, name: str, settings: Settings) -> tuple[str, str]:
+def log_package(client: MlflowClient, package: Package, name: str, settings: Settings) -> tuple[str, str]:
     """Log a package as a model; returns the ids of model and run. The run stays open for its caller."""
     from mlflow.entities import LoggedModelOutput
 
@@ -58,7 +63,7 @@ def package_tags(package: Package) -> dict[str, str]:
     return {tag: str(package.record.get(key) or "") for tag, key in names.items()}
 
 
-def metric_entries(values: Mapping[str, float], model: str, run: str, digest: str = "") -> list[Any]:
+def metric_entries(values: Mapping[str, float], model: str, run: str, digest: str = "") -> list[Metric]:
     """MLflow's form of numbers that belong to a model, and to the data set when its digest is given."""
     from mlflow.entities import Metric
 
@@ -67,7 +72,7 @@ def metric_entries(values: Mapping[str, float], model: str, run: str, digest: st
             for key, value in values.items()]
 
 
-def _open_run(client: Any, package: Package, experiment: str, settings: Settings) -> str:
+def _open_run(client: MlflowClient, package: Package, experiment: str, settings: Settings) -> str:
     """A run for the registration, under the pipeline's when that is in this store, with the data set as input."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -83,7 +88,7 @@ def _open_run(client: Any, package: Package, experiment: str, settings: Settings
     return run
 
 
-def _pipeline_run(client: Any, experiment: str, settings: Settings) -> str:
+def _pipeline_run(client: MlflowClient, experiment: str, settings: Settings) -> str:
     """The pipeline's run, if this store has it: numbers of experiments are the same in many stores, runs' are not."""
     from mlflow.exceptions import MlflowException
 

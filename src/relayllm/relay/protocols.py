@@ -17,6 +17,7 @@ class Tokenizer(Protocol):
     """A tokenizer of transformers, as far as it is used."""
 
     added_tokens_decoder: dict[int, Any]
+    all_special_ids: list[int]
     chat_template: Any
     eos_token: str | None
     eos_token_id: int
@@ -26,12 +27,20 @@ class Tokenizer(Protocol):
         """Number of tokens, added ones included."""
         ...
 
+    def __hash__(self) -> int:
+        """By identity: what is found out about a vocabulary is kept."""
+        ...
+
     def encode(self, text: str, *, add_special_tokens: bool = ..., **more: Any) -> list[int]:
         """Token ids of a text."""
         ...
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = ..., **more: Any) -> str:
         """Text of token ids."""
+        ...
+
+    def convert_ids_to_tokens(self, ids: int) -> str:
+        """Name of an id in the vocabulary."""
         ...
 
     def get_vocab(self) -> dict[str, int]:
@@ -87,6 +96,16 @@ class CallRequest:
     """Name of the API key that asks, for a pool's audit; empty where none was needed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the server says it read and wrote: all prompt tokens, how many of them it found in its cache."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int = 0
+    """0 where it does not say."""
+
+
 class ServedCall(Protocol):
     """The tokens of one call as they arrive. Read `done` before `take`, never after."""
 
@@ -101,7 +120,7 @@ class ServedCall(Protocol):
         ...
 
     @property
-    def error(self) -> Any:
+    def error(self) -> Exception | None:
         """Why the call failed; the tokens before it stand."""
         ...
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.command import CALL_BIT, CommandTokens
 from relayllm.relay.events import Listener
+from relayllm.relay.protocols import Usage
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.running import GenerationRequest, RunningRow
@@ -49,8 +50,8 @@ class ServedSegment(Protocol):
         ...
 
     @property
-    def usage(self) -> Any:
-        """`prompt_tokens` and `cached_tokens` by the server's word; None when it did not say."""
+    def usage(self) -> Usage | None:
+        """None when the server did not say."""
         ...
 
     @property

@@ -136,7 +136,7 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterato
             yield name, value
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.errors import TrackingError
 from relayllm.files import write_json
@@ -23,6 +23,9 @@ from relayllm.settings import Settings, current_settings, quiet, without_secrets
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.reach import says_no, unreachable_store
 from relayllm.tracking.spool import Message, Sink, Spool
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 class RunWriter:
@@ -141,7 +144,7 @@ class RunWriter:
         self._client.set_terminated(self._parent, message["status"], message["time"])
 
 
-def experiment_id(client: Any, settings: Settings) -> str:
+def experiment_id(client: MlflowClient, settings: Settings) -> str:
     """The id of the settings' experiment, which is made when there is none."""
     known = client.get_experiment_by_name(settings.experiment)
     return str(known.experiment_id if known else client.create_experiment(settings.experiment, settings.artifact_root))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.engines.checkpoints.model_shapes import folder_shape
 from relayllm.engines.loading import load_tokenizer
@@ -12,6 +12,9 @@ from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import ConfigError
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def check_context(problems: Sequence[Problem], student: Path, teacher: Path | None, answer: int, stage: str) -> None:
@@ -31,5 +34,5 @@ def check_context(problems: Sequence[Problem], student: Path, teacher: Path | No
                               f"{stage}.decoding.max_new_tokens or leave the problem out")
 
 
-def _longest(tokenizer: Any, problems: Sequence[Problem]) -> tuple[int, str]:
+def _longest(tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem]) -> tuple[int, str]:
     return max((len(encode_prompt(tokenizer, messages(problem))), problem.id) for problem in problems)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.config import GrpoConfig, GrpoRun
 from relayllm.engines.commands import command_tokens
@@ -31,6 +31,13 @@ from relayllm.training.memory import check_grpo, this_device
 from relayllm.training.rollouts import Rollouts, reward_of_relay
 from relayllm.training.served import ServedDecoders
 from relayllm.training.watcher import BEST, Watcher
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from trl import GRPOConfig
+
+    from relayllm.training.trainer import RelayTrainer
 
 
 def train(config: GrpoConfig, run: GrpoRun, problems: Sequence[Problem], student: Path, teacher: Path, model: Path,
@@ -97,16 +104,16 @@ def pool_content(run: GrpoRun) -> str:
 class Decoders:
     """One decoder per process, over the model that is being trained and the frozen teacher."""
 
-    def __init__(self, tokenizer: Any, teacher: Path, config: GrpoConfig, run: GrpoRun) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, teacher: Path, config: GrpoConfig, run: GrpoRun) -> None:
         self._tokenizer = tokenizer
-        self._made: tuple[Any, RelayDecoder] | None = None
-        self._teacher: Any
-        self._teacher_tokenizer: Any
+        self._made: tuple[PreTrainedModel, RelayDecoder] | None = None
+        self._teacher: PreTrainedModel | str | None
+        self._teacher_tokenizer: PreTrainedTokenizerBase | None
         self._teacher, self._teacher_tokenizer = (
             load_teacher(teacher, dtype=config.dtype) if run.max_calls else (None, None))
 
     @contextmanager
-    def of(self, model: Any) -> Iterator[RelayDecoder]:
+    def of(self, model: torch.nn.Module) -> Iterator[RelayDecoder]:
         """For this model, adapter included; the same object every time but the first."""
         with ready_to_decode(model) as network:
             if self._made is None or self._made[0] is not network:
@@ -120,8 +127,9 @@ class Decoders:
             self._made[1].close()
 
 
-def _trainer(config: GrpoConfig, run: GrpoRun, student: Path, tokenizer: Any, commands: CommandTokens, folder: Path,
-             rollouts: Rollouts, watcher: Watcher, served: bool) -> Any:
+def _trainer(config: GrpoConfig, run: GrpoRun, student: Path, tokenizer: PreTrainedTokenizerBase,
+             commands: CommandTokens, folder: Path, rollouts: Rollouts, watcher: Watcher,
+             served: bool) -> RelayTrainer:
     from datasets import Dataset
 
     from relayllm.training.trainer import RelayTrainer
@@ -151,7 +159,7 @@ def _write(config: GrpoConfig, student: Path, best: Path, model: Path) -> dict[s
     return {}
 
 
-def arguments(config: GrpoConfig, folder: Path) -> Any:
+def arguments(config: GrpoConfig, folder: Path) -> GRPOConfig:
     """What TRL's trainer is told.
 
     Raises:

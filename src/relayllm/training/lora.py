@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -23,6 +23,11 @@ from relayllm.errors import ConfigError, ModelError
 from relayllm.files import atomic_write, write_json
 from relayllm.relay.command import CommandTokens
 
+if TYPE_CHECKING:
+    from peft import LoraConfig as PeftConfig
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 FOLDER = "adapter"
 """Where the adapter lies in the folder of a merged model."""
 BASE_FILE = "base.json"
@@ -30,7 +35,7 @@ BASE_FILE = "base.json"
 ROUNDING_SEED = 0
 
 
-def adapter_config(config: LoraConfig, network: Any, commands: CommandTokens) -> Any:
+def adapter_config(config: LoraConfig, network: PreTrainedModel, commands: CommandTokens) -> PeftConfig:
     """What peft is told about this network.
 
     Raises:
@@ -51,25 +56,25 @@ def adapter_config(config: LoraConfig, network: Any, commands: CommandTokens) ->
                       target_modules=targets, trainable_token_indices=rows)
 
 
-def _tables(network: Any) -> list[str]:
+def _tables(network: PreTrainedModel) -> list[str]:
     """Names of the modules that hold a row per token: the embedding, and the head when it has weights of its own."""
     head, embedding = network.get_output_embeddings(), network.get_input_embeddings()
     wanted = [embedding] if head.weight is embedding.weight else [embedding, head]
     return [_name_of(module, network).rpartition(".")[2] for module in wanted]
 
 
-def _name_of(wanted: Any, network: Any) -> str:
+def _name_of(wanted: torch.nn.Module, network: PreTrainedModel) -> str:
     return next(name for name, module in network.named_modules() if module is wanted)
 
 
-def give_bias(model: Any) -> None:
+def give_bias(model: torch.nn.Module) -> None:
     """Give a wrapped head the `bias` that TRL and the trainer read: none, as peft's wrapper has no such attribute."""
     head = model.get_output_embeddings()
     if not hasattr(head, "bias"):
         head.bias = None
 
 
-def _check_targets(targets: list[str], network: Any, tables: list[str]) -> None:
+def _check_targets(targets: list[str], network: PreTrainedModel, tables: list[str]) -> None:
     linear = {name.rpartition(".")[2] for name, module in network.named_modules()
               if isinstance(module, torch.nn.Linear)} - set(tables) - {"lm_head"}
     unknown = [name for name in targets if name not in linear]
@@ -80,7 +85,7 @@ def _check_targets(targets: list[str], network: Any, tables: list[str]) -> None:
 
 
 @contextmanager
-def ready_to_decode(model: Any) -> Iterator[Any]:
+def ready_to_decode(model: torch.nn.Module) -> Iterator[PreTrainedModel]:
     """The transformers model inside of what is trained, in eval mode, adapter included.
 
     Trained rows are written into their tables meanwhile: peft copies a whole table at every forward otherwise. They
@@ -101,14 +106,14 @@ def ready_to_decode(model: Any) -> Iterator[Any]:
         model.train(training)
 
 
-def without_wrapper(model: Any) -> Any:
+def without_wrapper(model: torch.nn.Module) -> PreTrainedModel:
     """The transformers model with its adapter's layers in it."""
     from peft import PeftModel
 
     return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
-def merged_weights(model: Any) -> dict[str, torch.Tensor]:
+def merged_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The parameters of the transformers model in here with its adapter added to them, by their names without one.
 
     The model stays as it is, bit for bit: taking an adapter out of rounded weights again would not give them back. Sums
@@ -122,7 +127,7 @@ def merged_weights(model: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def _merged(module: Any, prefix: str, generator: torch.Generator) -> Iterator[tuple[str, torch.Tensor]]:
+def _merged(module: torch.nn.Module, prefix: str, generator: torch.Generator) -> Iterator[tuple[str, torch.Tensor]]:
     from peft.tuners.lora import Linear
     from peft.utils.other import TrainableTokensWrapper
 
@@ -183,7 +188,7 @@ def _check_base(adapter: Path, base: Path) -> None:
                          f"{base} have {found}: take the adapter that was trained over this model, or its own base")
 
 
-def _loaded(network: Any, adapter: Path) -> Any:
+def _loaded(network: PreTrainedModel, adapter: Path) -> PeftModel:
     from peft import PeftModel
 
     try:
@@ -195,7 +200,7 @@ def _loaded(network: Any, adapter: Path) -> Any:
 
 
 @torch.no_grad()
-def _kept(lora: Any, dtype: torch.dtype) -> float:
+def _kept(lora: PeftModel, dtype: torch.dtype) -> float:
     from peft.tuners.lora import Linear
 
     generator = torch.Generator().manual_seed(ROUNDING_SEED)
@@ -207,7 +212,7 @@ def _kept(lora: Any, dtype: torch.dtype) -> float:
     return along / whole if whole else 1.0
 
 
-def _round(network: Any, dtype: torch.dtype) -> None:
+def _round(network: PreTrainedModel, dtype: torch.dtype) -> None:
     """Round every weight of a float32 network, in place."""
     generator = torch.Generator().manual_seed(ROUNDING_SEED)
     for weight in network.parameters():

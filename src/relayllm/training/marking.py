@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
 
 from relayllm.training.checkpoints import mark_whole
 from relayllm.training.launching import is_main_process
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 
 
 class CheckpointMarker(TrainerCallback):
@@ -19,7 +22,7 @@ class CheckpointMarker(TrainerCallback):
     def __init__(self, content: Callable[[], Any] = lambda: None) -> None:
         self._content = content
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """The trainer wrote a checkpoint."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.config import Decoding, GrpoConfig, GrpoRun, MoneyRewardConfig
 from relayllm.engines.decoder import RelayDecoder
@@ -23,6 +23,10 @@ from relayllm.relay.randomness import key_of
 from relayllm.relay.trace import Author, Trace
 from relayllm.rewards import REWARDS, Outcome, Scenario, scenario_of
 from relayllm.settings import current_settings
+
+if TYPE_CHECKING:
+    import torch
+
 
 LOGPROB_GAP = "sampling/sampling_logp_difference/mean"
 """TRL's name among its logs for what a server's log-probabilities of its tokens differ from the policy's."""
@@ -48,7 +52,7 @@ class Rollouts:
     run: GrpoRun
     problems: dict[str, Problem]
     """By id."""
-    decoder: Callable[[Any], AbstractContextManager[RelayDecoder]]
+    decoder: Callable[[torch.nn.Module], AbstractContextManager[RelayDecoder]]
     """From the model that is being trained, for as long as it decodes."""
     last: list[Graded] = field(default_factory=list)
     """The last batch, of all processes."""

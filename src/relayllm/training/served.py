@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.config import GrpoRun
 from relayllm.engines.checkpoints.weights import weights_digest
@@ -17,6 +17,10 @@ from relayllm.settings import current_settings
 from relayllm.training.launching import is_main_process
 from relayllm.training.lora import merged_weights, without_wrapper
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
 SERVED = "served"
 """Folder of the weights that the servers read, in that of the run."""
 
@@ -24,8 +28,8 @@ SERVED = "served"
 class ServedDecoders:
     """One decoder over the servers of a run of GRPO and the teacher's; no model of its own."""
 
-    def __init__(self, urls: Sequence[str], tokenizer: Any, student: Path, teacher: Path, run: GrpoRun,
-                 folder: Path) -> None:
+    def __init__(self, urls: Sequence[str], tokenizer: PreTrainedTokenizerBase, student: Path, teacher: Path,
+                 run: GrpoRun, folder: Path) -> None:
         """Do the handshake with the servers, before anything is trained.
 
         Raises:
@@ -41,7 +45,7 @@ class ServedDecoders:
         self._check_logprobs()
 
     @contextmanager
-    def of(self, model: Any) -> Iterator[RelayDecoder]:
+    def of(self, model: torch.nn.Module) -> Iterator[RelayDecoder]:
         """For this model: its weights are written, an adapter added to them, and loaded; they stay to the end.
 
         Raises:
@@ -63,7 +67,7 @@ class ServedDecoders:
         self._decoder.close()
         self._weights.close()
 
-    def _write(self, model: Any) -> None:
+    def _write(self, model: torch.nn.Module) -> None:
         with atomic_write(self._folder) as part:
             without_wrapper(model).save_pretrained(part, state_dict=merged_weights(model))
             self._tokenizer.save_pretrained(part)

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch.nn.functional import linear
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.checkpoint import checkpoint
 from trl import GRPOTrainer
 
@@ -21,7 +23,7 @@ LARGEST_GAP = 0.1
 class RelayTrainer(GRPOTrainer):
     """GRPO over roll-outs of the relay."""
 
-    lr_scheduler: Any
+    lr_scheduler: LRScheduler | None
 
     def __init__(self, *, grammar: Grammar, final_share: float, served: bool, **trl: Any) -> None:
         """Train with a grammar that masks the student's logits as the roll-out did; the rest is TRL's.
@@ -60,9 +62,10 @@ class RelayTrainer(GRPOTrainer):
                                 f"from those of the weights in training, at most {LARGEST_GAP} may be: do they serve "
                                 "this model, unquantised, and take the weights they are told to read?")
 
-    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor,
-                                           logits_to_keep: int, batch_size: int | None = None,
-                                           compute_entropy: bool = False, **_: Any) -> tuple[Any, Any, None]:
+    def _get_per_token_logps_and_entropies(self, model: torch.nn.Module, input_ids: torch.Tensor,
+                                           attention_mask: torch.Tensor, logits_to_keep: int,
+                                           batch_size: int | None = None, compute_entropy: bool = False,
+                                           **_: Any) -> tuple[torch.Tensor, torch.Tensor | None, None]:
         """Log-probabilities (rows, completion tokens) under the masked policy; entropies of it when asked."""
         size = batch_size or len(input_ids)
         parts = [self._chunk(model, input_ids[at:at + size], attention_mask[at:at + size], logits_to_keep,
@@ -70,7 +73,7 @@ class RelayTrainer(GRPOTrainer):
         logps = torch.cat([part[0] for part in parts])
         return logps, torch.cat([part[1] for part in parts]) if compute_entropy else None, None
 
-    def _chunk(self, model: Any, ids: torch.Tensor, attention_mask: torch.Tensor, keep: int,
+    def _chunk(self, model: torch.nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor, keep: int,
                entropy: bool) -> tuple[torch.Tensor, torch.Tensor]:
         completion = ids[:, -keep:]
         bits = torch.tensor([self.grammar.bits(row) for row in completion.tolist()], device=ids.device)
@@ -98,11 +101,11 @@ class RelayTrainer(GRPOTrainer):
         with torch.no_grad():  # half a forward's time at V = 745, and old and reference policies need none
             return chosen, torch.special.entr(logp.exp()).sum(dim=-1) if entropy else torch.zeros_like(chosen)
 
-    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
         """A straight line from the learning rate to its final share, when the schedule is linear."""
         if self.args.lr_scheduler_type != "linear" or self.lr_scheduler is not None:
             return super().create_scheduler(num_training_steps, optimizer)
         floor = self.final_share
-        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+        self.lr_scheduler = LambdaLR(
             optimizer or self.optimizer, lambda step: 1 - (1 - floor) * min(1.0, step / max(1, num_training_steps)))
         return self.lr_scheduler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.config import WarmupConfig
 from relayllm.engines.commands import add_command_tokens
@@ -19,10 +19,16 @@ from relayllm.training.lora import adapter_config, give_bias, write_merged
 from relayllm.training.marking import CheckpointMarker
 from relayllm.training.memory import check_warmup, this_device
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+    from trl import SFTConfig
+
 IGNORED = -100
 
 
-def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: Path,
+def train(config: WarmupConfig, rows: pd.DataFrame, student: Path, model: Path, folder: Path,
           inputs: Iterable[Path]) -> dict[str, float]:
     """Fine-tune the student with TRL's supervised trainer; the loss reads completions alone.
 
@@ -61,7 +67,8 @@ def train(config: WarmupConfig, rows: Any, student: Path, model: Path, folder: P
     return found
 
 
-def _write(config: WarmupConfig, student: Path, final: Path, tokenizer: Any, model: Path) -> dict[str, float]:
+def _write(config: WarmupConfig, student: Path, final: Path, tokenizer: PreTrainedTokenizerBase,
+           model: Path) -> dict[str, float]:
     """The trained model as the stage's output; returns what is to be told about it."""
     if config.lora:
         return {"merge_kept": write_merged(student, final, config.dtype, model)}
@@ -71,7 +78,7 @@ def _write(config: WarmupConfig, student: Path, final: Path, tokenizer: Any, mod
     return {}
 
 
-def _data_set(rows: Any) -> Any:
+def _data_set(rows: pd.DataFrame) -> Dataset:
     from datasets import Dataset
 
     ids = [[*prompt, *completion] for prompt, completion in zip(rows.prompt_ids, rows.completion_ids, strict=True)]
@@ -80,7 +87,7 @@ def _data_set(rows: Any) -> Any:
     return Dataset.from_dict({"input_ids": ids, "labels": labels})
 
 
-def _arguments(config: WarmupConfig, folder: Path) -> Any:
+def _arguments(config: WarmupConfig, folder: Path) -> SFTConfig:
     from trl import SFTConfig
 
     share = config.micro_batch_size * config.processes

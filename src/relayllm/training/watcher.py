@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
@@ -21,6 +21,10 @@ from relayllm.training.checkpoints import content_of
 from relayllm.training.launching import is_main_process
 from relayllm.training.rollouts import LOGPROB_GAP, Rollouts, decoding_of
 from relayllm.training.watch import held_out, samples, step_numbers
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
 SHOWN_ROLLOUTS = 8
 BEST = "best"
@@ -37,8 +41,8 @@ class Watcher(TrainerCallback):
     """
 
     def __init__(self, config: GrpoConfig, run: GrpoRun, rollouts: Rollouts,
-                 decoder: Callable[[Any], AbstractContextManager[RelayDecoder]], problems: Sequence[Problem],
-                 folder: Path, checkpoint: Path | None) -> None:
+                 decoder: Callable[[torch.nn.Module], AbstractContextManager[RelayDecoder]],
+                 problems: Sequence[Problem], folder: Path, checkpoint: Path | None) -> None:
         self._config, self._run, self._rollouts, self._decoder = config, run, rollouts, decoder
         self._problems, self._folder = problems, folder
         self.history: list[dict[str, float]] = content_of(checkpoint) if checkpoint else []
@@ -52,8 +56,9 @@ class Watcher(TrainerCallback):
         """Whether the checkpoint that was resumed from is the last one."""
         return bool(self.history) and self.history[-1]["step"] == self._config.steps
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, *, model: Any,
-               processing_class: Any, **_: Any) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
+               logs: dict[str, Any] | None = None, *, model: PreTrainedModel,
+               processing_class: PreTrainedTokenizerBase, **_: Any) -> None:
         """A batch of roll-outs was learned from."""
         logs = logs or {}
         if "kl" not in logs and "entropy" not in logs:
@@ -81,7 +86,7 @@ class Watcher(TrainerCallback):
     def _log(self, numbers: dict[str, float]) -> None:
         current().metrics({name: value for name, value in numbers.items() if name != "step"}, int(numbers["step"]))
 
-    def _score(self, step: int, model: Any, tokenizer: Any) -> dict[str, float]:
+    def _score(self, step: int, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, float]:
         with self._decoder(model) as decoder:
             found = held_out(decoder, self._problems, decoding_of(self._config, self._run))
         best = max((row["held_out_score"] for row in self.history if "held_out_score" in row), default=-1.0)
@@ -94,7 +99,7 @@ class Watcher(TrainerCallback):
         current().table("rollouts", self._table)
         return {f"held_out_{name}": value for name, value in asdict(found).items()}
 
-    def _keep(self, model: Any, tokenizer: Any) -> None:
+    def _keep(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         if is_main_process():
             with atomic_write(self._folder / BEST) as part:
                 model.save_pretrained(part)

@@ -11,9 +11,11 @@ import shutil
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from great_expectations.data_context import EphemeralDataContext
+
     from relayllm.validation.results import ExpectationResult
 
 SITE = "site"
@@ -37,7 +39,7 @@ RANDOM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 MOMENT = re.compile(r"20\d\d-?\d\d-?\d\dT\d\d:?\d\d:?\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?")
 
 
-def add_site(context: Any, folder: Path) -> None:
+def add_site(context: EphemeralDataContext, folder: Path) -> None:
     """Tell an ephemeral context where its Data Docs go."""
     context.add_data_docs_site(SITE, {
         "class_name": "SiteBuilder", "show_how_to_buttons": False,
@@ -45,7 +47,7 @@ def add_site(context: Any, folder: Path) -> None:
         "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"}})
 
 
-def build(context: Any, folder: Path, results: Sequence[ExpectationResult]) -> None:
+def build(context: EphemeralDataContext, folder: Path, results: Sequence[ExpectationResult]) -> None:
     """Write the pages, make them stand on their own, and put an index before them."""
     context.build_data_docs(site_names=[SITE])
     shutil.rmtree(folder / "static", ignore_errors=True)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import great_expectations as gx
 import pandas as pd
@@ -16,6 +16,13 @@ from great_expectations.core.run_identifier import RunIdentifier
 
 from relayllm.validation import docs as data_docs
 from relayllm.validation.results import ExpectationResult
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationValidationResult
+    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.datasource.fluent import PandasDatasource
+    from great_expectations.expectations.expectation import Expectation
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 RUN = RunIdentifier("validate", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC))
 """The same for every run, so that the Data Docs of the same data are the same bytes."""
@@ -27,7 +34,7 @@ class Check:
 
     name: str
     frame: pd.DataFrame
-    expectations: list[Any]
+    expectations: list[Expectation]
 
 
 def run(checks: Sequence[Check], docs: Path | None = None, counted: Sequence[ExpectationResult] = ()
@@ -48,7 +55,7 @@ def run(checks: Sequence[Check], docs: Path | None = None, counted: Sequence[Exp
     return results
 
 
-def _run_one(context: Any, source: Any, check: Check) -> list[ExpectationResult]:
+def _run_one(context: EphemeralDataContext, source: PandasDatasource, check: Check) -> list[ExpectationResult]:
     batch = source.add_dataframe_asset(check.name).add_batch_definition_whole_dataframe("all")
     suite = context.suites.add(gx.ExpectationSuite(check.name, expectations=check.expectations))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=check.name, data=batch, suite=suite))
@@ -58,7 +65,7 @@ def _run_one(context: Any, source: Any, check: Check) -> list[ExpectationResult]
     return [_result(check, each) for each in result.results]
 
 
-def _result(check: Check, result: Any) -> ExpectationResult:
+def _result(check: Check, result: ExpectationValidationResult) -> ExpectationResult:
     config = result.expectation_config
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("batch_id", "condition_parser")}
     told = ", ".join(_told(name, value) for name, value in kwargs.items() if name != "column" and value is not None)
@@ -73,13 +80,13 @@ def _result(check: Check, result: Any) -> ExpectationResult:
         offending=() if result.success else _offending(result.result, column))
 
 
-def _told(name: str, value: Any) -> str:
+def _told(name: str, value: object) -> str:
     """An argument of an expectation as a message shows it; a condition comes wrapped in a mapping."""
     condition = value.get("pass_through_filter") if isinstance(value, dict) else None
     return f"where {condition}" if condition else f"{name} {value}"
 
 
-def _severity(config: Any) -> str:
+def _severity(config: ExpectationConfiguration) -> str:
     severity = getattr(config, "severity", None)
     return getattr(severity, "value", severity) or "critical"
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from great_expectations import expectations as gxe
+from great_expectations.expectations.expectation import Expectation
 
 from relayllm.config import ValidateConfig
 from relayllm.validation.tables import COLUMNS
 
-Expectations = list[Any]
+Expectations = list[Expectation]
 
 
 def training(config: ValidateConfig, rows: int) -> Expectations:
@@ -76,13 +77,13 @@ def _problems(config: ValidateConfig, rows: int) -> Expectations:
     ]
 
 
-def _gradable(**more: Any) -> Any:
+def _gradable(**more: Any) -> Expectation:
     return _none("gold_fault", "the gold answer can be graded against, all of it", **more)
 
 
-def _none(column: str, notes: str, **more: Any) -> Any:
+def _none(column: str, notes: str, **more: Any) -> Expectation:
     return gxe.ExpectColumnValuesToBeNull(column=column, notes=notes, **more)
 
 
-def _true(column: str, notes: str, **more: Any) -> Any:
+def _true(column: str, notes: str, **more: Any) -> Expectation:
     return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=[True], notes=notes, **more)

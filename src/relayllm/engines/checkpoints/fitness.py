@@ -6,13 +6,16 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from relayllm.engines.architecture import check_architecture
 from relayllm.engines.checkpoints.weights import weights_of
 from relayllm.engines.commands import add_to_tokenizer
 from relayllm.engines.loading import load_config, load_tokenizer
 from relayllm.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Role = Literal["student", "teacher"]
 
@@ -55,7 +58,7 @@ def size_warnings(parameters: Mapping[str, int]) -> list[str]:
             for name, count in parameters.items() if name != "student" and count < student]
 
 
-def _check_trainable(config: Any, name: str) -> None:
+def _check_trainable(config: PreTrainedConfig, name: str) -> None:
     packed = getattr(config, "quantization_config", None)
     if packed:
         method = packed.get("quant_method") if isinstance(packed, Mapping) else getattr(packed, "quant_method", "")
@@ -63,7 +66,7 @@ def _check_trainable(config: Any, name: str) -> None:
                          "checkpoint in bfloat16 that it was made from, or a GGUF file, which is unpacked")
 
 
-def _template_warnings(tokenizer: Any, name: str) -> list[str]:
+def _template_warnings(tokenizer: PreTrainedTokenizerBase, name: str) -> list[str]:
     if not getattr(tokenizer, "chat_template", None):
         return [f"{name} has no chat template: it is asked with the bare text of the question; an instruction-tuned "
                 "model brings one"]

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from relayllm.errors import ModelError
 from relayllm.files import atomic_write
+
+if TYPE_CHECKING:
+    from gguf import GGUFReader
+    from transformers import PreTrainedTokenizerBase
 
 MAGIC = b"GGUF"
 TOKENIZER_JSON, TEMPLATE = "tokenizer.huggingface.json", "tokenizer.chat_template"
@@ -28,7 +33,7 @@ class GgufHeader:
     """Types of its matrices, by llama.cpp's names."""
 
 
-def gguf_package() -> Any:
+def gguf_package() -> ModuleType:
     """The package gguf.
 
     Raises:
@@ -67,7 +72,7 @@ def read_header(file: Path) -> GgufHeader:
                       frozenset(tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1))
 
 
-def read_tokenizer(file: Path) -> Any:
+def read_tokenizer(file: Path) -> PreTrainedTokenizerBase:
     """The tokenizer in a file: Hugging Face's own where the file has it, else what transformers makes of llama.cpp's.
 
     Raises:
@@ -121,7 +126,7 @@ def unpack(file: Path, folder: Path, dtype: str) -> None:
         tokenizer.save_pretrained(part)
 
 
-def _reader(file: Path) -> Any:
+def _reader(file: Path) -> GGUFReader:
     gguf = gguf_package()
     if not file.is_file():
         raise ModelError(f"there is no GGUF file {file}: `relay export` writes one")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from relayllm.engines.checkpoints.gguf import END_IDS, TOKENIZER_CONFIG, TOKENIZ
 from relayllm.engines.loading import end_ids, load_model, load_tokenizer
 from relayllm.errors import ConfigError, ModelError
 from relayllm.files import atomic_write
+
+if TYPE_CHECKING:
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 ARCHITECTURES = {"LlamaForCausalLM": "llama", "Qwen2ForCausalLM": "qwen2", "Qwen3ForCausalLM": "qwen3"}
 """Class of transformers -> name of llama.cpp."""
@@ -53,7 +58,7 @@ def export(source: Path, file: Path, kind: str = "F32") -> None:
         writer.close()
 
 
-def check_exportable(config: Any, tokenizer: Any, source: Path) -> None:
+def check_exportable(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, source: Path) -> None:
     """Refuse what would be written wrongly.
 
     Raises:
@@ -73,11 +78,11 @@ def check_exportable(config: Any, tokenizer: Any, source: Path) -> None:
                          "byte-level BPE is exported: use llama.cpp's own convert_hf_to_gguf.py")
 
 
-def _architecture(config: Any) -> str:
+def _architecture(config: PreTrainedConfig) -> str:
     return ARCHITECTURES[config.architectures[0]]
 
 
-def _write_shape(writer: Any, config: Any, name: str, vocabulary: int, kind: str) -> None:
+def _write_shape(writer: GGUFWriter, config: PreTrainedConfig, name: str, vocabulary: int, kind: str) -> None:
     """What llama.cpp wants to know of the layers."""
     dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     writer.add_name(name)
@@ -96,7 +101,7 @@ def _write_shape(writer: Any, config: Any, name: str, vocabulary: int, kind: str
     writer.add_file_type({"F32": 0, "F16": 1, "BF16": 32}[kind])
 
 
-def _write_tokenizer(writer: Any, tokenizer: Any, rows: int, ends: list[int]) -> None:
+def _write_tokenizer(writer: GGUFWriter, tokenizer: PreTrainedTokenizerFast, rows: int, ends: list[int]) -> None:
     whole = tokenizer.backend_tokenizer.to_str()
     core = json.loads(whole)
     tokens, kinds = _vocabulary(tokenizer, rows)
@@ -118,7 +123,7 @@ def _write_tokenizer(writer: Any, tokenizer: Any, rows: int, ends: list[int]) ->
     writer.add_array(END_IDS, ends)
 
 
-def _vocabulary(tokenizer: Any, rows: int) -> tuple[list[str], list[int]]:
+def _vocabulary(tokenizer: PreTrainedTokenizerFast, rows: int) -> tuple[list[str], list[int]]:
     """Every row of the embedding by name, with its kind; rows beyond the tokenizer only pad the table."""
     names = {index: token for token, index in tokenizer.get_vocab().items()}
     added = tokenizer.added_tokens_decoder
@@ -127,7 +132,7 @@ def _vocabulary(tokenizer: Any, rows: int) -> tuple[list[str], list[int]]:
     return [names.get(index, f"[PAD{index}]") for index in range(rows)], kinds
 
 
-def _pre_tokenizer(pre: Any) -> str:
+def _pre_tokenizer(pre: dict[str, Any]) -> str:
     """Llama.cpp's name for how text is cut before BPE: by what tells the published ones apart."""
     text = json.dumps(pre)
     if r"\\p{N}{1,3}" in text:
@@ -137,13 +142,14 @@ def _pre_tokenizer(pre: Any) -> str:
     return "qwen2" if r"\\p{N}" in text else "gpt-2"
 
 
-def _special_tokens(tokenizer: Any) -> dict[str, Any]:
+def _special_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     found = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
     return {"model_max_length": min(tokenizer.model_max_length, 2 ** 31),
             **{name: str(token) for name, token in found.items() if token is not None}}
 
 
-def _tensors(model: Any, config: Any, kind: str) -> Iterator[tuple[str, np.ndarray[Any, Any], Any]]:
+def _tensors(model: PreTrainedModel, config: PreTrainedConfig,
+             kind: str) -> Iterator[tuple[str, np.ndarray, GGMLQuantizationType | None]]:
     """Name, data, and type where it is not the array's, of every tensor; a head tied to the embedding is left out."""
     gguf = gguf_package()
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == _architecture(config))
@@ -160,14 +166,14 @@ def _tensors(model: Any, config: Any, kind: str) -> Iterator[tuple[str, np.ndarr
         yield found, *_array(_rotated(name, tensor, config), stored, gguf)
 
 
-def _array(tensor: torch.Tensor, kind: str, gguf: Any) -> tuple[np.ndarray[Any, Any], Any]:
+def _array(tensor: torch.Tensor, kind: str, gguf: ModuleType) -> tuple[np.ndarray, GGMLQuantizationType | None]:
     whole = tensor.detach().float().contiguous().numpy()
     if kind == "BF16":
         return gguf.quants.quantize(whole, gguf.GGMLQuantizationType.BF16), gguf.GGMLQuantizationType.BF16
     return whole.astype(np.float16 if kind == "F16" else np.float32), None
 
 
-def _rotated(name: str, tensor: torch.Tensor, config: Any) -> torch.Tensor:
+def _rotated(name: str, tensor: torch.Tensor, config: PreTrainedConfig) -> torch.Tensor:
     """Queries and keys of a Llama with the two halves of each head interleaved, as llama.cpp turns them."""
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
     if _architecture(config) != "llama" or heads is None:

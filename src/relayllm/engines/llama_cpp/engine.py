@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,8 @@ class LlamaCppEngine:
                                    keep=len(batches) > 1) for i in batches]
         return parts[0] if len(parts) == 1 else torch.cat(parts) if parts else torch.empty(0)
 
-    def _decode_part(self, ids: Any, at: Any, slots: Any, flags: Any, *, keep: bool) -> torch.Tensor:
+    def _decode_part(self, ids: np.ndarray, at: np.ndarray, slots: np.ndarray, flags: np.ndarray, *,
+                     keep: bool) -> torch.Tensor:
         """Logits (flags set, V): llama.cpp's own memory, which its next forward writes over, or a copy to `keep`."""
         code = self._api.llama_decode(self._context.pointer, self._batch.filled(ids, at, slots, flags))
         if code:
@@ -155,7 +157,7 @@ class LlamaCppEngine:
         logits = torch.from_numpy(np.ctypeslib.as_array(found, shape=shape))
         return logits.clone() if keep else logits
 
-    def _new_context(self, rows: int, tokens: int) -> Any:
+    def _new_context(self, rows: int, tokens: int) -> Context:
         api, params = self._api, self._api.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.n_batch = rows * tokens, rows, BATCH
         params.n_threads = params.n_threads_batch = torch.get_num_threads()
@@ -179,7 +181,7 @@ class LlamaCppEngine:
 class Context:
     """A context of llama.cpp, freed when nobody holds it."""
 
-    def __init__(self, api: Any, pointer: Any) -> None:
+    def __init__(self, api: ModuleType, pointer: Any) -> None:
         self.pointer = pointer
         weakref.finalize(self, api.llama_free, pointer)
 
@@ -187,7 +189,7 @@ class Context:
 class Batch:
     """The C structure of a batch over arrays of our own, which numpy fills at once."""
 
-    def __init__(self, api: Any) -> None:
+    def __init__(self, api: ModuleType) -> None:
         self._ids, self._at, self._slots = (np.zeros(BATCH, np.int32) for _ in range(3))
         self._flags, self._ones = np.zeros(BATCH, np.int8), np.ones(BATCH, np.int32)
         self._pointers = self._slots.ctypes.data + 4 * np.arange(BATCH, dtype=np.uintp)
@@ -196,12 +198,12 @@ class Batch:
             _pointer(self._ones, ctypes.c_int32), _pointer(self._pointers, ctypes.POINTER(ctypes.c_int32)),
             _pointer(self._flags, ctypes.c_int8))
 
-    def filled(self, ids: Any, at: Any, slots: Any, flags: Any) -> Any:
+    def filled(self, ids: np.ndarray, at: np.ndarray, slots: np.ndarray, flags: np.ndarray) -> ctypes.Structure:
         """The structure with these tokens, their positions, their sequences, and whether logits are wanted."""
         size = self._struct.n_tokens = len(ids)
         self._ids[:size], self._at[:size], self._slots[:size], self._flags[:size] = ids, at, slots, flags
         return self._struct
 
 
-def _pointer(array: np.ndarray[Any, Any], kind: Any) -> Any:
+def _pointer(array: np.ndarray, kind: type) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from relayllm.errors import ConfigError
@@ -16,7 +17,7 @@ _kept: list[Any] = []
 
 
 @cache
-def library() -> Any:
+def library() -> ModuleType:
     """The low-level API of llama.cpp, ready to use; what it logs goes to `last_error`.
 
     Raises:

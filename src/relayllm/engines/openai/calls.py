@@ -18,9 +18,9 @@ from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import CONTINUE, Handshake, ServerInfo
 from relayllm.engines.openai.options import RemoteOptions
-from relayllm.engines.openai.wire import PermanentError, StreamChunk, TransientError, Usage
+from relayllm.engines.openai.wire import PermanentError, StreamChunk, TransientError
 from relayllm.errors import TeacherError
-from relayllm.relay.protocols import CallRequest
+from relayllm.relay.protocols import CallRequest, Usage
 
 
 class CallStream:

@@ -20,13 +20,12 @@ from relayllm.engines.openai.wire import (
     PermanentError,
     StreamChunk,
     TransientError,
-    Usage,
     error_message,
     read_choice,
     read_usage,
 )
 from relayllm.errors import ConfigError
-from relayllm.relay.protocols import Message
+from relayllm.relay.protocols import Message, Usage
 from relayllm.settings import without_secrets
 
 KEY_VARIABLE = "RELAY_TEACHER_API_KEY"

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relayllm.engines.openai.wire import PermanentError, StreamChunk, Usage
+from relayllm.engines.openai.wire import PermanentError, StreamChunk
 from relayllm.errors import StudentError
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.protocols import Usage
 from relayllm.relay.remote_session import WrittenToken
 
 

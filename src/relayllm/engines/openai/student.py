@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.openai.breaker import CircuitBreaker
@@ -20,8 +19,9 @@ from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.placement import Placement
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
 from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
-from relayllm.engines.openai.wire import PermanentError, TransientError, Usage
+from relayllm.engines.openai.wire import PermanentError, TransientError
 from relayllm.errors import ConfigError, StudentError
+from relayllm.relay.protocols import Tokenizer, Usage
 from relayllm.relay.row import Row
 from relayllm.settings import without_secrets
 
@@ -61,7 +61,7 @@ class OpenAIStudent:
     fails is left out until its circuit closes; the answer goes on at the next one with what was received.
     """
 
-    def __init__(self, urls: Sequence[str], tokenizer: Any, *, model: str | None = None,
+    def __init__(self, urls: Sequence[str], tokenizer: Tokenizer, *, model: str | None = None,
                  options: RemoteOptions | None = None, api_key: str | None = None, ends: frozenset[int] = frozenset(),
                  news: threading.Event | None = None) -> None:
         commands = command_tokens(tokenizer)
@@ -141,7 +141,7 @@ class OpenAIStudent:
         """End all requests and let the connections go, once or again, from any thread."""
         self._thread.close(*(replica.client.close for replica in self._replicas))
 
-    def _replica(self, url: str, tokenizer: Any, model: str | None, api_key: str | None) -> _Replica:
+    def _replica(self, url: str, tokenizer: Tokenizer, model: str | None, api_key: str | None) -> _Replica:
         client = CompletionClient(url, self.options, api_key=api_key, role="student", key_variable=KEY_VARIABLE)
         return _Replica(client, StudentHandshake(client, tokenizer, self.commands,
                                                   model or os.environ.get(MODEL_VARIABLE) or None),

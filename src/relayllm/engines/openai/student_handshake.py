@@ -7,8 +7,9 @@ from typing import Any
 
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import PROBE, OnceHandshake
-from relayllm.engines.openai.wire import PermanentError, StreamChunk, Usage
+from relayllm.engines.openai.wire import PermanentError, StreamChunk
 from relayllm.relay.command import CommandTokens
+from relayllm.relay.protocols import Tokenizer, Usage
 
 MODEL_VARIABLE = "RELAY_STUDENT_MODEL"
 BIAS = 1.0e4
@@ -35,7 +36,8 @@ class StudentInfo:
 class StudentHandshake(OnceHandshake[StudentInfo]):
     """Handshake with a student's server: the right vocabulary, and the relay grammar at work."""
 
-    def __init__(self, client: CompletionClient, tokenizer: Any, commands: CommandTokens, expected: str | None) -> None:
+    def __init__(self, client: CompletionClient, tokenizer: Tokenizer, commands: CommandTokens,
+                 expected: str | None) -> None:
         super().__init__()
         self._client, self._tokenizer, self._commands, self._expected = client, tokenizer, commands, expected
 

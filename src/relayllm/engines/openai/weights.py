@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from relayllm.engines.openai.client import base_url
 from relayllm.engines.openai.student import KEY_VARIABLE
 from relayllm.errors import StudentError
+
+T = TypeVar("T")
 
 CONNECT_SECONDS, LOAD_SECONDS = 5.0, 600.0
 """How long a connection, and the reading of a folder, may take."""
@@ -79,11 +81,11 @@ class ServedWeights:
         """Let the connections go."""
         self._http.close()
 
-    def _each(self, ask: Callable[[str], Any]) -> list[Any]:
+    def _each(self, ask: Callable[[str], T]) -> list[T]:
         with ThreadPoolExecutor(len(self._urls)) as pool:
             return list(pool.map(ask, self._urls))
 
-    def _version(self, url: str) -> Any:
+    def _version(self, url: str) -> str | None:
         return self._ask("GET", url, "/weight_info", None).get("weight_version")
 
     def _call(self, url: str, method: str, *given: str) -> None:

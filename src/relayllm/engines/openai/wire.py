@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from relayllm.relay.protocols import Usage
+
 FILTERED = 422
 """What a content filter counts as that strikes in the middle of an answer: this request's fault alone."""
 
@@ -21,16 +23,6 @@ class StreamChunk:
     """`stop`, `length`, or None while it goes on."""
     logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = ()
     """Per token its log-probability and the likeliest tokens, where they were asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the server says it read and wrote: all prompt tokens, how many of them it found in its cache."""
-
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int = 0
-    """0 where it does not say."""
 
 
 class TransientError(Exception):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.evaluation.report import plots
 from relayllm.files import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES = (("held_out_accuracy", "accuracy, held out, greedy"), ("held_out_call_ratio", "call ratio, held out"),
           ("callers", "share of roll-outs that call"), ("student_solvable", "roll-outs of student-solvable problems"),
@@ -72,7 +75,7 @@ def _mean_of(summaries: Summaries) -> dict[str, Any]:
         name: {"average": {"call_ratio": x, "accuracy": y, "accuracy_ci": None}} for name, (x, y) in means.items()}}
 
 
-def _save(figure: Any, picture: Path) -> None:
+def _save(figure: Figure, picture: Path) -> None:
     picture.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(picture) as part:
         figure.savefig(part, format="png", dpi=110, metadata={"Software": None})

@@ -16,6 +16,7 @@ from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.routers.router import Asker, TokenizerPair
 from relayllm.problems.problem import Problem
 from relayllm.relay.policy import StepEntropy
+from relayllm.relay.protocols import Tokenizer
 
 SENTENCE_ENDS = (".", "!", "?", "。")
 
@@ -39,7 +40,7 @@ class GlimpRouter:
 
 
 @lru_cache(maxsize=8)
-def step_ends(tokenizer: Any) -> frozenset[int]:
+def step_ends(tokenizer: Tokenizer) -> frozenset[int]:
     """The tokens of a vocabulary after which a new step begins: a line's end, or a full stop by itself."""
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    texts = (tokenizer.decode([token]) for token in range(len(tokenizer)))
     return frozenset(token for token, text in enumerate(texts) if "\n" in text or text.strip() in SENTENCE_ENDS)

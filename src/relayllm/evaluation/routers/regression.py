@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from sklearn.model_selection import GridSearchCV
 
 FOLDS = 5
 FEWEST = 4
@@ -18,7 +21,7 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 class Fit:
     """A regression that was fitted, and the scores its examples get from models that have not seen them."""
 
-    model: Any
+    model: GridSearchCV
     unseen: np.ndarray
     """(examples,) probabilities."""
 
@@ -42,7 +45,7 @@ def fit(states: np.ndarray, labels: np.ndarray) -> Fit | None:
     return Fit(model.fit(states, labels), unseen)
 
 
-def _classifier(folds: int) -> Any:
+def _classifier(folds: int) -> GridSearchCV:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
     from sklearn.pipeline import make_pipeline

@@ -12,6 +12,7 @@ from relayllm.config import RoutersConfig
 from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.records import Record
 from relayllm.problems.problem import Problem
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.trace import Prefix, Trace
 
 
@@ -19,8 +20,8 @@ from relayllm.relay.trace import Prefix, Trace
 class TokenizerPair:
     """What a token router is told of the untrained student and the teacher beside it."""
 
-    tokenizer: Any
-    teacher_tokenizer: Any
+    tokenizer: Tokenizer
+    teacher_tokenizer: Tokenizer
     teacher_in_process: bool
     """Whether the teacher writes token by token here, rather than on a server."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.problems.tiny_world.generator import train_problems
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 
@@ -21,7 +24,7 @@ READ, MAX_VOCABULARY = 2000, 1200
 """Problems that BPE reads, and more entries than it needs to make every word of theirs one token."""
 
 
-def build_tokenizer() -> Any:
+def build_tokenizer() -> PreTrainedTokenizerFast:
     """A `PreTrainedTokenizerFast`: every digit a token, every word of the tiny world a token, bytes for the rest."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -34,7 +33,7 @@ async def _nothing() -> None:
 
 
 def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics: Metrics, limits: HttpLimits, *,
-               examples: Sequence[Any] = (),
+               examples: Sequence[dict[str, str]] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
     """Everything behind one address. `start` and `stop` run with the event loop."""
 

@@ -82,8 +82,10 @@ def table(jobs: Jobs) -> APIRouter:
         if body.streamed:
             return EventStream(_events(job), job.end)
         try:
-            there, traces = await unless_gone(request, job.traces())
-            return Response(_answer(traces), media_type="application/json") if there else Response(status_code=GONE)
+            traces = await unless_gone(request, job.traces())
+            if traces is None:
+                return Response(status_code=GONE)
+            return Response(_answer(traces), media_type="application/json")
         finally:
             job.end()
 

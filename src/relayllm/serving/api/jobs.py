@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
@@ -24,6 +23,7 @@ from relayllm.serving.engine.requests import (
     RequestOutput,
     RequestOutputCollector,
 )
+from relayllm.serving.engine.scoring import PromptLogprobs
 from relayllm.serving.errors import ApiError, decoder_failed, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
@@ -38,7 +38,7 @@ class Job:
     created: int = field(default_factory=lambda: int(time.time()))
     collector: RequestOutputCollector = field(default_factory=RequestOutputCollector)
     requests: list[EngineRequest] = field(default_factory=list)
-    asides: list[Future[Any]] = field(default_factory=list)
+    asides: list[Future[PromptLogprobs]] = field(default_factory=list)
     """What is asked of the models besides completions."""
     closed: bool = False
 
@@ -104,7 +104,7 @@ class Jobs:
         with self._ended_unless_taken(job):
             job.deployment.engine.submit(job.requests)
 
-    def ask_aside(self, job: Job, work: Iterable[Callable[[], Any]]) -> None:
+    def ask_aside(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]]) -> None:
         """Ask the models something else, before the completions if those wait.
 
         Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
+from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.trace import Author
 from relayllm.serving.api.protocol import Json
 from relayllm.serving.engine.requests import TokenDelta
@@ -16,13 +16,13 @@ HALF = "\N{REPLACEMENT CHARACTER}"
 """What the bytes of half a character show as."""
 
 
-def token_texts(tokenizer: Any, token_ids: Sequence[int]) -> list[str]:
+def token_texts(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
     """Each token as text; half characters show as U+FFFD."""
     return [str(tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False))
             for token in token_ids]
 
 
-def chat_logprobs(tokenizer: Any, delta: TokenDelta) -> Json:
+def chat_logprobs(tokenizer: Tokenizer, delta: TokenDelta) -> Json:
     """OpenAI's chat format; the teacher's tokens have the student's log-probability, and no likeliest tokens."""
     rows = [{**_entry(tokenizer, token, logprob), "top_logprobs": [_entry(tokenizer, *likely) for likely in top],
              "author": author.value}
@@ -31,12 +31,12 @@ def chat_logprobs(tokenizer: Any, delta: TokenDelta) -> Json:
     return {"content": rows, "refusal": None}
 
 
-def _entry(tokenizer: Any, token: int, logprob: float | None) -> Json:
+def _entry(tokenizer: Tokenizer, token: int, logprob: float | None) -> Json:
     [text] = token_texts(tokenizer, [token])
     return {"token": text, "logprob": logprob, "bytes": list(token_bytes(tokenizer, token, text))}
 
 
-def token_bytes(tokenizer: Any, token: int, text: str) -> bytes:
+def token_bytes(tokenizer: Tokenizer, token: int, text: str) -> bytes:
     """A token's own bytes, also of half a character; of a tokenizer that is not byte-level those of its text."""
     plain = text.encode()
     if HALF not in text:
@@ -55,7 +55,7 @@ def _letters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + place): byte for place, byte in enumerate(others)}
 
 
-def _likely(tokenizer: Any, delta: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
+def _likely(tokenizer: Tokenizer, delta: TokenDelta | PromptLogprobs) -> list[list[tuple[str, float]]]:
     """The likeliest tokens as texts, one list per token."""
     if not delta.tops:
         return [[] for _ in delta.ids]
@@ -67,7 +67,7 @@ class TextOffsets:
     """Where each token begins in the returned text: commands and special tokens of an answer take no room there, and
     the tokens of one character begin where it does."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._special = frozenset(tokenizer.all_special_ids)
@@ -88,8 +88,8 @@ class TextOffsets:
         return at
 
 
-def text_logprobs(tokenizer: Any, delta: TokenDelta, offsets: TextOffsets, prompt: PromptLogprobs | None = None, *,
-                  length: int | None = None) -> Json:
+def text_logprobs(tokenizer: Tokenizer, delta: TokenDelta, offsets: TextOffsets,
+                  prompt: PromptLogprobs | None = None, *, length: int | None = None) -> Json:
     """The format of /v1/completions, of the echoed prompt and of completion tokens; `length` is that of the text.
 
     As OpenAI does, the written token is among the likeliest, even when it is none of them.

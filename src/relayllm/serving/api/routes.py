@@ -120,8 +120,8 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
     if body.stream:
         return EventStream(chunks(job, body), job.end, headers)
     try:
-        there, found = await unless_gone(request, answer(job, body))
-        if not there:
+        found = await unless_gone(request, answer(job, body))
+        if found is None:
             return Response(status_code=GONE)
         return Response(orjson.dumps(found), media_type="application/json", headers=headers)
     finally:
@@ -135,8 +135,8 @@ async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key
     if body.stream:
         return EventStream(writer.events(), job.end, headers)
     try:
-        there, traces = await unless_gone(request, job.traces())
-        if not there:
+        traces = await unless_gone(request, job.traces())
+        if traces is None:
             return Response(status_code=GONE)
         return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TypeVar
 
 import orjson
 from fastapi import Request
@@ -14,6 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from relayllm.serving.api.protocol import Json
 from relayllm.serving.errors import ApiError, unforeseen
+
+T = TypeVar("T")
 
 SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that no proxy takes the connection for dead."""
@@ -37,12 +39,12 @@ async def gone(request: Request) -> None:
         pass
 
 
-async def unless_gone(request: Request, work: Awaitable[Any]) -> tuple[bool, Any]:
-    """Wait for `work`, or for the client to hang up: (True, its result) or (False, None)."""
+async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+    """Wait for `work`, or for the client to hang up: its result, or None where nobody waits for it any more."""
     task, end = asyncio.ensure_future(work), asyncio.ensure_future(gone(request))
     try:
         await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
-        return (True, task.result()) if task.done() else (False, None)
+        return task.result() if task.done() else None
     finally:
         for one in (task, end):
             one.cancel()

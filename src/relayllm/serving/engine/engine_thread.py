@@ -8,12 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from relayllm.relay.scheduler import Session
 from relayllm.relay.trace import Trace
 from relayllm.serving.engine.requests import EngineDeadError, EngineRequest, QueueFull, RequestOutput
 from relayllm.serving.engine.running_batch import RunningBatch
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder
@@ -92,13 +94,13 @@ class EngineThread:
             self._gone.extend(requests)
             self._lock.notify()
 
-    def aside(self, work: Callable[[], Any]) -> Future[Any]:
+    def aside(self, work: Callable[[], T]) -> Future[T]:
         """Do something else with the models, between two steps.
 
         Raises:
             EngineDeadError: the engine has ended.
         """
-        future: Future[Any] = Future()
+        future: Future[T] = Future()
         with self._lock:
             self._refuse_when_ended()
             self._asides.append((work, future))

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relayllm.engines.prompts import encode_prompt
 from relayllm.errors import DataError
@@ -39,7 +39,7 @@ class EncodedPrompt:
 class ResponseTokenizer:
     """The tokenizer with which the event loop turns tokens into text."""
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     commands: CommandTokens
 
     @classmethod
@@ -88,7 +88,7 @@ class PromptEncoder:
         """Read what there is, then end the thread."""
         self._thread.shutdown(wait=False)
 
-    def _read(self, encode: Callable[[Any], list[int]], text: str) -> EncodedPrompt:
+    def _read(self, encode: Callable[[Tokenizer], list[int]], text: str) -> EncodedPrompt:
         try:
             ids = encode(self._student)
             theirs = None if self._teacher is None else tuple(encode(self._teacher))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.serving.engine.requests import Top
+
+if TYPE_CHECKING:
+    from relayllm.engines.decoder import RelayDecoder
 
 AT_ONCE = 256
 """Positions whose logits are held at once: a row of logits is as wide as the vocabulary."""
@@ -22,7 +25,7 @@ class PromptLogprobs:
     """The likeliest tokens at each place, best first."""
 
 
-def score(decoder: Any, token_ids: Sequence[int], top: int) -> PromptLogprobs:
+def score(decoder: RelayDecoder, token_ids: Sequence[int], top: int) -> PromptLogprobs:
     """Score a prompt in one forward of the student, commands left out. Runs between two steps of the engine."""
     import torch
 

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.settings import Settings
+
+if TYPE_CHECKING:
+    from relayllm.serving.models.router import Deployment
 
 LOG = logging.getLogger("relayllm.serving")
 WAITING = 256
@@ -34,7 +37,7 @@ class Tracer:
         self._thread = threading.Thread(target=self._run, name="tracer", daemon=True)
         self._thread.start()
 
-    def __call__(self, deployment: Any, request: EngineRequest, trace: Trace, degraded: bool) -> None:
+    def __call__(self, deployment: Deployment, request: EngineRequest, trace: Trace, degraded: bool) -> None:
         """Queue an answer to be written, by chance."""
         if self._chance() >= self._share:
             return

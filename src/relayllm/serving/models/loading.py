@@ -27,6 +27,7 @@ from relayllm.settings import Settings, current_settings, without_secrets
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder
+    from relayllm.registry.client import Registry
 
 LOG = logging.getLogger("relayllm.serving")
 CHAMPION = "models:/relay-decoder@champion"
@@ -37,7 +38,7 @@ PROBES, PROBE_TOKENS = 4, 12
 """Packed questions that a student's servers are asked, and tokens of each answer that are compared."""
 PATIENCE = 30.0
 """Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
-Load = Callable[..., Any]
+Load = Callable[..., "RelayDecoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def load_model(source: str = CHAMPION, teacher: str | None = None, **options: An
     return load(find(source, current_settings(), Registry), teacher, **options)
 
 
-def find(source: str, settings: Settings, registry: Callable[[], Any], patience: float = PATIENCE) -> FoundModel:
+def find(source: str, settings: Settings, registry: Callable[[], Registry], patience: float = PATIENCE) -> FoundModel:
     """Where a model lies. A version that was served before is found even when the registry is down.
 
     Raises:
@@ -136,7 +137,7 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
                        _with_teachers(prices, decoder))
 
 
-def _with_teachers(prices: Prices, decoder: Any) -> Prices:
+def _with_teachers(prices: Prices, decoder: RelayDecoder) -> Prices:
     """With those of a pool's teachers that have prices of their own."""
     server = getattr(getattr(decoder, "teacher", None), "server", None)
     own = getattr(server, "prices", None)
@@ -169,7 +170,7 @@ def check_signature(folder: Path) -> None:
                          "wrote")
 
 
-def _resolved(source: str, registry: Callable[[], Any], settings: Settings) -> FoundModel:
+def _resolved(source: str, registry: Callable[[], Registry], settings: Settings) -> FoundModel:
     check_registry(settings)
     client = registry()
     version = client.resolve(source)
@@ -246,7 +247,7 @@ def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder
     return decoder
 
 
-def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> Any:
+def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
     from relayllm import RelayDecoder
     from relayllm.engines.roles import is_remote
 
@@ -260,7 +261,7 @@ def _gateway(students: Sequence[str], student: Path, teacher: str | None, **opti
     return RelayDecoder.from_servers(students, student, teacher)
 
 
-def check_weights(decoder: Any, package: Package) -> None:
+def check_weights(decoder: RelayDecoder, package: Package) -> None:
     """Ask the student's servers, or its file, the questions that the package was asked before it was packed.
 
     Rounding differs between engines and types, so most of the beginnings must be the same, not all.

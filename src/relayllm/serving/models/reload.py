@@ -6,12 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeVar
 
 from relayllm.errors import NoSuchVersion, RelayError
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.loading import FoundModel, LoadedModel
 from relayllm.serving.models.router import CANDIDATE, CHAMPION, ModelRouter
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("relayllm.serving")
 
@@ -76,7 +78,7 @@ class AliasWatcher:
         self._metrics.reloads.labels("done").inc()
         LOG.warning("%s is now version %s", alias, found.version)
 
-    async def _away(self, work: Callable[[], Any]) -> Any:
+    async def _away(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _withdraw(self, alias: str, why: str) -> None:

@@ -26,7 +26,8 @@ SERVED = frozenset({*LIBRARIES, *(f"katex/fonts/{path.name}" for path in (VENDOR
 KINDS = {".js": "text/javascript", ".woff2": "font/woff2"}
 
 
-def pages(app: FastAPI, examples: Sequence[Any], model_router: ModelRouter, *, keys_required: bool) -> APIRouter:
+def pages(app: FastAPI, examples: Sequence[dict[str, str]], model_router: ModelRouter, *,
+          keys_required: bool) -> APIRouter:
     """The routes of the page."""
     router = APIRouter(include_in_schema=False)
 
@@ -48,7 +49,7 @@ def pages(app: FastAPI, examples: Sequence[Any], model_router: ModelRouter, *, k
         return facts_of(model_router.champion)
 
     @router.get("/examples")
-    async def questions() -> list[Any]:
+    async def questions() -> list[dict[str, str]]:
         return list(examples)
 
     @router.get("/docs")

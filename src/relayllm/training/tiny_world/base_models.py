@@ -6,12 +6,15 @@ import multiprocessing
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from relayllm.config import TinyModel
 from relayllm.errors import TrainingError
 from relayllm.files import atomic_write
 from relayllm.progress import print_line
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
 
 
 def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
@@ -43,7 +46,7 @@ def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
     return seconds
 
 
-def _train_and_tell(faults: Any, role: str, config: TinyModel, folder: Path) -> None:
+def _train_and_tell(faults: SimpleQueue[str], role: str, config: TinyModel, folder: Path) -> None:
     try:
         _train_one(role, config, folder)
     except BaseException as error:

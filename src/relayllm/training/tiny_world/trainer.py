@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -20,6 +20,9 @@ from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.problems.tiny_world.generator import corpus
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, Qwen3ForCausalLM
+
 WARMUP_SHARE = 0.05
 IGNORED = -100
 DIGITS = "0123456789"
@@ -28,7 +31,7 @@ UNSEEN = 1_000_003
 """Added to a model's seed: problems that it did not read."""
 
 
-def new_model(config: TinyModel, tokenizer: Any) -> Any:
+def new_model(config: TinyModel, tokenizer: PreTrainedTokenizerBase) -> Qwen3ForCausalLM:
     """A Qwen3 of the configured shape with random weights and tied embeddings."""
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -41,7 +44,8 @@ def new_model(config: TinyModel, tokenizer: Any) -> Any:
         bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
 
 
-def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print) -> Any:
+def train(config: TinyModel, tokenizer: PreTrainedTokenizerBase,
+          say: Callable[[str], None] = print) -> Qwen3ForCausalLM:
     """Train on worked answers to endless new problems; the loss reads the answers alone.
 
     Returns:
@@ -62,7 +66,8 @@ def train(config: TinyModel, tokenizer: Any, say: Callable[[str], None] = print)
     return model.eval()
 
 
-def solved(model: Any, config: TinyModel, tokenizer: Any, problems: int = 400) -> float:
+def solved(model: Qwen3ForCausalLM, config: TinyModel, tokenizer: PreTrainedTokenizerBase,
+           problems: int = 400) -> float:
     """Share of new problems of the model's own mix that it answers rightly, sampled at temperature 1.
 
     Where it could only guess a product, an answer is right that follows from its guess.
@@ -84,7 +89,7 @@ def as_guessed(problem: Problem, text: str) -> Problem:
     return replace(problem, answer=str(int(problem.answer) - int(said[1]) + int(written[1])))
 
 
-def _round(model: Any, optimizer: torch.optim.Optimizer, config: TinyModel,
+def _round(model: Qwen3ForCausalLM, optimizer: torch.optim.Optimizer, config: TinyModel,
            batches: Iterator[tuple[torch.Tensor, torch.Tensor]], weights: torch.Tensor, number: int, started: float,
            say: Callable[[str], None]) -> None:
     """`steps` batches under one schedule; the later rounds begin at half of the first one's learning rate."""
@@ -103,14 +108,14 @@ def _round(model: Any, optimizer: torch.optim.Optimizer, config: TinyModel,
                 f"loss {sum(losses[-50:]) / len(losses[-50:]):.3f}  {time.monotonic() - started:.0f} s")
 
 
-def _loss(model: Any, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def _loss(model: Qwen3ForCausalLM, ids: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]  # (rows, tokens - 1, width)
     wanted = labels[:, 1:]  # (rows, tokens - 1)
     read = wanted != IGNORED
     return cross_entropy(model.lm_head(hidden[read]), wanted[read], weight=weights)
 
 
-def _token_weights(tokenizer: Any, digit_weight: float) -> torch.Tensor:
+def _token_weights(tokenizer: PreTrainedTokenizerBase, digit_weight: float) -> torch.Tensor:
     weights = torch.ones(len(tokenizer))
     weights[[tokenizer.convert_tokens_to_ids(digit) for digit in DIGITS]] = digit_weight
     return weights
@@ -124,7 +129,7 @@ def _schedule(step: int, steps: int) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _batches(config: TinyModel, tokenizer: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _batches(config: TinyModel, tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless reading: right-padded batches of (ids, labels), both (rows, tokens)."""
     guess = config.hard_products == "guessed"
     problems = corpus(config.seed, config.hard_share, config.drill_share, guess=guess)
@@ -132,7 +137,7 @@ def _batches(config: TinyModel, tokenizer: Any) -> Iterator[tuple[torch.Tensor, 
         yield _batch(list(islice(problems, config.batch_size)), tokenizer)
 
 
-def _batch(problems: Sequence[Problem], tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels of worked answers, both (problems, tokens); padding needs no mask, nothing reads it."""
     rows = [_encode(tokenizer, problem) for problem in problems]
     width = max(len(prompt) + len(answer) for prompt, answer in rows)
@@ -145,7 +150,7 @@ def _batch(problems: Sequence[Problem], tokenizer: Any) -> tuple[torch.Tensor, t
     return ids, labels
 
 
-def _encode(tokenizer: Any, problem: Problem) -> tuple[list[int], list[int]]:
+def _encode(tokenizer: PreTrainedTokenizerBase, problem: Problem) -> tuple[list[int], list[int]]:
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": problem.question}], tokenize=False,
                                            add_generation_prompt=True)
     answer = problem.solution + tokenizer.eos_token

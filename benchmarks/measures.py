@@ -15,9 +15,8 @@ from benchmarks.timing import Took, median, ratio, side_by_side
 from benchmarks.work import Work, check, draw, relay
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.relay.events import Event
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Author
 
 

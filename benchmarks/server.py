@@ -25,8 +25,7 @@ PROMPT = "w1 w2 w3 w4 w5 w6 w7 w8"
 ALONE = """
 import json, sys, time
 from relayllm import RelayDecoder
-from relayllm.relay.options import Options
-from relayllm.relay.running import GenerationRequest
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.vocabulary import plain_ids
 decoder = RelayDecoder.from_pretrained(sys.argv[1] + "/student", sys.argv[1] + "/teacher")
 for line in sys.stdin:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relayllm.engines.decoder import RelayDecoder
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Trace
 
 FIRST_WORD = 12

@@ -12,6 +12,7 @@ from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import encode_prompt
+from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.errors import ConfigError
 from relayllm.relay.policy import Scripted
 from relayllm.relay.teacher import RemoteTeacher
@@ -87,6 +88,17 @@ def test_messages_first_call_before_any_answer_opens_the_turn(serve, theirs):
     remote.close()
     assert read == [rendered(theirs, "")]
     assert "continue_final_message" not in server.chats[0]
+
+
+def test_messages_are_what_a_teacher_alone_is_asked_with(serve, theirs):
+    server, read = serve("messages")
+    alone = RemoteGenerator(server.url, tokenizers()[0], options=QUICK)
+    [trace] = alone.generate([QUESTION], max_new_tokens=5, enable_thinking=False)
+    alone.close()
+    assert read == [rendered(theirs, "")]
+    assert server.chats[0]["messages"] == QUESTION
+    assert server.chats[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert trace.text.startswith(" 4")
 
 
 def test_messages_cut_answer_is_asked_for_again_whole(serve):

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 from relayllm.relay.batching import DynamicBatching
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.engine import StepInput, StepOutput
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.row import Row
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, Teacher
 from relayllm.relay.vocabulary import SharedVocabulary, Vocabulary
@@ -118,8 +117,7 @@ class PlainEngine:
 
 def new_row(prompt: str = "Q", **options: Any) -> Row:
     """A row that may call."""
-    ids = ByteTokenizer().encode(prompt)
-    return Row(ids, ids, Options(**{"max_new_tokens": 40, **options}), COMMANDS, key=7)
+    return Row(ask(prompt, **options), COMMANDS, with_teacher=True)
 
 
 def new_session(student: PlainEngine, teacher: PlainEngine | Teacher | None = None, *, slots: int = 4,

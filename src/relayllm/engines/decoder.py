@@ -27,10 +27,9 @@ from relayllm.errors import ConfigError, DataError
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.engine import Engine
 from relayllm.relay.events import Event
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.protocols import CausalLM, Tokenizer
 from relayllm.relay.remote_session import RemoteSession, RemoteStudent
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, Teacher
 from relayllm.relay.text_command import TextCommands

@@ -19,11 +19,10 @@ from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.protocols import CallRequest, CallServer, ServedCall, Tokenizer
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Row
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.teacher import TEACHER_SALT
 from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason, Trace
 
@@ -78,7 +77,7 @@ class RemoteGenerator:
 
     def complete(self, requests: Sequence[GenerationRequest], *, slots: int = 32) -> Iterator[tuple[int, Trace]]:
         """Traces as they are finished, each with the place of its request; raises as `generate` does."""
-        places = {self._row(request): place for place, request in enumerate(requests)}
+        places = {Row(request, self._commands, with_teacher=False): place for place, request in enumerate(requests)}
         waiting, running, failed = deque(places), dict[Row, ServedCall](), set[Row]()
         try:
             while waiting or running:
@@ -97,11 +96,6 @@ class RemoteGenerator:
         finally:
             for stream in running.values():
                 stream.cancel()
-
-    def _row(self, request: GenerationRequest) -> Row:
-        return Row(request.prompt_ids, None, request.options, self._commands,
-                   key=key_of(request.seed, request.row, request.sample), seed=request.seed, index=request.row,
-                   sample=request.sample)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -122,10 +116,10 @@ class RemoteGenerator:
 
 
 def _request(row: Row) -> CallRequest:
-    options = row.options
-    return CallRequest(row.prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
-                       seed=key_of(row.key, TEACHER_SALT) >> 33, answer_start=len(row.prompt_ids),
-                       messages=row.messages, enable_thinking=options.enable_thinking, session=row.session)
+    options, prompt_ids = row.options, row.request.prompt_ids
+    return CallRequest(prompt_ids, options.max_new_tokens, options.temperature, options.top_p,
+                       seed=key_of(row.key, TEACHER_SALT) >> 33, answer_start=len(prompt_ids),
+                       messages=row.request.messages, enable_thinking=options.enable_thinking, session=row.session)
 
 
 def _given_up(fault: TeacherError, rows: Collection[Row]) -> TeacherError:

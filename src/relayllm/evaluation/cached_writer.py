@@ -9,9 +9,8 @@ from typing import Any, Protocol
 
 from relayllm.evaluation.answer_cache import AnswerCache, code_digest, key_of
 from relayllm.evaluation.trace_json import dump_trace, load_trace
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.protocols import Tokenizer
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
 
 Messages = Sequence[Mapping[str, str]]

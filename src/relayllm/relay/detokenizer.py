@@ -99,9 +99,10 @@ def trace_of(tokenizer: Tokenizer, row: Row) -> Trace:
     text = read(tokenizer, shown)
     if row.options.stop and row.stop is StopReason.STOP_STRING:
         text = text[:first_stop(text, row.options.stop)]
-    return Trace(row.prompt_ids, tuple(row.ids), tuple(row.authors), tuple(row.logprobs), tuple(row.calls),
-                 row.ledger(), row.stop or StopReason.CANCELLED, text, row.degraded, row.seed, row.index, row.sample,
-                 _segments(tokenizer, row, shown, text), tuple(row.tops))
+    asked = row.request
+    return Trace(asked.prompt_ids, tuple(row.ids), tuple(row.authors), tuple(row.logprobs), tuple(row.calls),
+                 row.ledger(), row.stop or StopReason.CANCELLED, text, row.degraded, asked.seed, asked.row,
+                 asked.sample, _segments(tokenizer, row, shown, text), tuple(row.tops))
 
 
 def _segments(tokenizer: Tokenizer, row: Row, shown: list[int], text: str) -> tuple[Segment, ...]:

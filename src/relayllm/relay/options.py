@@ -1,4 +1,4 @@
-"""What one request asks of the decoder: how to sample, and what may be spent."""
+"""What one request asks of the decoder: which prompt to complete, how to sample, and what may be spent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from relayllm.errors import ConfigError
 from relayllm.relay.policy import CallPolicy
+from relayllm.relay.protocols import Message
+from relayllm.relay.randomness import key_of
+from relayllm.relay.trace import NO_PREFIX, Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,32 @@ class Options:
             raise ConfigError("call_bias is not a number: give a finite one, or -inf to ban calls")
         if any(not text for text in self.stop):
             raise ConfigError("stop holds an empty string, which every answer contains: leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One completion to write."""
+
+    prompt_ids: tuple[int, ...]
+    options: Options
+    seed: int = 0
+    row: int = 0
+    sample: int = 0
+    teacher_prompt_ids: tuple[int, ...] | None = None
+    """The prompt in the teacher's vocabulary, where that is another one."""
+    messages: tuple[Message, ...] | None = None
+    """The conversation that the prompt was made from, for a teacher's server with a chat template of its own."""
+    prefix: Prefix = NO_PREFIX
+    """The beginning of the answer, where this is a continuation."""
+    caller: str = ""
+    """Name of the API key that asks; empty where none was needed."""
+
+    @property
+    def key(self) -> int:
+        """What every random number of the answer is drawn from."""
+        return key_of(self.seed, self.row, self.sample)
+
+    @property
+    def teacher_view(self) -> tuple[int, ...]:
+        """The prompt as the teacher reads it."""
+        return self.prompt_ids if self.teacher_prompt_ids is None else self.teacher_prompt_ids

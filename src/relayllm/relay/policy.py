@@ -16,14 +16,17 @@ class RowState(Protocol):
 
     key: int
     """The row's key for random numbers."""
-    index: int
-    """Of its prompt in the batch."""
     ids: list[int]
     """The completion so far, in the student's vocabulary."""
     started: int
     """Completion tokens that were there at the start, where the row continues an answer."""
     calls: list[Call]
     """Calls so far."""
+
+    @property
+    def index(self) -> int:
+        """Of its prompt in the batch."""
+        ...
 
     @property
     def position(self) -> int:

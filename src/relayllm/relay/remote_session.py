@@ -13,10 +13,11 @@ from typing import Any, Protocol
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.command import CALL_BIT, CommandTokens
 from relayllm.relay.events import Listener
+from relayllm.relay.options import GenerationRequest
 from relayllm.relay.protocols import Usage
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Pen, Row
-from relayllm.relay.running import GenerationRequest, RunningRow
+from relayllm.relay.running import RunningRow
 from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.trace import StopReason
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from enum import Enum
 
 from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest
 from relayllm.relay.policy import STUDENT, CallPolicy
-from relayllm.relay.protocols import Message
 from relayllm.relay.randomness import key_of
-from relayllm.relay.trace import NO_PREFIX, Author, Call, Ledger, Prefix, StopReason
+from relayllm.relay.trace import Author, Call, Ledger, StopReason
 
 PROCESS = secrets.randbits(64)
 """Another number in every process: what is hashed with it cannot be guessed."""
@@ -36,23 +35,18 @@ class Row:
         "authors",
         "call_from",
         "call_tokens",
-        "caller",
         "calls",
         "command_tokens",
         "commands",
         "degraded",
         "ids",
-        "index",
         "key",
         "logprobs",
-        "messages",
         "options",
         "pen",
         "policy",
-        "prompt_ids",
-        "sample",
+        "request",
         "scored",
-        "seed",
         "started",
         "stop",
         "student_cached",
@@ -76,15 +70,12 @@ class Row:
         "writer",
     )
 
-    def __init__(self, prompt_ids: Sequence[int], teacher_prompt: Sequence[int] | None, options: Options,
-                 commands: CommandTokens, *, key: int, seed: int = 0, index: int = 0, sample: int = 0,
-                 messages: tuple[Message, ...] | None = None, prefix: Prefix = NO_PREFIX, caller: str = "") -> None:
-        self.prompt_ids = tuple(prompt_ids)
-        self.teacher_prompt = tuple(teacher_prompt or ())
-        self.options, self.commands, self.key = options, commands, key
-        self.seed, self.index, self.sample, self.messages, self.caller = seed, index, sample, messages, caller
+    def __init__(self, request: GenerationRequest, commands: CommandTokens, *, with_teacher: bool) -> None:
+        options, prefix = request.options, request.prefix
+        self.request, self.options, self.commands, self.key = request, options, commands, request.key
+        self.teacher_prompt = request.teacher_view if with_teacher else ()
         self.policy: CallPolicy = options.policy or STUDENT
-        self.with_teacher = teacher_prompt is not None and options.teacher_enabled and options.max_calls > 0
+        self.with_teacher = with_teacher and options.teacher_enabled and options.max_calls > 0
         self.pen = Pen.STUDENT
         self.stop: StopReason | None = None
         self.degraded = False
@@ -100,7 +91,7 @@ class Row:
         self.calls = list(prefix.calls)
         self.writer: CommandWriter = commands.writer()
         """Where the student stands in the grammar of commands."""
-        self.student_pending = [*prompt_ids, *prefix.token_ids]
+        self.student_pending = [*request.prompt_ids, *prefix.token_ids]
         """What the student has not read, in its vocabulary."""
         self.unread = len(self.student_pending)
         """How many of those somebody else wrote."""
@@ -123,12 +114,17 @@ class Row:
         self.student_seconds = self.teacher_seconds = 0.0
 
     @property
+    def index(self) -> int:
+        """Of its prompt in the batch."""
+        return self.request.row
+
+    @property
     def session(self) -> int:
         """The answer among all of this process: its key comes from its seed, which other prompts may have, too.
 
         It goes into audits and so tells nothing of the prompt to whoever does not know this process's number.
         """
-        return key_of(self.key, hash((PROCESS, self.prompt_ids)))
+        return key_of(self.key, hash((PROCESS, self.request.prompt_ids)))
 
     @property
     def position(self) -> int:

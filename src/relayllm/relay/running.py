@@ -1,45 +1,17 @@
-"""A row in a slot of the scheduler: the request behind it, its cache, who listens, and the clock of its call."""
+"""A row in a slot of the scheduler: its cache, who listens, and the clock of its call."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from relayllm.relay.command import CommandTokens
 from relayllm.relay.detokenizer import Detokenizer, StopSearch
 from relayllm.relay.engine import StepInput
 from relayllm.relay.events import EventEmitter, Listener
-from relayllm.relay.options import Options
-from relayllm.relay.protocols import Message, Tokenizer
-from relayllm.relay.randomness import key_of, uniform
+from relayllm.relay.protocols import Tokenizer
+from relayllm.relay.randomness import uniform
 from relayllm.relay.row import Pen, Row
-from relayllm.relay.trace import NO_PREFIX, Prefix, StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationRequest:
-    """One completion to write."""
-
-    prompt_ids: tuple[int, ...]
-    options: Options
-    seed: int = 0
-    row: int = 0
-    sample: int = 0
-    teacher_prompt_ids: tuple[int, ...] | None = None
-    """The prompt in the teacher's vocabulary, where that is another one."""
-    messages: tuple[Message, ...] | None = None
-    """The conversation that the prompt was made from, for a teacher's server with a chat template of its own."""
-    prefix: Prefix = NO_PREFIX
-    """The beginning of the answer, where this is a continuation."""
-    caller: str = ""
-    """Name of the API key that asks; empty where none was needed."""
-
-    def new_row(self, commands: CommandTokens, *, with_teacher: bool) -> Row:
-        """The row that writes it."""
-        view = self.teacher_prompt_ids if self.teacher_prompt_ids is not None else self.prompt_ids
-        return Row(self.prompt_ids, view if with_teacher else None, self.options, commands, seed=self.seed,
-                   key=key_of(self.seed, self.row, self.sample), index=self.row, sample=self.sample,
-                   messages=self.messages, prefix=self.prefix, caller=self.caller)
+from relayllm.relay.trace import StopReason
 
 
 @dataclass(slots=True)

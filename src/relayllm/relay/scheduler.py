@@ -17,9 +17,10 @@ from relayllm.relay.command import CommandTokens
 from relayllm.relay.detokenizer import trace_of
 from relayllm.relay.engine import Engine
 from relayllm.relay.events import Listener
+from relayllm.relay.options import GenerationRequest
 from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.row import Pen, Row
-from relayllm.relay.running import GenerationRequest, RunningRow
+from relayllm.relay.running import RunningRow
 from relayllm.relay.teacher import Delivery, Teacher
 from relayllm.relay.trace import StopReason, Trace
 from relayllm.relay.vocabulary import Vocabulary
@@ -99,7 +100,7 @@ class Session:
     def _admit(self) -> None:
         while self._waiting and len(self._rows) < self._slots:
             handle, request, listener = self._waiting.popleft()
-            row = request.new_row(self._commands, with_teacher=self._teacher is not None)
+            row = Row(request, self._commands, with_teacher=self._teacher is not None)
             self._rows[handle] = RunningRow.start(handle, row, self._student.open(), self._tokenizer, listener)
 
     def _let_rules_decide(self, rows: list[RunningRow]) -> None:

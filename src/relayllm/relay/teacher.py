@@ -170,9 +170,9 @@ class RemoteTeacher:
         row.teacher_pending = []
         request = CallRequest(tuple(view), row.teacher_left, row.options.teacher_temperature, row.options.top_p,
                               seed=key_of(row.key, TEACHER_SALT, row.position) >> 33,
-                              answer_start=len(row.teacher_prompt), messages=row.messages,
+                              answer_start=len(row.teacher_prompt), messages=row.request.messages,
                               enable_thinking=row.options.enable_thinking, session=row.session, call=len(row.calls),
-                              caller=row.caller)
+                              caller=row.request.caller)
         stream = self.server.submit(request)
         self._streams[id(row)] = (stream, time.perf_counter())
         row.teacher_name = stream.teacher

@@ -11,7 +11,7 @@ import pytest
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.text_commands import text_commands
 from relayllm.errors import ConfigError
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.trace import Author, StopReason
@@ -28,10 +28,14 @@ def commands_of(kind: str):
     return tokenizer, text_commands(tokenizer)
 
 
+def new_row(commands, **options) -> Row:
+    return Row(GenerationRequest((1,), Options(**options)), commands, with_teacher=True)
+
+
 @pytest.mark.parametrize("kind", ["other", *REAL_TOKENIZERS])
 def test_text_command_in_a_real_vocabulary_is_accepted_as_the_tokenizer_writes_it(kind):
     tokenizer, commands = commands_of(kind)
-    row = Row([1], [1], Options(max_new_tokens=60), commands, key=0)
+    row = new_row(commands, max_new_tokens=60)
     for token in tokenizer.encode("We have x < 12 pens <call>7</call>", add_special_tokens=False):
         mask = row.mask()
         assert token in mask.only if mask.only else token not in mask.never
@@ -44,7 +48,7 @@ def test_text_command_in_a_real_vocabulary_is_accepted_as_the_tokenizer_writes_i
 @pytest.mark.parametrize("seed", range(20))
 def test_text_command_random_walk_in_a_real_vocabulary_is_well_formed(kind, seed):
     tokenizer, commands = commands_of(kind)
-    chance, row = random.Random(seed), Row([1], [1], Options(max_new_tokens=200, max_calls=5), commands, key=0)
+    chance, row = random.Random(seed), new_row(commands, max_new_tokens=200, max_calls=5)
     vocabulary = sorted(commands.pieces.items())
     pieces = [token for token, text in vocabulary if set(text) & set("<>") and len(text) < 8]
     pieces += [token for token, text in vocabulary if text.strip() and text in "<call>"] * 40

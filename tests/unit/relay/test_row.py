@@ -3,8 +3,9 @@
 import pytest
 
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.policy import Scripted
-from relayllm.relay.row import Pen
+from relayllm.relay.row import Pen, Row
 from relayllm.relay.trace import Author, StopReason
 from tests.support.plain_relay import CALL, COMMANDS, END, EOS, new_row
 
@@ -23,6 +24,13 @@ def test_row_session_tells_prompts_of_one_seed_apart_and_is_the_same_for_the_sam
     assert new_row("a").key == new_row("b").key
     assert new_row("a").session != new_row("b").session
     assert new_row("a").session == new_row("a").session
+
+
+def test_row_has_the_teachers_own_prompt_where_the_vocabularies_differ():
+    request = GenerationRequest((1, 2), Options(), teacher_prompt_ids=(7, 8, 9))
+    row = Row(request, COMMANDS, with_teacher=True)
+    assert (row.student_pending, row.teacher_pending) == ([1, 2], [7, 8, 9])
+    assert not Row(request, COMMANDS, with_teacher=False).may_call
 
 
 def test_row_command_passes_the_pen_and_is_not_told():

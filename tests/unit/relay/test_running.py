@@ -2,9 +2,9 @@
 
 from relayllm.relay.command import ALL_DIGITS, CALL_BIT
 from relayllm.relay.row import Pen
-from relayllm.relay.running import GenerationRequest, RunningRow
+from relayllm.relay.running import RunningRow
 from relayllm.relay.trace import StopReason
-from tests.support.plain_relay import COMMANDS, ByteTokenizer, ask, new_row
+from tests.support.plain_relay import COMMANDS, ByteTokenizer, new_row
 
 
 def running(row, listener=None) -> RunningRow:
@@ -18,12 +18,6 @@ def test_step_input_is_what_the_row_has_to_read_and_may_write():
     assert (item.temperature, item.top_p, item.call_bias, item.top) == (0.5, 0.9, 1.0, 2)
     assert 0 < item.draw < 1
     assert running(new_row()).step_input().draw == 0.0
-
-
-def test_request_makes_a_row_with_the_teachers_own_prompt():
-    row = GenerationRequest((1, 2), ask().options, teacher_prompt_ids=(7, 8, 9)).new_row(COMMANDS, with_teacher=True)
-    assert (row.student_pending, row.teacher_pending) == ([1, 2], [7, 8, 9])
-    assert not GenerationRequest((1,), ask().options).new_row(COMMANDS, with_teacher=False).may_call
 
 
 def test_stop_string_in_the_teachers_words_takes_the_pen_back():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relayllm.errors import ModelError
 from relayllm.relay.command import may_call
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.text_command import TextCommands, piece_of
 from relayllm.relay.trace import Author
@@ -32,8 +32,8 @@ def text_of(ids) -> str:
 
 
 def new_row(**options) -> Row:
-    return Row([1], [1], Options(**{"max_new_tokens": 60, "max_calls": 3, "max_call_tokens": 120, **options}), COMMANDS,
-               key=0)
+    given = Options(**{"max_new_tokens": 60, "max_calls": 3, "max_call_tokens": 120, **options})
+    return Row(GenerationRequest((1,), given), COMMANDS, with_teacher=True)
 
 
 def follow(row: Row, words) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from relayllm.relay.options import Options
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.row import Row
 from relayllm.relay.vocabulary import TranslatedVocabulary, continuation_ids, continuation_text, plain_ids
 from tests.support.plain_relay import COMMANDS, ByteTokenizer, OtherTokenizer, SpacedTokenizer
@@ -19,7 +19,7 @@ class Telling:
     """A row whose student writes, and what its teacher is told."""
 
     def __init__(self) -> None:
-        self.row = Row([1], [], Options(), COMMANDS, key=0)
+        self.row = Row(GenerationRequest((1,), Options(), teacher_prompt_ids=()), COMMANDS, with_teacher=True)
         self.counts: list[int] = []
 
     def write(self, ids):

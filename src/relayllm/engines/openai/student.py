@@ -108,9 +108,9 @@ class OpenAIStudent:
     def begin(self, row: Row, calls_left: int, seed: int) -> SegmentStream:
         """Ask for the row's next segment and return at once; a fault is the stream's error."""
         options = row.options
-        request = SegmentRequest(row.prompt_ids, tuple(row.ids), row.remaining, calls_left, options.max_call_tokens,
-                                 options.call_bias, options.temperature, options.top_p, seed, options.logprobs,
-                                 options.top_logprobs, row.session)
+        request = SegmentRequest(row.request.prompt_ids, tuple(row.ids), row.remaining, calls_left,
+                                 options.max_call_tokens, options.call_bias, options.temperature, options.top_p, seed,
+                                 options.logprobs, options.top_logprobs, row.session)
         stream = SegmentStream(self._news.set)
         codec = SegmentCodec(request, self.commands, self.ends, self._vocabulary, stream)
         task = self._thread.run(self._run(request, codec, stream))

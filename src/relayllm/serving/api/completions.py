@@ -11,8 +11,7 @@ from functools import partial
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import setting_for
 from relayllm.relay.bias_curve import OWN
-from relayllm.relay.options import Options
-from relayllm.relay.running import GenerationRequest
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json, RelayOptions

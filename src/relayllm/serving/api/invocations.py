@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from relayllm.errors import ConfigError, DataError
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.events import Event
-from relayllm.relay.options import Options
-from relayllm.relay.running import GenerationRequest
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions

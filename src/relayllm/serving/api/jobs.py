@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from relayllm.relay.running import GenerationRequest
+from relayllm.relay.options import GenerationRequest
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions

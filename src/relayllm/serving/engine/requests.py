@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from relayllm.relay.options import GenerationRequest
 from relayllm.relay.row import Row
-from relayllm.relay.running import GenerationRequest
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.budgets.allowance import Allowance
 

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from relayllm.relay.options import Options
-from relayllm.relay.running import GenerationRequest
+from relayllm.relay.options import GenerationRequest, Options
 from relayllm.serving.engine.requests import EngineRequest, RequestOutput, RequestOutputCollector
 
 

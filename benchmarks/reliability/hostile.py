@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.integration.test_server_fuzz import attack
+from tests.support.hostile_requests import attack
 
 
 def run(count: int, folder: Path) -> dict[str, Any]:

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from relayllm.processes import free_port
-from tests.support.fakes_serving import eventually
 from tests.support.places import environment, make_place, run
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 WAIT = "import os, time; open('begun', 'w').write(str(os.getpid())); time.sleep(600)"

@@ -11,10 +11,10 @@ from relayllm.packaging.write import write_package
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.problems.prompting import messages
 from relayllm.registry.client import Registry
-from tests.integration.test_release import package, parts, place, varied  # noqa: F401
-from tests.integration.test_server_registry import served, version
-from tests.support.fakes_serving import eventually
+from tests.support.real_packages import varied
+from tests.support.serve_process import served, version
 from tests.support.small_packages import DECODING, record
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PROBLEMS = [Problem(f"pens-{index}", f"A shelf holds {index + 2} boxes with 7 pens each. How many?", "no number",
@@ -22,7 +22,7 @@ PROBLEMS = [Problem(f"pens-{index}", f"A shelf holds {index + 2} boxes with 7 pe
 
 
 @pytest.fixture
-def honest(parts, place):  # noqa: F811
+def honest(parts, place):
     """A package whose record says what its models really answer: nothing right, and so many teacher tokens."""
     decoder = RelayDecoder.from_pretrained(parts.student, parts.teacher)
     traces = decoder.generate([messages(problem) for problem in PROBLEMS], **DECODING)
@@ -35,7 +35,7 @@ def honest(parts, place):  # noqa: F811
 
 
 @pytest.fixture
-def monitor(place, monkeypatch):  # noqa: F811
+def monitor(place, monkeypatch):
     """Runs the flow where the registry is; returns the name of the state that it ends in."""
     from prefect.testing.utilities import prefect_test_harness
 
@@ -49,7 +49,7 @@ def monitor(place, monkeypatch):  # noqa: F811
         yield lambda client, act: flow(url=str(client.base_url), problems=10, act=act, seed=0, return_state=True).name
 
 
-def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, place, honest, monitor):  # noqa: F811
+def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, place, honest, monitor):
     registry = Registry(place)
     first = registry.promote(registry.register(honest), "the first")
     second = registry.promote(registry.register(varied(parts, place, "boastful", 10)), "it says that it solves all")

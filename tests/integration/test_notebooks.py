@@ -8,7 +8,6 @@ import pytest
 from nbclient import NotebookClient
 
 from relayllm.packaging.write import write_package
-from tests.integration.test_release import parts, place  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
@@ -16,7 +15,7 @@ CURVE = {"training": [{"call_bias": -8.0, "call_ratio": 0.0}, {"call_bias": 0.0,
 
 
 @pytest.fixture(scope="module")
-def model(parts, place):  # noqa: F811
+def model(parts, place):
     """A package with a curve, as the pipeline's has, and a bias that makes random weights call."""
     record = {**parts.record, "bias_curve": CURVE, "decoding": {**parts.record["decoding"], "call_bias": 6.0}}
     write_package(replace(parts, record=record), place.root / "curved", place)

@@ -1,71 +1,26 @@
 """A real package of random models through registry, gates, promotion, scoring server and roll-back."""
 
-import json
 import logging
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
 import pytest
 
-from relayllm import RelayDecoder
+from mlflow import MlflowClient
 from relayllm.cli import main
 from relayllm.errors import ModelError, ServingError
-from relayllm.packaging.folder import ParityCase, content_hash, open_package
+from relayllm.packaging.folder import content_hash, open_package
 from relayllm.packaging.parity import ParityResult, measure
 from relayllm.packaging.smoke_test import check
-from relayllm.packaging.write import Parts, write_package
+from relayllm.packaging.write import write_package
 from relayllm.registry import release
 from relayllm.registry.client import Registry
 from relayllm.registry.gates import read_gates
-from relayllm.settings import current_settings
-from tests.support.small_models import pair
-from tests.support.small_packages import DECODING, problem_scores, record
+from tests.support.places import ROOT
+from tests.support.real_packages import QUESTIONS, varied
 
-ROOT = Path(__file__).resolve().parents[2]
-QUESTIONS = ["A farm has 18 boxes with 23 pens each.", "How many pens?", "There are 4 boxes. Then 3 more come."]
 CONFIG = read_gates(ROOT / "mlflow/registry.yaml")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    root = tmp_path_factory.mktemp("project")
-    for name in ("mlflow", "params.yaml", "constraints.txt"):
-        source = ROOT / name
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, root / name)
-    store = f"sqlite:///{root}/mlflow.db"
-    return replace(current_settings(), root=root, tracking_uri=store, registry_uri=store, experiment="test")
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    """Models on disk, and what the decoder answers before it is packed."""
-    folder = tmp_path_factory.mktemp("models")
-    student, tokenizer, teacher, theirs = pair()
-    for name, model, words in (("student", student, tokenizer), ("teacher", teacher, theirs)):
-        model.save_pretrained(folder / name)
-        words.save_pretrained(folder / name)
-    decoder = RelayDecoder.from_pretrained(folder / "student", folder / "teacher")
-    traces = decoder.generate(QUESTIONS, **DECODING)
-    cases = [ParityCase("pens", f"pens-{index}", prompt, trace.text, trace.token_ids)
-             for index, (prompt, trace) in enumerate(zip(QUESTIONS, traces, strict=True))]
-    said = record(parity=[{name: getattr(case, name) for name in ParityCase.__dataclass_fields__} for case in cases])
-    return Parts(folder / "student", folder / "teacher", json.loads(json.dumps(said)), problem_scores(5))
-
-
-@pytest.fixture(scope="module")
-def package(parts, place):
-    write_package(parts, place.root / "artifacts/package", place)
-    return place.root / "artifacts/package"
-
-
-def varied(parts, place, name, right, **more):
-    """The same models with another record."""
-    said = record(accuracy=right / 10, **{"parity": parts.record["parity"], **more})
-    write_package(replace(parts, record=said, problem_scores=problem_scores(right)), place.root / name, place)
-    return place.root / name
 
 
 def test_package_same_parts_give_the_same_bytes(parts, place, package, tmp_path):
@@ -140,7 +95,7 @@ def test_release_promotes_holds_and_rolls_back(parts, place, package):
     assert registry.rollback("relay-decoder", "drift").number == first.number
     again = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert "champion" not in again.aliases
-    assert registry._client.get_run(again.run_id).info.run_id == better.run_id
+    assert MlflowClient(place.tracking_uri).get_run(again.run_id).info.run_id == better.run_id
 
 
 @pytest.mark.slow

@@ -15,10 +15,10 @@ import httpx
 import pytest
 
 from relayllm.processes import free_port
-from tests.integration.test_release import ROOT, package, parts, place, varied  # noqa: F401
-from tests.integration.test_server_process import address_of
 from tests.support.mlflow_server import mlflow_server
-from tests.support.places import environment
+from tests.support.places import ROOT, environment
+from tests.support.real_packages import varied
+from tests.support.serve_process import address_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RELEASE = "import sys; from flows.release_flow import release; release(sys.argv[1])"
@@ -42,25 +42,25 @@ def server(tmp_path_factory):
         yield address
 
 
-def team(place, address):  # noqa: F811
+def team(place, address):
     """The environment of somebody who works with that server."""
     return environment(place.root, MLFLOW_TRACKING_URI=address, RELAY_ROOT=str(place.root), OMP_NUM_THREADS="1",
                        PYTHONPATH=f"{ROOT}:{ROOT / 'src'}", HOME=str(place.root))
 
 
-def run(place, address, *words, code=0):  # noqa: F811
+def run(place, address, *words, code=0):
     done = subprocess.run([sys.executable, *words], cwd=place.root, env=team(place, address), text=True, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
     assert done.returncode == code, done.stdout[-6000:]
     return done.stdout
 
 
-def relay(place, address, *words, code=0):  # noqa: F811
+def relay(place, address, *words, code=0):
     return run(place, address, "-m", "relayllm.cli", *words, code=code)
 
 
 @contextmanager
-def served(place, address):  # noqa: F811
+def served(place, address):
     words = [sys.executable, "-m", "relayllm.cli", "serve", "--port", "0"]
     running = subprocess.Popen(words, cwd=place.root, env=team(place, address), stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
@@ -72,7 +72,7 @@ def served(place, address):  # noqa: F811
         running.wait()
 
 
-def test_release_compare_serve_and_rollback_of_a_remote_registry(parts, place, package, server):  # noqa: F811
+def test_release_compare_serve_and_rollback_of_a_remote_registry(parts, place, package, server):
     assert "version 1 is champion" in run(place, server, "-c", RELEASE, "artifacts/package")
     varied(parts, place, "better", 8)
     assert "version 2 is champion" in run(place, server, "-c", RELEASE, "better")
@@ -94,12 +94,12 @@ def test_release_compare_serve_and_rollback_of_a_remote_registry(parts, place, p
     assert "version 2 was rolled back (by a test); champion is version 1" in said
 
 
-def test_release_without_its_server_says_which_and_does_not_wait_for_it(place, package):  # noqa: F811
+def test_release_without_its_server_says_which_and_does_not_wait_for_it(place, package):
     printed = run(place, f"http://127.0.0.1:{free_port()}", "-c", RELEASE, "artifacts/package", code=1)
     assert "RegistryError: the registry is http://127.0.0.1" in printed
 
 
-def test_stage_whose_server_is_away_is_sent_later(place, tmp_path):  # noqa: F811
+def test_stage_whose_server_is_away_is_sent_later(place, tmp_path):
     shutil.rmtree(place.root / "runs/unsent", ignore_errors=True)
     away = f"http://127.0.0.1:{free_port()}"
     run(place, away, "-c", STAGE)

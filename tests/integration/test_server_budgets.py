@@ -12,9 +12,10 @@ import httpx
 import pytest
 
 from relayllm.serving.budgets.shared import open_budgets
-from tests.support.fakes_serving import eventually, serving
+from tests.support.fakes_serving import serving
 from tests.support.postgres import postgres
 from tests.support.small_models import save_pair
+from tests.support.waiting import eventually
 
 ASK = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
        "relay": {"call_bias": 12.0, "max_calls": 2}}

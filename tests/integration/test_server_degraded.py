@@ -12,7 +12,8 @@ from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.relay.teacher import RemoteTeacher
 from relayllm.relay.vocabulary import plain_ids
 from tests.support.fake_teacher import FakeTeacher, Fault
-from tests.support.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, eventually, serving, tokenizers
+from tests.support.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, serving, tokenizers
+from tests.support.waiting import eventually
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."

@@ -18,9 +18,10 @@ from relayllm.packaging.folder import Package, ParityCase
 from relayllm.serving.models.loading import FoundModel, check_weights, load
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
-from tests.support.fakes_serving import eventually, serving
+from tests.support.fakes_serving import serving
 from tests.support.reference import greedy
 from tests.support.small_models import make_model, pair
+from tests.support.waiting import eventually
 
 MESSAGES = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
             "relay": {"call_bias": 12.0, "max_calls": 2}}

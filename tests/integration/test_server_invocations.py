@@ -10,23 +10,23 @@ import pytest
 from mlflow.pyfunc.scoring_server import invocations
 
 from relayllm.serving.models.loading import FoundModel, load
-from tests.integration.test_release import QUESTIONS, package, parts, place  # noqa: F401
-from tests.integration.test_server_fuzz import STRANGE
 from tests.support.fakes_serving import serving
+from tests.support.hostile_requests import STRANGE
+from tests.support.real_packages import QUESTIONS
 
 TABLE = [{"prompt": question} for question in QUESTIONS]
 SPLIT = {"columns": ["prompt"], "data": [[question] for question in QUESTIONS]}
 
 
 @pytest.fixture(scope="module")
-def server(package):  # noqa: F811
+def server(package):
     loaded = load(FoundModel("relay-decoder", "1", package))
     with serving(loaded.decoder, defaults=loaded.defaults) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def pyfunc(package):  # noqa: F811
+def pyfunc(package):
     return mlflow.pyfunc.load_model(str(package))
 
 
@@ -68,7 +68,7 @@ def test_invocations_faults_are_named(server, body, word):
     assert word in answer.json()["error"]["message"]
 
 
-def test_invocations_keep_to_a_keys_budget(package):  # noqa: F811
+def test_invocations_keep_to_a_keys_budget(package):
     loaded = load(FoundModel("relay-decoder", "1", package))
     with serving(loaded.decoder, defaults=loaded.defaults, keys="ben:secret-b:3") as server:
         assert server.client.post("/invocations", json={"inputs": TABLE}).status_code == 401

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from relayllm import RelayDecoder
-from tests.support.fakes_serving import eventually, scripted_decoder, serving
+from tests.support.fakes_serving import scripted_decoder, serving
 from tests.support.small_models import pair
+from tests.support.waiting import eventually
 
 CLIENTS = 16
 ASKED = {"max_tokens": 40, "temperature": 1.0}

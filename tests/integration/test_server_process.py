@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from tests.support.fake_teacher import FakeTeacher
-from tests.support.fakes_serving import eventually
 from tests.support.reference import greedy
+from tests.support.serve_process import address_of, ready
 from tests.support.small_models import pair, save_pair
 
 
@@ -38,24 +38,6 @@ def process(folders, *options, port=0, wait=True):
     finally:
         running.kill()
         running.wait()
-
-
-def address_of(running):
-    for line in running.stdout:
-        if line.startswith("serving"):
-            break
-    else:
-        raise AssertionError("the server ended")
-    url = line.split(" on ")[1].split()[0]
-    assert eventually(lambda: ready(url))
-    return url
-
-
-def ready(url):
-    try:
-        return httpx.get(f"{url}/ready", trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture(scope="module")

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import contextmanager
 from dataclasses import replace
 
-import httpx
 import pytest
 
 from relayllm.registry.client import Registry
-from tests.integration.test_release import package, parts, place, varied  # noqa: F401
-from tests.integration.test_server_process import address_of
-from tests.support.fakes_serving import eventually
+from tests.support.real_packages import varied
+from tests.support.serve_process import served, version
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.slow
-ASK = {"messages": [{"role": "user", "content": "How many pens?"}], "max_tokens": 8}
-
-
-@contextmanager
-def served(place, *options):  # noqa: F811
-    environment = {**os.environ, "PYTHONPATH": os.path.abspath("src"), "OMP_NUM_THREADS": "1",
-                   "RELAY_ROOT": str(place.root), "MLFLOW_TRACKING_URI": place.tracking_uri}
-    words = [sys.executable, "-m", "relayllm.cli", "serve", "--port", "0", "--reload-seconds", "0.5", *options]
-    running = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        with httpx.Client(base_url=address_of(running), timeout=30, trust_env=False) as client:
-            yield client
-    finally:
-        running.kill()
-        running.wait()
 
 
 def versions(client, requests=20):
@@ -39,16 +19,12 @@ def versions(client, requests=20):
     return {version(client) for _ in range(requests)}
 
 
-def version(client, **more):
-    return client.post("/v1/chat/completions", json={**ASK, **more}).json()["relay"]["version"]
-
-
 def models(client):
     """What the server has at work, and whether the registry has withdrawn it."""
     return [(model["version"], model["withdrawn"]) for model in client.get("/ready").json()["models"]]
 
 
-def test_served_version_follows_the_registry(parts, place, package):  # noqa: F811
+def test_served_version_follows_the_registry(parts, place, package):
     registry = Registry(place)
     first = registry.promote(registry.register(package), "the first")
     second = registry.register(varied(parts, place, "other", 7))

@@ -16,8 +16,9 @@ from relayllm.relay.options import Options
 from relayllm.relay.teacher import RemoteTeacher
 from relayllm.serving.api.app import HttpLimits
 from relayllm.serving.engine.prompts import PromptEncoder
-from tests.support.fakes_serving import eventually, scripted_decoder, serving
+from tests.support.fakes_serving import scripted_decoder, serving
 from tests.support.small_models import pair
+from tests.support.waiting import eventually
 
 LONG = ("word " * 300,)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_infra_scripts import IMAGES, post, server
-from tests.support.places import environment, make_place, run
+from tests.support.places import IMAGES, environment, make_place, run
+from tests.support.servers import post, server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 GRAPH = """

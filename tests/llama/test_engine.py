@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
 from relayllm.engines.llama_cpp.engine import BATCH, LlamaCppEngine
+from relayllm.engines.llama_cpp.library import library
 from relayllm.engines.llama_cpp.model import GgufModel
 from relayllm.errors import ConfigError, ModelError
 from relayllm.relay.engine import StepInput
@@ -86,7 +87,7 @@ def test_caches_that_grow_are_read_again_and_nothing_changes(engine):
 def test_a_forward_that_failed_costs_no_row_what_it_had_read(engine, monkeypatch):
     row = engine.open()
     engine.step([StepInput(row, [5, 6, 7], allowed=(1 << 12) - 1)])
-    monkeypatch.setattr(engine._api, "llama_decode", lambda *_: 2)
+    monkeypatch.setattr(library(), "llama_decode", lambda *_: 2)
     with pytest.raises(ModelError, match=r"could not read 1 tokens of student \(code 2\)"):
         engine.step([StepInput(row, [8], allowed=(1 << 12) - 1)])
     monkeypatch.undo()

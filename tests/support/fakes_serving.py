@@ -32,6 +32,7 @@ from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.purses import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Capacity, ModelRouter
+from tests.support.waiting import eventually
 
 CALL_BIT = 1 << 10
 
@@ -146,16 +147,6 @@ class Running:
         """The sum of the samples whose line begins so."""
         return sum(float(row.rsplit(" ", 1)[1]) for row in self.client.get("/metrics").text.splitlines()
                    if row.startswith(line))
-
-
-def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Look again until it holds; the time is for a machine with much else to do, and asserts nothing."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return True
-        time.sleep(0.01)
-    return check()
 
 
 @contextmanager

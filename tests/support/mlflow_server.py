@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from relayllm.processes import free_port
-from tests.support.fakes_serving import eventually
+from tests.support.waiting import eventually
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+IMAGES = ROOT / "infra/images"
 THEN = "2026-01-01T00:00:00Z"
 
 

@@ -1,10 +1,12 @@
-"""Package folders for tests: the plain files without weights, or the real thing from random models."""
+"""Package folders without weights, which are enough for a registry."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+from relayllm.registry.client import Registry, Version
 
 DECODING = {"max_new_tokens": 24, "temperature": 0.0, "top_p": 1.0, "teacher_temperature": 0.0, "max_calls": 4,
             "max_call_tokens": 9, "slots": 8, "enable_thinking": False}
@@ -43,3 +45,8 @@ def hollow_package(folder: Path, right: int = 5, *, count: int = 10, **more: Any
     (folder / "artifacts/problem_scores.json").write_text(json.dumps(problem_scores(right, count)))
     (folder / "MLmodel").write_text("flavors: {}\nmodel_id: null\n")
     return folder
+
+
+def register(registry: Registry, folder: Path, name: str, right: int = 5) -> Version:
+    """A new version of a hollow package."""
+    return registry.register(hollow_package(folder / f"p{right}", right, registered_name=name))

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,8 +14,8 @@ from relayllm.cli import COMMANDS, main, stage_names
 from relayllm.commands.pool_note import ANSWERS, PRICES, ran_with_another
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.settings import current_settings
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
+from tests.support.waiting import alive, eventually
 
 
 @pytest.fixture
@@ -180,19 +178,3 @@ def test_stage_ends_when_the_dvc_that_runs_it_is_killed(tmp_path):
         assert eventually(lambda: pid.is_file() and pid.read_text() != "")
         dvc.send_signal(signal.SIGKILL)
     assert eventually(lambda: not alive(int(pid.read_text())))
-
-
-def eventually(holds, seconds: float = 60.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False

@@ -12,7 +12,7 @@ from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summa
 from relayllm.evaluation.records import read_records, write_records
 from relayllm.evaluation.report.study_report import MARK, missing_seeds, write_results
 from relayllm.settings import current_settings
-from tests.unit.evaluation.make_records import PLAN, make_records
+from tests.support.make_records import PLAN, make_records
 
 ROOT = Path(__file__).resolve().parents[3]
 

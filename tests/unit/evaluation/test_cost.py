@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relayllm.evaluation.cost import Cost, cost_of
-from tests.unit.evaluation.make_records import make_records
+from tests.support.make_records import make_records
 
 
 def test_cost_is_the_reports_mean_ratio_and_the_mean_n():

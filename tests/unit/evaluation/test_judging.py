@@ -20,7 +20,7 @@ from relayllm.evaluation.judging import KEY_VARIABLE, LONGEST, Judge, verdict
 from relayllm.evaluation.records import read_records, write_records
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.render import Material, html
-from tests.unit.evaluation.make_records import make_records
+from tests.support.make_records import make_records
 
 CONFIG = JudgeConfig(model="arbiter", prompt="equivalence-1", max_tokens=64)
 PATIENCE = RemoteOptions(connect_seconds=2.0, stall_seconds=5.0, attempts=3, backoff_seconds=0.01, connections=3)

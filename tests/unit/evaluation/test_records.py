@@ -20,7 +20,7 @@ from relayllm.evaluation.report.wording import REWARD_HACKING, reward_hacking_ro
 from relayllm.grading import TIME_LIMIT, Grade
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trace
-from tests.unit.evaluation.make_records import make_records
+from tests.support.make_records import make_records
 
 TRACE = Trace(
     prompt_ids=(1, 2), token_ids=tuple(range(10)), authors=(Author.STUDENT,) * 10, logprobs=(None,) * 10,

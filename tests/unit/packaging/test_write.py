@@ -10,9 +10,9 @@ from relayllm.packaging.folder import ParityCase, TeacherSource
 from relayllm.packaging.parity import parity_cases, same_as_evaluated
 from relayllm.packaging.write import package_record, pins, problem_scores, teacher_source
 from relayllm.relay.prices import Prices
+from tests.support.fake_decoder import FakeDecoder
 from tests.support.places import ROOT
 from tests.support.small_packages import DECODING, score
-from tests.unit.packaging.test_pyfunc import FakeDecoder
 
 
 def records(*rows):

@@ -9,18 +9,8 @@ import pytest
 
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.client import Registry
-from relayllm.settings import current_settings
 from relayllm.tracking.run import settle
-from tests.support.small_packages import DATA, hollow_package
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    root = tmp_path_factory.mktemp("project")
-    (root / "params.yaml").write_text("profile: tiny\ngrpo: {kl: 0.03}\n")
-    store = f"sqlite:///{root}/mlflow.db"
-    return replace(current_settings(), root=root, params=root / "params.yaml", runs=root / "runs", tracking_uri=store,
-                   registry_uri=store, experiment="test")
+from tests.support.small_packages import DATA, hollow_package, register
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +18,14 @@ def registry(place):
     return Registry(place)
 
 
-@pytest.fixture
-def name(request):
-    return request.node.name.replace("[", "-").rstrip("]")[:60]
-
-
-def make(registry, folder, name, right=5):
-    return registry.register(hollow_package(folder / f"p{right}", right, registered_name=name))
-
-
-def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_path):
-    version = make(registry, tmp_path, name)
-    model = registry._client.get_logged_model(version.model_id)
+def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_path, store):
+    version = register(registry, tmp_path, name)
+    model = store.get_logged_model(version.model_id)
     found = {(metric.key, metric.value, metric.dataset_digest) for metric in model.metrics}
     assert ("pens/accuracy", 0.5, DATA) in found
     assert ("accuracy", 0.5, DATA) in found
     assert registry.params(version)["grpo.kl"] == "0.03"
-    run = registry._client.get_run(version.run_id)
+    run = store.get_run(version.run_id)
     assert [given.dataset.digest for given in run.inputs.dataset_inputs] == [DATA]
 
 
@@ -57,17 +38,17 @@ def test_find_where_nothing_was_ever_registered_says_so_and_makes_no_store(place
     assert not store.exists()
 
 
-def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path):
-    first = make(registry, tmp_path, name, 4)
+def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path, store):
+    first = register(registry, tmp_path, name, 4)
     note_pipeline(place, first.run_id)
-    version = make(registry, tmp_path, name, 5)
-    assert registry._client.get_run(version.run_id).data.tags["mlflow.parentRunId"] == first.run_id
+    version = register(registry, tmp_path, name, 5)
+    assert store.get_run(version.run_id).data.tags["mlflow.parentRunId"] == first.run_id
 
 
-def test_register_beside_the_note_of_another_store_nests_under_nothing(registry, place, name, tmp_path):
+def test_register_beside_the_note_of_another_store_nests_under_nothing(registry, place, name, tmp_path, store):
     note_pipeline(place, "0123456789abcdef0123456789abcdef")
-    version = make(registry, tmp_path, name)
-    assert "mlflow.parentRunId" not in registry._client.get_run(version.run_id).data.tags
+    version = register(registry, tmp_path, name)
+    assert "mlflow.parentRunId" not in store.get_run(version.run_id).data.tags
 
 
 def note_pipeline(place, run):
@@ -77,7 +58,7 @@ def note_pipeline(place, run):
 
 
 def test_register_same_package_twice_is_one_version(registry, name, tmp_path):
-    first = make(registry, tmp_path, name)
+    first = register(registry, tmp_path, name)
     assert registry.register(tmp_path / "p5").number == first.number
     assert [version.number for version in registry.versions(name)] == [1]
 
@@ -90,12 +71,12 @@ def test_register_half_a_package_is_refused(registry, name, tmp_path):
 
 
 def test_champion_before_any_promotion_is_none(registry, name, tmp_path):
-    make(registry, tmp_path, name)
+    register(registry, tmp_path, name)
     assert registry.champion(name) is None
 
 
 def test_promote_then_rollback_gives_the_alias_back(registry, name, tmp_path):
-    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     registry.promote(first, "first")
     registry.promote(second, "better")
     assert registry.champion(name).number == 2
@@ -105,18 +86,18 @@ def test_promote_then_rollback_gives_the_alias_back(registry, name, tmp_path):
 
 
 def test_rollback_of_the_first_champion_leaves_none(registry, name, tmp_path):
-    registry.promote(make(registry, tmp_path, name), "first")
+    registry.promote(register(registry, tmp_path, name), "first")
     assert registry.rollback(name, "broken") is None
     assert registry.champion(name) is None
     with pytest.raises(RegistryError, match="nothing to roll back"):
         registry.rollback(name, "again")
 
 
-def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path):
-    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path, store):
+    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     registry.promote(first, "first")
     registry.promote(second, "better")
-    registry._client.delete_model_version(name, "1")
+    store.delete_model_version(name, "1")
     with pytest.raises(RegistryError, match=r"version 1, which was deleted.*relay promote") as fault:
         registry.rollback(name, "drift")
     assert "MLFLOW_TRACKING_URI" not in str(fault.value)
@@ -125,10 +106,10 @@ def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path)
     assert "rolled_back" not in registry.champion(name).tags
 
 
-def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(registry, name, tmp_path):
-    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(registry, name, tmp_path, store):
+    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     registry.promote(first, "first")
-    registry._client.delete_model_version(name, "2")
+    store.delete_model_version(name, "2")
     for act in (registry.promote, registry.hold):
         with pytest.raises(RegistryError):
             act(second, "better")
@@ -136,40 +117,40 @@ def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(regis
 
 
 def test_hold_keeps_the_reason_and_promote_clears_candidate(registry, name, tmp_path):
-    held = registry.hold(make(registry, tmp_path, name), "latency: slow")
+    held = registry.hold(register(registry, tmp_path, name), "latency: slow")
     assert held.aliases == ("candidate",)
     assert held.tags["held_because"] == "latency: slow"
     assert registry.promote(held, "forced").aliases == ("champion",)
 
 
 def test_promote_of_a_version_read_before_it_was_held_clears_candidate(registry, name, tmp_path):
-    early = make(registry, tmp_path, name)
+    early = register(registry, tmp_path, name)
     registry.hold(early, "not yet")
     assert registry.promote(early, "now").aliases == ("champion",)
 
 
 def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
-    make(registry, tmp_path, name)
+    register(registry, tmp_path, name)
     with pytest.raises(NoSuchVersion, match="there is: 1"):
         registry.find(name, "champion")
 
 
 def test_resolve_reads_alias_and_number(registry, name, tmp_path):
-    registry.promote(make(registry, tmp_path, name), "first")
+    registry.promote(register(registry, tmp_path, name), "first")
     assert registry.resolve(f"models:/{name}@champion").number == registry.resolve(f"models:/{name}/1").number == 1
     with pytest.raises(ConfigError, match="ALIAS"):
         registry.resolve(name)
 
 
 def test_fetch_gives_the_packages_files(registry, name, tmp_path):
-    version = make(registry, tmp_path, name)
+    version = register(registry, tmp_path, name)
     folder = registry.fetch(version)
     assert (folder / "artifacts/relay.json").read_bytes() == (tmp_path / "p5/artifacts/relay.json").read_bytes()
     assert version.model_id in (folder / "MLmodel").read_text()
 
 
 def test_fetch_of_files_on_another_machine_says_how_to_reach_them(registry, name, tmp_path):
-    version = make(registry, tmp_path, name)
+    version = register(registry, tmp_path, name)
     shutil.rmtree(registry.fetch(version))
     with pytest.raises(RegistryError, match="--artifacts-destination"):
         registry.fetch(version)
@@ -178,14 +159,14 @@ def test_fetch_of_files_on_another_machine_says_how_to_reach_them(registry, name
 def test_params_are_those_that_relay_params_names(place, name, tmp_path):
     (tmp_path / "other.yaml").write_text("grpo: {kl: 0.5}\n")
     registry = Registry(replace(place, params=tmp_path / "other.yaml"))
-    assert registry.params(make(registry, tmp_path, name))["grpo.kl"] == "0.5"
+    assert registry.params(register(registry, tmp_path, name))["grpo.kl"] == "0.5"
 
 
-def test_note_writes_tags_numbers_and_files(registry, name, tmp_path):
-    version = make(registry, tmp_path, name)
+def test_note_writes_tags_numbers_and_files(registry, name, tmp_path, store):
+    version = register(registry, tmp_path, name)
     registry.annotate(version, tags={"a": "b"}, metrics={"seconds": 2.0}, files={"comparison.md": "# text"})
     assert registry.find(name, 1).tags["a"] == "b"
-    assert registry._client.get_run(version.run_id).data.metrics["seconds"] == 2.0
+    assert store.get_run(version.run_id).data.metrics["seconds"] == 2.0
 
 
 def test_settle_waits_for_the_writers(place):

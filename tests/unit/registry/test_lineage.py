@@ -8,7 +8,6 @@ from relayllm.registry.gates import RegistryConfig
 from relayllm.registry.lineage import best_champion, lineage
 from relayllm.registry.release import decide, promote_or_hold
 from tests.support.small_packages import hollow_package
-from tests.unit.registry.test_client import name, place  # noqa: F401
 
 FINE = ParityResult(1, 1, 0.1)
 CONFIG = RegistryConfig.model_validate({
@@ -21,7 +20,7 @@ CONFIG = RegistryConfig.model_validate({
 
 
 @pytest.fixture
-def release(place, name, tmp_path):  # noqa: F811
+def release(place, name, tmp_path):
     """Registers a version that solves so many of twenty problems, judges it, and promotes or holds it."""
     registry = Registry(place)
 
@@ -78,7 +77,7 @@ def test_lineage_ends_before_other_data(release):
     assert [one.number for one in lineage(registry, second)] == [2]
 
 
-def test_lineage_leaves_out_what_was_rolled_back_and_what_was_deleted(release):
+def test_lineage_leaves_out_what_was_rolled_back_and_what_was_deleted(release, store):
     registry, act = release
     act(17)
     act(19)
@@ -86,5 +85,5 @@ def test_lineage_leaves_out_what_was_rolled_back_and_what_was_deleted(release):
     registry.rollback(third.name, "it was slow")
     _, fourth = act(18, seed=1)
     assert [one.number for one in lineage(registry, fourth)] == [4, 2, 1]
-    registry._client.delete_model_version(fourth.name, "2")
+    store.delete_model_version(fourth.name, "2")
     assert [one.number for one in lineage(registry, fourth)] == [4]

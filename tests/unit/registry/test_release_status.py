@@ -5,16 +5,16 @@ import pytest
 from flows import release_note
 from relayllm.registry.client import Registry
 from relayllm.registry.release_status import release_status
-from tests.unit.registry.test_client import make, name, place  # noqa: F401
+from tests.support.small_packages import register
 
 
 @pytest.fixture
-def registry(place):  # noqa: F811
+def registry(place):
     return Registry(place)
 
 
-def test_release_status_follows_promotion_rollback_and_deletion(registry, name, tmp_path):  # noqa: F811
-    first, second = make(registry, tmp_path, name, 4), make(registry, tmp_path, name, 5)
+def test_release_status_follows_promotion_rollback_and_deletion(registry, name, tmp_path, store):
+    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     assert not release_status(registry, name, 2).done
     registry.promote(first, "first")
     registry.promote(second, "better")
@@ -23,32 +23,32 @@ def test_release_status_follows_promotion_rollback_and_deletion(registry, name, 
     status = release_status(registry, name, 2)
     assert status.done
     assert "was rolled back (it was slow); champion is version 1" in status.text
-    registry._client.delete_model_version(name, "2")
+    store.delete_model_version(name, "2")
     status = release_status(registry, name, 2)
     assert not status.done
     assert "not in this registry" in status.text
 
 
-def test_release_status_of_a_held_version_is_decided(registry, name, tmp_path):  # noqa: F811
-    registry.hold(make(registry, tmp_path, name), "floor: 0.0 % solved")
+def test_release_status_of_a_held_version_is_decided(registry, name, tmp_path):
+    registry.hold(register(registry, tmp_path, name), "floor: 0.0 % solved")
     status = release_status(registry, name, 1)
     assert status.done
     assert status.text.endswith("stays candidate: floor: 0.0 % solved")
 
 
-def test_release_status_alias_taken_away_by_hand_is_not_decided(registry, name, tmp_path):  # noqa: F811
-    registry.promote(make(registry, tmp_path, name), "first")
-    registry._client.delete_registered_model_alias(name, "champion")
+def test_release_status_alias_taken_away_by_hand_is_not_decided(registry, name, tmp_path, store):
+    registry.promote(register(registry, tmp_path, name), "first")
+    store.delete_registered_model_alias(name, "champion")
     assert not release_status(registry, name, 1).done
 
 
-def test_note_counts_for_the_same_files_and_the_same_registry(registry, name, tmp_path, monkeypatch):  # noqa: F811
+def test_note_counts_for_the_same_files_and_the_same_registry(registry, name, tmp_path, monkeypatch):
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
     monkeypatch.delenv("RELAY_RUNS", raising=False)
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "postgresql://relay:secret@db/mlflow")
     (tmp_path / "dvc.lock").write_text("one")
     assert release_note.read_note() == {}
-    release_note.write_note(make(registry, tmp_path, name), champion=True, reason="every gate holds")
+    release_note.write_note(register(registry, tmp_path, name), champion=True, reason="every gate holds")
     assert release_note.read_note()["version"] == 1
     assert "secret" not in (tmp_path / "runs/release.json").read_text()
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "postgresql://relay:secret@other/mlflow")

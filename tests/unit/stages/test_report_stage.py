@@ -10,7 +10,7 @@ from relayllm.errors import DataError
 from relayllm.evaluation.analysis.call_value import COLUMNS
 from relayllm.evaluation.records import write_records
 from relayllm.stages.report import run
-from tests.unit.evaluation.make_records import make_history, make_records, write_folder
+from tests.support.make_records import make_history, make_records, write_folder
 
 ROOT = Path(__file__).parents[3]
 METHODS = ("base", "relay-difficulty", "teacher")

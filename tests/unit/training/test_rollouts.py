@@ -13,8 +13,8 @@ from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
 from relayllm.rewards import Scenario
 from relayllm.training.rollouts import Rollouts, as_trl
+from tests.support.make_traces import make_trace
 from tests.support.small_models import pair
-from tests.unit.training.make_traces import make_trace
 
 CONFIG = load_params(Path("params/smoke.yaml")).grpo.model_copy(update={"group_size": 2})
 EASY = Problem("a", "A box has 2 pens. How many are in 3 boxes?", "6", "pens")

@@ -20,9 +20,10 @@ from relayllm.errors import ConfigError, StudentError
 from relayllm.training.served import ServedDecoders
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher
+from tests.support.grpo_process import LORA, TRAIN, prepare
+from tests.support.places import ROOT
 from tests.support.reference import greedy
 from tests.support.small_models import pair
-from tests.unit.training.test_grpo import LORA, ROOT, TRAIN, prepare
 
 
 class Stubborn(FakeStudent):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
-_BLOCK = 4_000_000
+HELD_AT_ONCE = 4_000_000
 """Numbers held at once while drawing: 32 MB."""
 
 
@@ -90,7 +90,7 @@ def bootstrap(answers: Mapping[str, Answers], *, draws: int, seed: int, benchmar
     random = {name: _random(seed, benchmark, name) for name in answers}
     found: dict[str, list[Floats]] = {name: [] for name in answers}
     size = max((method.values.shape[1] for method in answers.values()), default=1) * max(1, len(ids))
-    for counts in _problem_counts(len(ids), draws, max(1, _BLOCK // size), _random(seed, benchmark)):
+    for counts in _problem_counts(len(ids), draws, max(1, HELD_AT_ONCE // size), _random(seed, benchmark)):
         for name, method in answers.items():
             found[name].append(_weighted_means(method.values, counts[:, columns[name]], random[name]))
     return {name: _estimates(answers[name].values, np.concatenate(found[name])) for name in answers}

@@ -11,7 +11,7 @@ from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.plots import pareto
 from relayllm.evaluation.report.render import Material, html
 from relayllm.relay.bias_curve import OWN, CallSetting
-from tests.unit.evaluation.make_records import PLAN, make_frame, make_records
+from tests.support.make_records import PLAN, make_frame, make_records
 
 RARER, LONGER = CallSetting(call_bias=-11.25), CallSetting(min_call_tokens=6)
 

@@ -2,18 +2,8 @@ import pandas as pd
 import pytest
 
 from relayllm.errors import DataError
-from relayllm.evaluation.analysis.call_value import COLUMNS, call_value, spent_per_needed
-
-
-def place(problem, called, without, helped, number=0):
-    """Continuations of one prefix: right ones of four, without and with help."""
-    return [(problem, number, called, help_, index < right)
-            for help_, right in ((False, without), (True, helped)) for index in range(4)]
-
-
-def table(*places):
-    return pd.DataFrame([row for rows in places for row in rows], columns=list(COLUMNS))
-
+from relayllm.evaluation.analysis.call_value import call_value, spent_per_needed
+from tests.support.continuations import place, table
 
 FOUND = call_value(table(
     place("needed", True, 0, 4), place("needless", True, 4, 4), place("in vain", True, 0, 0),

@@ -15,7 +15,7 @@ from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.money_table import money_rows
 from relayllm.evaluation.report.render import Material, html
 from relayllm.relay.prices import Prices
-from tests.unit.evaluation.make_records import make_frame, make_records
+from tests.support.make_records import make_frame, make_records
 
 PRICES = Prices(student=1.0, student_read=0.5, teacher=10.0, teacher_read=2.0, teacher_cached=0.5)
 PAID = Paid(PRICES)

@@ -8,7 +8,7 @@ import pytest
 from relayllm.evaluation.analysis.over_seeds import gap, leads, means, over_seeds
 from relayllm.evaluation.analysis.scores import score
 from relayllm.evaluation.analysis.statistics import Estimate
-from tests.unit.evaluation.make_records import make_frame
+from tests.support.make_records import make_frame
 
 
 def estimate(value, spread, draws=4000):

@@ -2,7 +2,7 @@ import pytest
 
 from relayllm.evaluation.analysis.reproduction import BENCHMARKS, GENERAL, PAPER, Verdict, claims, sheet
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
-from tests.unit.evaluation.make_records import make_frame
+from tests.support.make_records import make_frame
 
 
 def cell(accuracy, width=0.02):

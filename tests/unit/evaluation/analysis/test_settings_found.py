@@ -10,7 +10,7 @@ from relayllm.evaluation.analysis.summary import Found, Limits, Provenance, buil
 from relayllm.evaluation.calibration import Setting
 from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.render import Material, html
-from tests.unit.evaluation.make_records import make_frame
+from tests.support.make_records import make_frame
 
 FOUND = {"entropy": Setting(1.25, 0.04, 0.041, (0.0, 0.6)), "glimp": Setting(0.0, 0.02, 0.2, (0.0, 0.02))}
 

@@ -64,7 +64,7 @@ def test_draws_of_a_method_do_not_depend_on_the_others():
 
 def test_draws_in_blocks_equal_draws_at_once(monkeypatch):
     whole = drawn(draws=64, base=answers([1, 0, 1, 1, 0]))["base"]
-    monkeypatch.setattr("relayllm.evaluation.analysis.statistics._BLOCK", 10)
+    monkeypatch.setattr("relayllm.evaluation.analysis.statistics.HELD_AT_ONCE", 10)
     assert np.array_equal(drawn(draws=64, base=answers([1, 0, 1, 1, 0]))["base"].draws, whole.draws)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.summary import Limits, Provenance, all_alarms, build_summary, write_summary
-from tests.unit.evaluation.make_records import BENCHMARKS, Plan, make_frame, make_records
+from tests.support.make_records import BENCHMARKS, Plan, make_frame, make_records
 
 ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 481.23456}, enable_thinking=False)
 CELL = {"accuracy", "accuracy_ci", "call_ratio", "problems", "completion_tokens", "calls_per_answer"}

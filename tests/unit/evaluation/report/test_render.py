@@ -11,9 +11,9 @@ from relayllm.evaluation.report.figures import draw
 from relayllm.evaluation.report.markdown import markdown, table
 from relayllm.evaluation.report.render import PLOTS, Material, html
 from relayllm.relay.prices import Prices
-from tests.unit.evaluation.analysis.test_call_value import place
-from tests.unit.evaluation.analysis.test_call_value import table as continuations
-from tests.unit.evaluation.make_records import make_frame, make_history
+from tests.support.continuations import place
+from tests.support.continuations import table as continuations
+from tests.support.make_records import make_frame, make_history
 
 METHODS = ("base", "grpo", "random-position", "relay-difficulty", "teacher")
 ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 12.0})

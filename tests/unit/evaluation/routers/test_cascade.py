@@ -9,7 +9,7 @@ import pytest
 from relayllm.evaluation.routers.cascade import CascadeRouter, vote_of
 from relayllm.problems.problem import Problem
 from relayllm.relay.trace import Author, Ledger, StopReason, Trace
-from tests.unit.evaluation.make_records import make_records
+from tests.support.make_records import make_records
 
 PROBLEM = Problem("pens-00000", "How many?", "4", "pens")
 

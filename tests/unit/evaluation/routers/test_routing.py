@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayllm.evaluation.routers.routing import route_threshold, routed
-from tests.unit.evaluation.make_records import make_records
+from tests.support.make_records import make_records
 
 BASE, TEACHER = make_records("base", problems=100), make_records("teacher", problems=100)
 

@@ -16,8 +16,8 @@ from relayllm.serving.budgets.allowance import Allowance
 from relayllm.serving.budgets.purses import Budgets
 from relayllm.serving.budgets.shared import SharedBudgets, open_budgets
 from relayllm.serving.budgets.table import BudgetTable, portion
-from tests.support.fakes_serving import eventually
 from tests.support.postgres import postgres
+from tests.support.waiting import eventually
 
 BEN = Key("ben", "s", 100)
 EVE = Key("eve", "s", None, 0.5)

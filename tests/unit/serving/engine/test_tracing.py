@@ -12,7 +12,8 @@ from relayllm.relay.prices import Prices
 from relayllm.serving.engine.requests import EngineRequest, RequestOutputCollector
 from relayllm.serving.engine.tracing import Tracer, segments_with_times
 from relayllm.settings import current_settings
-from tests.support.fakes_serving import eventually, scripted_decoder
+from tests.support.fakes_serving import scripted_decoder
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write the student."""
+    """Write the student of a version, package or folder as a GGUF file."""
     file, kind = arguments.gguf, arguments.quantise.upper()
     if file.suffix != ".gguf" or file.exists():
         raise ConfigError(f"--gguf is {file}, which {'exists' if file.exists() else 'does not end in .gguf'}: name a "

@@ -67,7 +67,7 @@ def wants_colour(choice: str) -> bool:
 
 
 def remember(events: Iterable[Event], seen: list[Event]) -> Iterator[Event]:
-    """Pass events on and keep them."""
+    """Yield the events, and append each to `seen`."""
     for event in events:
         seen.append(event)
         yield event
@@ -90,12 +90,12 @@ def opening(author: Author, colour: bool) -> str:
 
 
 def closing(author: Author, colour: bool) -> str:
-    """What it ends with."""
+    """What a run of this author ends with."""
     return (RESET if COLOURS[author] else "") if colour else PLAIN[author][1]
 
 
 def summary(events: list[Event]) -> str:
-    """What it cost, in a line."""
+    """Tokens by author, calls and call ratio, in a line."""
     written = {author: sum(event.author is author for event in events) for author in Author}
     total = sum(written.values())
     calls = sum(event.text == "</call>" and event.author is Author.COMMAND for event in events)

@@ -134,7 +134,7 @@ def _memory(params: Params, name: str) -> Iterator[str]:
 
 
 def shapes(params: Params) -> tuple[Shape, Shape]:
-    """Those of student and teacher."""
+    """The shapes of student and teacher."""
     root = current_settings().root
     return shape_of(params.base_models.student, root), shape_of(params.base_models.teacher, root)
 

@@ -78,7 +78,7 @@ class Traffic:
 
     @property
     def a_month(self) -> int:
-        """Requests."""
+        """Requests of a month."""
         return self.requests * DAYS
 
 

@@ -30,7 +30,7 @@ def pool_digests(settings: Settings) -> dict[str, str]:
 
 
 def note_pool(settings: Settings, stage: str, digests: Mapping[str, str]) -> None:
-    """Keep what a stage ran with."""
+    """Note which pool a stage ran with."""
     write_json(_note(settings, stage), dict(digests))
 
 

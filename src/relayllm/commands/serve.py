@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Serve."""
+    """Take the port, load the model, and serve until told to stop."""
     check_numbers(arguments)
     arguments.model = arguments.model or bare_student(arguments.student) or CHAMPION
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
@@ -73,7 +73,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
-    """Refuse what no server can have.
+    """Refuse numbers that are out of their range.
 
     Raises:
         ConfigError: a number is out of its range.

@@ -46,7 +46,7 @@ class RewardConfig(Section):
     """Pay the call ratio on teacher-unsolvable problems."""
 
     def options(self) -> dict[str, float | bool]:
-        """What the reward is called with beside the group."""
+        """The reward function's keyword arguments."""
         return {"independence_bonus": self.independence_bonus, "exploration": self.exploration}
 
 
@@ -57,7 +57,7 @@ class MoneyRewardConfig(Section):
     prices: PricesConfig
 
     def options(self) -> dict[str, float | bool]:
-        """What the reward is called with beside the group."""
+        """The reward function's keyword arguments."""
         return {"weight": self.weight}
 
 

@@ -21,7 +21,7 @@ SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 def check_architecture(config: PreTrainedConfig, name: str, weights: Iterable[str] = ()) -> None:
-    """Refuse a model that needs more than this; `weights` are the names of its parameters.
+    """Refuse a model whose attention or head the relay does not know; `weights` are the names of its parameters.
 
     Raises:
         ModelError: layers that do not attend to all that came before, sinks, capped scores or logits, scaled logits.

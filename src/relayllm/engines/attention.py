@@ -56,7 +56,7 @@ def _part(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, part: Par
 
 
 def register() -> None:
-    """Make transformers know it by name. It has no mask function: masks come with the pack."""
+    """Register `attend` with transformers under its name. It has no mask function: masks come with the pack."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, attend)

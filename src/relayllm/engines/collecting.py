@@ -1,4 +1,4 @@
-"""Completions are finished in any order; whoever asked wants them in his own."""
+"""Completions are finished in any order; here they are put into the order of their requests."""
 
 from __future__ import annotations
 

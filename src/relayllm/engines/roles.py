@@ -62,7 +62,7 @@ def _engine(model: CausalLM | GgufModel, tokenizer: Tokenizer, name: str, banned
 
 
 def named_tokenizer() -> Tokenizer | None:
-    """The teacher's, where the environment names one."""
+    """The tokenizer that RELAY_TEACHER_TOKENIZER names, None where it is not set."""
     source = current_settings().teacher_tokenizer
     return None if source is None else load_tokenizer(source)  # type: ignore[no-any-return]
 

@@ -1,1 +1,1 @@
-"""Methods x benchmarks, statistics, report."""
+"""Evaluation: methods x benchmarks, statistics, report."""

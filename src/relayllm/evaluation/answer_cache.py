@@ -61,7 +61,7 @@ class AnswerCache:
         return int(self._base.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def get(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """What there is of these keys."""
+        """The values of those keys that the cache has."""
         found: dict[str, bytes] = {}
         for start in range(0, len(keys), 500):
             part = keys[start:start + 500]
@@ -86,7 +86,7 @@ class AnswerCache:
         self._committed = time.monotonic()
 
     def close(self) -> None:
-        """Commit, and let the oldest go if there is too much."""
+        """Commit, and remove the oldest values if the cache is too large."""
         self.commit()
         sizes = self._base.execute("SELECT key, length(value) FROM answers ORDER BY used DESC, rowid DESC").fetchall()
         total = accumulate(size for _, size in sizes)

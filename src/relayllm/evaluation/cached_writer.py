@@ -17,11 +17,11 @@ Messages = Sequence[Mapping[str, str]]
 
 
 class CompletionWriter(Protocol):
-    """Who answers: a relay decoder, or a server's model."""
+    """A generator of completions: a relay decoder, or a server's model."""
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The student's."""
+        """The student's tokenizer."""
         ...
 
     def request(self, prompt: Messages, options: Options, *, seed: int = 0, row: int = 0, sample: int = 0,
@@ -59,12 +59,12 @@ class CachedWriter:
 
     @cached_property
     def writer(self) -> CompletionWriter:
-        """Who decodes, loaded at its first use."""
+        """The decoder, loaded at its first use."""
         return self._load()
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The student's."""
+        """The student's tokenizer."""
         return self.writer.tokenizer
 
     def generate(self, prompts: Sequence[Messages], *, n: int = 1, seed: int = 0, slots: int = 32,

@@ -66,7 +66,7 @@ class Search:
         self.spent: dict[float, float] = {}
 
     def at(self, setting: float) -> float:
-        """What a setting spends, measured once."""
+        """The call ratio at a setting, measured once."""
         if setting not in self.spent:
             self.spent[setting] = self._spend(setting)
         return self.spent[setting]
@@ -91,7 +91,7 @@ def bisect(spent: Callable[[float], float], target: float, cheap: float, dear: f
 
 
 class Calibration:
-    """Training problems, and what was found on them so far."""
+    """Finds settings on training problems, and keeps what it found."""
 
     def __init__(self, problems: Sequence[Problem], config: EvaluateConfig) -> None:
         self._prompts, self._config = [messages(problem) for problem in problems], config

@@ -17,7 +17,7 @@ class Cost:
     """Rounded; at least 1."""
 
     def times(self, factor: float) -> Cost:
-        """The same calls, so many times as often; never more than the whole answer."""
+        """The cost of so many times as many calls; never more than the whole answer."""
         return replace(self, call_ratio=min(1.0, factor * self.call_ratio))
 
 

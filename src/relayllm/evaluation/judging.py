@@ -55,7 +55,7 @@ class Judge:
         self._config, self._url, self._options, self._answers = config, url, options, answers
 
     def verify(self) -> None:
-        """Ask it something, before any answer is decoded.
+        """Ask the judge a question, before any answer is decoded: is it there, and the right model?
 
         Raises:
             JudgeError: out of reach, another key or model than it wants, or no chat endpoint.
@@ -65,7 +65,7 @@ class Judge:
                              "more tokens (evaluate.judge.max_tokens), or name another model")
 
     def verdicts(self, records: Sequence[Record]) -> list[bool | None]:
-        """What it says of each answer; None where it said neither, or would not read it.
+        """The judge's verdict on each answer; None where it said neither right nor wrong, or refused.
 
         Raises:
             JudgeError: an answer could not be judged after several attempts. Half a column is none.

@@ -36,7 +36,7 @@ PLAIN = ("base", "teacher", "warmup", "teacher-free")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """Who answers, and how."""
+    """One row of the evaluation: which student answers, with which teacher, policy and options."""
 
     name: str
     student: Student

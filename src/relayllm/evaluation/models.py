@@ -23,7 +23,7 @@ from relayllm.settings import current_settings
 
 @dataclass
 class Models:
-    """Folders of the models, and who answers for a method."""
+    """Folders of the models, and the writer of each method's answers."""
 
     base: Path
     warmup: Path
@@ -34,7 +34,7 @@ class Models:
     answers: AnswerCache
 
     def writer(self, method: Method) -> CachedWriter:
-        """Who answers for a method; nothing is loaded before an answer is missing."""
+        """The cached writer of a method; no model is loaded before an answer is missing."""
         helper = self._helper_folder(method)
         if method.student == "teacher":
             return teacher_alone(self.teacher, self.answers, "evaluate's row teacher")

@@ -12,7 +12,7 @@ from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trac
 
 
 def dump_trace(trace: Trace) -> bytes:
-    """Everything that a trace holds."""
+    """A trace as bytes, with everything that it holds."""
     return zlib.compress(orjson.dumps(_values(trace)), level=1)
 
 

@@ -1,4 +1,4 @@
-"""One door to all graders: a problem says which kind it needs."""
+"""Grade a completion with the grader that its problem needs: mathematics, choice or words."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def _plain(value: Value) -> Value:
 
 
 def is_expression(value: Value) -> bool:
-    """Whether it has a value, as sets and truths have not."""
+    """Whether SymPy's object is an expression with a value, unlike a set or a truth value."""
     return isinstance(value, sympy.Expr) and not isinstance(value, sympy.MatrixExpr)
 
 
@@ -63,7 +63,7 @@ def are_objects(left: Value, right: Value) -> bool:
 
 
 def is_number(value: Value) -> bool:
-    """Whether it is an expression without names."""
+    """Whether an expression holds no symbols."""
     return is_expression(value) and not value.free_symbols
 
 

@@ -40,7 +40,7 @@ def _limit(seconds: float) -> None:
 
 
 def main() -> None:
-    """Serve until the other end closes."""
+    """Answer questions from standard input until it closes."""
     from relayllm.grading import values  # noqa: F401  SymPy and the parser: a second, before a question's clock runs
 
     logging.disable(logging.CRITICAL)

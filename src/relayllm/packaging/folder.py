@@ -76,7 +76,7 @@ class Package:
 
     @property
     def teacher(self) -> TeacherSource:
-        """Where the teacher is."""
+        """Where the package finds its teacher."""
         return TeacherSource(**self.record["teacher"])
 
     @property
@@ -106,7 +106,7 @@ class Package:
         return tuple(ParityCase(**{**case, "token_ids": tuple(case["token_ids"])}) for case in self.record["parity"])
 
     def problem_scores(self) -> ProblemScores:
-        """What became of every problem of every benchmark."""
+        """Per benchmark and problem: share correct, teacher tokens, completion tokens."""
         found = json.loads((self.folder / "artifacts" / self._name(PROBLEM_SCORES)).read_text(encoding="utf-8"))
         return {bench: {key: tuple(row) for key, row in rows.items()} for bench, rows in found.items()}
 
@@ -115,7 +115,7 @@ class Package:
 
 
 def setting_for(bias_curve: BiasCurve | None, call_ratio: float) -> CallSetting:
-    """How to call for a wanted call ratio.
+    """The call setting that spends a wanted call ratio, by the package's bias curve.
 
     Raises:
         ConfigError: out of the curve's reach, or there is no curve.

@@ -51,7 +51,7 @@ def load_decoder(package: Package) -> RelayDecoder:
 
 
 class RelayModel(PythonModel):
-    """What MLflow calls. `predict` answers a table of prompts, `predict_stream` one prompt token by token."""
+    """What MLflow loads. `predict` answers a table of prompts, `predict_stream` one prompt token by token."""
 
     def __init__(self, load: Load = load_decoder) -> None:
         self._load = load
@@ -191,12 +191,12 @@ def _refuse_unknown(record: logging.LogRecord) -> bool:
 
 
 def answer_table(traces: Sequence[Trace]) -> pd.DataFrame:
-    """Answers as the table that goes back."""
+    """Answers as the table that `predict` returns."""
     return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
 
 
 def event_row(event: Event) -> dict[str, Any]:
-    """One token of a stream."""
+    """One token of a stream as the mapping that `predict_stream` yields."""
     return {"token_id": int(event.token_id), "text": event.text, "author": str(event.author.value),
             "position": int(event.position)}
 
@@ -229,7 +229,7 @@ def answer_columns() -> dict[str, Any]:
 
 
 def signature(decoding: Mapping[str, Any]) -> ModelSignature:
-    """What goes in, what comes out, and the parameters with the package's own values as defaults."""
+    """MLflow's signature: inputs, outputs, and parameters with the package's own values as defaults."""
     from mlflow.models import ModelSignature
 
     defaults = {**read_params(None, decoding), "teacher_enabled": True}

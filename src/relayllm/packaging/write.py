@@ -44,7 +44,7 @@ CODE = ("__init__.py", "config", "errors.py", "files.py", "processes.py", "setti
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What goes into a package."""
+    """What a package is made of: two model folders, its record and its problem scores."""
 
     student: Path
     teacher: Path | None

@@ -53,7 +53,7 @@ class Version:
 
     @property
     def label(self) -> str:
-        """How people call it."""
+        """The version as people name it: `7`, or `7 (champion)`."""
         return f"{self.number} ({', '.join(self.aliases)})" if self.aliases else str(self.number)
 
 

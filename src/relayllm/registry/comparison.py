@@ -19,7 +19,7 @@ _CHUNK = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One version, as far as a comparison needs it."""
+    """One version as a comparison sees it: its scores, parameters and latency."""
 
     label: str
     """How people call it: `7`, or `7 (champion)`."""

@@ -10,7 +10,7 @@ from relayllm.tracking.provenance import short_commit
 
 
 def to_text(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
-    """For a terminal."""
+    """The comparison as text for a terminal."""
     rows = table(comparison)
     widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in rows[0]}
     lines = [_title(comparison), "",
@@ -24,7 +24,7 @@ def to_text(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
 
 
 def to_markdown(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str:
-    """For Prefect, MLflow and the version's description."""
+    """The comparison as Markdown, for Prefect, MLflow and the version's description."""
     rows = table(comparison)
     lines = [f"## {_title(comparison)}", "", _line(rows[0]), _line(["---"] * len(rows[0]))]
     lines += [_line(row.values()) for row in rows]
@@ -36,7 +36,7 @@ def to_markdown(comparison: Comparison, gates: Sequence[GateResult] = ()) -> str
 
 
 def to_json(comparison: Comparison, gates: Sequence[GateResult] = ()) -> dict[str, Any]:
-    """For programs."""
+    """The comparison as JSON, for programs."""
     return {
         "old": comparison.old.label if comparison.old else None, "new": comparison.new.label,
         "paired": comparison.paired, "params": [list(change) for change in comparison.changed_params],

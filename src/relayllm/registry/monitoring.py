@@ -99,7 +99,7 @@ def choose(data: Path, problem_scores: ProblemScores, count: int, seed: int) -> 
 
 
 def observe(endpoint: Endpoint, problems: Sequence[tuple[str, Problem]], max_tokens: int) -> list[Observation]:
-    """Ask all of them, a few at a time."""
+    """Ask the endpoint every problem, a few at a time, and grade its answers."""
     with ThreadPoolExecutor(CLIENTS) as pool:
         return list(pool.map(lambda item: endpoint.ask(item[1], item[0], max_tokens), problems))
 

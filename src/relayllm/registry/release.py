@@ -20,7 +20,7 @@ STUDENT_ALONE = "base"
 
 @dataclass(frozen=True, slots=True)
 class ReleaseDecision:
-    """One version beside the champion, and whether it may take over."""
+    """A version's comparison with the champion, its gates, and so whether it may become champion."""
 
     version: Version
     comparison: Comparison
@@ -28,7 +28,7 @@ class ReleaseDecision:
 
     @property
     def passes(self) -> bool:
-        """Every gate holds."""
+        """Whether every gate holds."""
         return all(gate.passed for gate in self.gates)
 
     @property
@@ -53,7 +53,7 @@ def _student_accuracy(package: Package) -> float | None:
 
 
 def side_by_side(registry: Registry, old: Version | None, new: Version, config: RegistryConfig) -> Comparison:
-    """Two registered versions, lined up."""
+    """Compare two registered versions."""
     return compare(comparison_side(registry, old) if old else None, comparison_side(registry, new), config.comparison)
 
 

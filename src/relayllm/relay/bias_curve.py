@@ -29,7 +29,7 @@ class CallSetting:
 
     @property
     def place(self) -> float:
-        """Where it stands on that line."""
+        """Its place on the line of `at`."""
         return self.call_bias or float(self.min_call_tokens - 1)
 
     @property
@@ -38,7 +38,7 @@ class CallSetting:
         return abs(self.call_bias) + self.min_call_tokens - 1
 
     def options(self) -> dict[str, Any]:
-        """As options of the decoder."""
+        """The setting as options of `RelayDecoder.generate`."""
         return {"call_bias": self.call_bias, "min_call_tokens": self.min_call_tokens}
 
 
@@ -47,7 +47,7 @@ OWN = CallSetting()
 
 
 def refuse_two_settings(call_ratio: float, given: CallSetting) -> None:
-    """A wanted call ratio decides the setting.
+    """Refuse a call ratio beside a call bias or a minimum of call tokens: each decides the setting.
 
     Raises:
         ConfigError: another one is given.

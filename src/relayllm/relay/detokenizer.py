@@ -17,7 +17,7 @@ def decode(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
 
 
 def read(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
-    """The same without a character that is cut in two at the end."""
+    """The text of token ids as `decode` gives it, without a character that is cut in two at the end."""
     return decode(tokenizer, token_ids).rstrip("\ufffd")
 
 

@@ -25,7 +25,7 @@ class RowState(Protocol):
 
     @property
     def index(self) -> int:
-        """Of its prompt in the batch."""
+        """Place of its prompt in the batch."""
         ...
 
     @property
@@ -74,15 +74,15 @@ class StudentPolicy:
     reads_entropy: bool = False
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """Never: the student decides."""
+        """Always 0: only the student begins calls."""
         return 0
 
     def length(self, requested: int) -> int:
-        """As asked."""
+        """The n that was asked for."""
         return requested
 
     def settle(self, delivered: int) -> None:
-        """Nothing was set aside."""
+        """Nothing to do: no tokens were set aside for the call."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class FixedLength(StudentPolicy):
     n: int = 20
 
     def length(self, requested: int) -> int:
-        """Always n."""
+        """The same n, whatever was asked for."""
         return self.n
 
 
@@ -107,7 +107,7 @@ class RandomPosition(StudentPolicy):
     written: bool = False
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """By a number that depends on row and position alone."""
+        """n with the given probability: the draw depends on row and position alone."""
         return self.n if uniform(key_of(row.key, self.seed, 7), row.position) < self.probability else 0
 
 
@@ -123,7 +123,7 @@ class EntropyThreshold(StudentPolicy):
     reads_entropy: bool = True
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """When the entropy passes the threshold."""
+        """n where the entropy is above the threshold."""
         return self.n if entropy > self.threshold else 0
 
 
@@ -135,7 +135,7 @@ class ProbeThreshold(EntropyThreshold):
     """A probability."""
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """When the readout, a log-odds in the place of the entropy, passes the threshold."""
+        """n where the readout, log-odds in the place of the entropy, is above the threshold."""
         return self.n if 1.0 / (1.0 + exp(-max(-500.0, entropy))) > self.threshold else 0
 
 
@@ -150,7 +150,7 @@ class StepEntropy(EntropyThreshold):
     """The student's tokens that end a step."""
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """At the first token of a step only."""
+        """n where a step begins and the entropy is above the threshold."""
         begins = not row.ids or row.ids[-1] in self.step_ends
         return self.n if begins and entropy > self.threshold else 0
 
@@ -166,7 +166,7 @@ class Scripted(StudentPolicy):
     student_calls: bool = False
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """The next call of the row's script, when due."""
+        """The n of the script's next call, once its position is reached."""
         calls = (self.script or {}).get(row.index, ())
         done = len(row.calls)
         if done < len(calls) and row.position >= calls[done][0]:
@@ -182,7 +182,7 @@ class CallAtOnce(StudentPolicy):
     student_calls: bool = False
 
     def decide(self, row: RowState, entropy: float) -> int:
-        """At the first place only."""
+        """n at the first position, 0 everywhere else."""
         return self.n if row.position == row.started else 0
 
 

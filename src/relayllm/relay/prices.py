@@ -88,7 +88,7 @@ class Prices:
         return float(sum(price * weight for price, weight in zip(prices, weights, strict=True)) / sum(weights))
 
     def as_dict(self) -> dict[str, Any]:
-        """The form that a file holds."""
+        """The prices as a mapping, as files hold them."""
         return {name: value for name, value in asdict(self).items() if name != "teachers"}
 
     @classmethod

@@ -59,7 +59,7 @@ class CausalLM(Protocol):
     base_model_prefix: str
 
     def parameters(self) -> Any:
-        """Its weights."""
+        """Its weights, one tensor after the other."""
         ...
 
     def named_parameters(self) -> Iterator[tuple[str, Any]]:
@@ -111,12 +111,12 @@ class ServedCall(Protocol):
 
     @property
     def done(self) -> bool:
-        """Nothing more will come."""
+        """Whether the call is over: no more tokens will come."""
         ...
 
     @property
     def finished(self) -> bool:
-        """The teacher wrote its end of text."""
+        """Whether the teacher wrote its end of text."""
         ...
 
     @property
@@ -131,7 +131,7 @@ class ServedCall(Protocol):
 
     @property
     def teacher(self) -> str:
-        """Who is asked."""
+        """Name of the teacher that is asked."""
         ...
 
     def take(self) -> list[int]:

@@ -42,7 +42,7 @@ class ServedSegment(Protocol):
 
     @property
     def done(self) -> bool:
-        """Nothing more will come."""
+        """Whether the segment is over: no more tokens will come."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class ServedSegment(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """None when the server did not say."""
+        """Tokens read and found cached, by the server's count; None when it did not say."""
         ...
 
     @property
@@ -84,11 +84,11 @@ class RemoteStudent(Protocol):
         ...
 
     def close(self, row: int) -> None:
-        """The row is over."""
+        """Forget what is kept for a row that is over."""
         ...
 
     def reserve(self, rows: int, tokens: int) -> None:
-        """Make room, where the room is this process's."""
+        """Make room for so many rows of so many tokens, where the caches are in this process."""
         ...
 
     def shut_down(self) -> None:

@@ -115,7 +115,7 @@ class Row:
 
     @property
     def index(self) -> int:
-        """Of its prompt in the batch."""
+        """Place of its prompt in the batch."""
         return self.request.row
 
     @property

@@ -30,7 +30,7 @@ class RunningRow:
 
     @classmethod
     def start(cls, handle: int, row: Row, cache: int, tokenizer: Tokenizer, listener: Listener | None) -> RunningRow:
-        """With a text of its own for whoever listens, and another for stop strings."""
+        """Put a row into a slot, with a detokenizer for whoever listens and one for stop strings."""
         stop = row.options.stop
         emitter = listener and EventEmitter(listener, Detokenizer(tokenizer, row.commands, stop))
         if emitter is not None:
@@ -65,6 +65,6 @@ class RunningRow:
                 row.hand_back(seconds=self.call_seconds())
 
     def close(self) -> None:
-        """The row is over."""
+        """Tell the listener what is left of the row's text."""
         if self.emitter is not None:
             self.emitter.close(self.row)

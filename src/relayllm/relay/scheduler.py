@@ -31,7 +31,7 @@ IDLE_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A row that is over."""
+    """A row that is over: its handle, its trace, and the error that ended it."""
 
     handle: int
     trace: Trace
@@ -83,7 +83,7 @@ class Session:
             self._rows[handle].row.stop = StopReason.CANCELLED
 
     def step(self) -> list[Finished]:
-        """One round for every row."""
+        """Let rules decide, the teacher serve calls and the student write a token; returns the rows that are over."""
         self._admit()
         running = list(self._rows.values())
         self._let_rules_decide([one for one in running if one.row.pen is Pen.STUDENT and one.row.stop is None])

@@ -23,7 +23,7 @@ TEACHER_SALT = 0x7EAC
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a call brought since the last look."""
+    """The tokens that a call brought since the last `advance`, and whether it is over."""
 
     tokens: tuple[int, ...] = ()
     """In the teacher's vocabulary."""
@@ -47,11 +47,11 @@ class Teacher(Protocol):
         ...
 
     def begin(self, row: Row) -> None:
-        """A call starts; `row.teacher_pending` is up to date."""
+        """Begin a call; `row.teacher_pending` is up to date."""
         ...
 
     def release(self, row: Row) -> None:
-        """The row is over, or its call is cancelled."""
+        """Free what is kept for a row: it is over, or its call is cancelled."""
         ...
 
     def wait(self, seconds: float) -> None:
@@ -83,7 +83,7 @@ class LocalTeacher:
 
     @property
     def up(self) -> bool:
-        """Always: it is a model in this process."""
+        """Always true: a model in this process does not go away."""
         return True
 
     def begin(self, row: Row) -> None:
@@ -213,7 +213,7 @@ class RemoteTeacher:
         self._views.pop(id(row), None)
 
     def wait(self, seconds: float) -> None:
-        """Until some call has news."""
+        """Sleep until some call has news, at most so long."""
         self.server.wait(seconds)
 
     def reserve(self, rows: int, tokens: int) -> None:

@@ -84,7 +84,7 @@ class Segment:
 
     @property
     def tokens(self) -> int:
-        """Length of the run."""
+        """Number of tokens of the run."""
         return self.stop - self.start
 
 
@@ -173,5 +173,5 @@ class Trace:
 
     @property
     def truncated(self) -> bool:
-        """The completion ran into its token budget."""
+        """Whether the completion ran into its token budget."""
         return self.stop_reason is StopReason.TOKEN_BUDGET

@@ -40,7 +40,7 @@ class SharedVocabulary:
         return len(sent)
 
     def from_teacher(self, teacher_ids: Sequence[int]) -> list[int]:
-        """The same ids."""
+        """The teacher's tokens as they are."""
         return list(teacher_ids)
 
 

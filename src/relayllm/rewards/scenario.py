@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Scenario(StrEnum):
-    """Decided inside the group of one problem, never over a batch (section 3.3 of arXiv 2601.05167)."""
+    """The paper's three situations, told from the roll-outs of one problem (section 3.3 of arXiv 2601.05167)."""
 
     STUDENT_SOLVABLE = "student_solvable"
     """Some completion is right without a call."""

@@ -30,7 +30,7 @@ class Key:
 
     @property
     def limited(self) -> bool:
-        """Whether it has a budget at all."""
+        """Whether the key has a budget at all."""
         return self.per_day is not None or self.money_per_day is not None
 
 

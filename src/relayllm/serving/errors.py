@@ -42,12 +42,12 @@ class ApiError(Exception):
 
 
 def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
-    """The request asks for something that cannot be."""
+    """An error 400: the request asks for something that cannot be."""
     return ApiError(400, message, param=param, code=code)
 
 
 def unavailable(message: str, seconds: int = 1) -> ApiError:
-    """Not now; the client may come back."""
+    """An error 503: not now; the client may come back."""
     return ApiError(503, message, code="unavailable", headers={"Retry-After": str(seconds)})
 
 

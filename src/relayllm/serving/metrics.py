@@ -47,7 +47,7 @@ class Metrics:
 
     def count(self, trace: Trace, version: str, alias: str, *, prices: Prices, first: float,
               total: float, degraded: bool) -> None:
-        """One completion is over."""
+        """Count a completion that is over."""
         which = (version, alias)
         ledger = trace.ledger
         for author, tokens in ((Author.STUDENT, ledger.student_tokens), (Author.TEACHER, ledger.teacher_tokens),

@@ -1,4 +1,4 @@
-"""The models everything starts from."""
+"""Stage base_models: the student and the teachers that everything starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks, answered by every method."""
+"""Stage evaluate: the benchmarks, answered by every method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's data filter."""
+"""Stage filter: the paper's data filter."""
 
 from __future__ import annotations
 

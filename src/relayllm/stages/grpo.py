@@ -1,4 +1,4 @@
-"""Reinforcement."""
+"""Stage grpo: reinforcement with the relay in the loop."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def run(config: GrpoConfig, *, run: str, problems: Path, student: Path, teacher:
 
 
 def without_seconds(step: dict[str, float]) -> dict[str, float]:
-    """What is the same every time: clocks are kept apart from what DVC hashes."""
+    """A row of the history without its seconds, which DVC must not hash."""
     return {name: value for name, value in step.items()
             if not name.startswith("seconds") and name != "rollout_tokens_per_second"}

@@ -1,4 +1,4 @@
-"""Write `data/`: the training problems, the benchmarks, and a manifest that says where each comes from."""
+"""Stage ingest: write `data/`: training problems, benchmarks, and a manifest that says where each comes from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check what was ingested before anything is trained on it."""
+"""Stage validate: check what was ingested before anything is trained on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The supervised warm-up."""
+"""Stage warmup: supervised fine-tuning on completions that contain calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of the warm-up."""
+"""Stage warmup_set: completions with commands put into them."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Spool:
         self._lines.flush()
 
     def close(self) -> None:
-        """Let `send_all` have it."""
+        """Release the spool, so that `send_all` may send it."""
         self._lines.close()
 
     def _copy(self, source: Path) -> Path:
@@ -66,7 +66,7 @@ class Spool:
 
 
 def folder_of_unsent(settings: Settings) -> Path:
-    """Where spools lie."""
+    """The folder in which the spools lie."""
     return settings.runs / "unsent"
 
 

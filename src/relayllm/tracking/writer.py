@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """The far end of the pipe: turns messages into MLflow calls."""
+    """Turns messages of a stage into calls of MLflow, for one run."""
 
     def __init__(self, settings: Settings) -> None:
         from mlflow import MlflowClient
@@ -233,7 +233,7 @@ def connect(settings: Settings) -> RunWriter:
 
 
 def main() -> None:
-    """Take lines of JSON from standard input to their end."""
+    """Read messages, a line of JSON each, from standard input until it closes."""
     quiet()
     settings = current_settings()
     forwarder = Forwarder(settings, lambda: connect(settings))

@@ -1,4 +1,4 @@
-"""What is left of a kernel's build that was killed.
+"""What a killed build of a DeepSpeed kernel leaves behind.
 
 DeepSpeed compiles its optimizer at the first use. Torch holds a lock file meanwhile, and waits for ever for one that a
 killed process left.

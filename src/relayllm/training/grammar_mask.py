@@ -20,7 +20,7 @@ INSIDE_BIT = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What a roll-out was allowed to do."""
+    """The grammar and limits under which roll-outs were written."""
 
     commands: CommandTokens
     vocabulary: int

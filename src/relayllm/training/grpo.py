@@ -114,7 +114,7 @@ class Decoders:
 
     @contextmanager
     def of(self, model: torch.nn.Module) -> Iterator[RelayDecoder]:
-        """For this model, adapter included; the same object every time but the first."""
+        """A decoder over this model, adapter included; made once and used again."""
         with ready_to_decode(model) as network:
             if self._made is None or self._made[0] is not network:
                 self._made = network, RelayDecoder.from_models(network, self._tokenizer, self._teacher,
@@ -122,7 +122,7 @@ class Decoders:
             yield self._made[1]
 
     def close(self) -> None:
-        """Let a teacher's server go."""
+        """Close the connection to a teacher's server."""
         if self._made is not None:
             self._made[1].close()
 
@@ -160,7 +160,7 @@ def _write(config: GrpoConfig, student: Path, best: Path, model: Path) -> dict[s
 
 
 def arguments(config: GrpoConfig, folder: Path) -> GRPOConfig:
-    """What TRL's trainer is told.
+    """TRL's `GRPOConfig` from the section of params.
 
     Raises:
         ConfigError: the batch does not divide.

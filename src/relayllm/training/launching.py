@@ -91,7 +91,7 @@ def _deepspeed() -> str:
 
 
 def deepspeed_config(zero_stage: int) -> str:
-    """The file of one ZeRO stage.
+    """Path of DeepSpeed's config for a ZeRO stage.
 
     Raises:
         ConfigError: there is none.
@@ -114,5 +114,5 @@ def device_arguments(dtype: str) -> dict[str, Any]:
 
 
 def is_main_process() -> bool:
-    """Rank 0, or alone."""
+    """Whether this process is rank 0, or the only one."""
     return os.environ.get("RANK", "0") == "0"

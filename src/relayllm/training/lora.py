@@ -36,7 +36,7 @@ ROUNDING_SEED = 0
 
 
 def adapter_config(config: LoraConfig, network: PreTrainedModel, commands: CommandTokens) -> PeftConfig:
-    """What peft is told about this network.
+    """peft's `LoraConfig` for this network.
 
     Raises:
         ConfigError: the target modules are not there, or are the embedding or the head.

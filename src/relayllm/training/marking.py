@@ -1,4 +1,4 @@
-"""Mark a checkpoint as whole, when it is."""
+"""The callback that marks a checkpoint as whole once every process has written its part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CheckpointMarker(TrainerCallback):
         self._content = content
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """The trainer wrote a checkpoint."""
+        """Mark the checkpoint that the trainer has just written."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         if is_main_process():

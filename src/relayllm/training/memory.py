@@ -26,7 +26,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a stage trains."""
+    """The device that a stage trains on: its name and its memory."""
 
     name: str
     memory: float

@@ -46,7 +46,7 @@ class ServedDecoders:
 
     @contextmanager
     def of(self, model: torch.nn.Module) -> Iterator[RelayDecoder]:
-        """For this model: its weights are written, an adapter added to them, and loaded; they stay to the end.
+        """The decoder over servers that have this model's weights: they are written, an adapter merged, and loaded.
 
         Raises:
             StudentError: a server did not take the weights, or lost them.
@@ -63,7 +63,7 @@ class ServedDecoders:
         processes.wait_for_everyone()  # who is first to be done may write the next weights
 
     def close(self) -> None:
-        """Let the servers go."""
+        """Close the connections to the servers."""
         self._decoder.close()
         self._weights.close()
 

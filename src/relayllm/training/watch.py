@@ -1,4 +1,4 @@
-"""What a GRPO run tells about itself: numbers per step, held-out scores, samples of roll-outs."""
+"""What a GRPO run logs: numbers per step, held-out scores, samples of roll-outs."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ STEP_LINE = ("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f} 
 
 
 class Watcher(TrainerCallback):
-    """Sees every batch of roll-outs that was learned from.
+    """TRL callback: logs each step of training, scores held-out problems, keeps the best model.
 
     `decoder` makes a decoder of the model that is being trained, for as long as it decodes. A run that resumes from a
     checkpoint has that checkpoint's history.
@@ -59,7 +59,7 @@ class Watcher(TrainerCallback):
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                logs: dict[str, Any] | None = None, *, model: PreTrainedModel,
                processing_class: PreTrainedTokenizerBase, **_: Any) -> None:
-        """A batch of roll-outs was learned from."""
+        """Log the step that was just trained; every so often score held-out problems and keep the best model."""
         logs = logs or {}
         if "kl" not in logs and "entropy" not in logs:
             return  # the summary at the end

@@ -1,4 +1,4 @@
-"""Run the suites, keep what failed, and say it with names."""
+"""Run the suites, and report every failed expectation with the ids of the offending rows."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ MOMENT = re.compile(r"20\d\d-?\d\d-?\d\dT\d\d:?\d\d:?\d\d(?:\.\d+)?(?:Z|[+-]\d\d
 
 
 def add_site(context: EphemeralDataContext, folder: Path) -> None:
-    """Tell an ephemeral context where its Data Docs go."""
+    """Set the folder to which a context of Great Expectations writes its Data Docs."""
     context.add_data_docs_site(SITE, {
         "class_name": "SiteBuilder", "show_how_to_buttons": False,
         "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())},
@@ -77,7 +77,7 @@ def _mark(result: ExpectationResult) -> str:
 
 
 def alone(page: str) -> str:
-    """A page without remote parts, scripts, times and random ids."""
+    """A page of HTML without remote parts, scripts, times and random ids."""
     page = REMOTE_STYLE.sub("none", SCRIPT.sub("", REMOTE.sub("", page)))
     page = re.sub(r"<link[^>]*static/[^>]*>", "", page).replace("</head>", STYLE + "</head>", 1)
     names: dict[str, str] = {}

@@ -64,7 +64,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Text:
-    """A question as it is compared."""
+    """A question prepared for comparison: its words and its numbers."""
 
     words: tuple[str, ...]
     """Lower case; numbers and operators are words."""

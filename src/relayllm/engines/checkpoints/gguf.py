@@ -34,7 +34,7 @@ class GgufHeader:
 
 
 def gguf_package() -> ModuleType:
-    """The package gguf.
+    """Import the package gguf, which is an extra.
 
     Raises:
         ModelError: it is not installed.

@@ -46,7 +46,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """Number of all parameters."""
         attention = self.hidden * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         attention += self.head_size * (2 * self.qk_norm + (self.heads + 2 * self.kv_heads) * self.qkv_bias)
         layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
@@ -68,7 +68,7 @@ class Shape:
         return self.layers * lora.rank * sum(sides.get(name, 0) for name in chosen) + rows
 
     def cache_bytes(self, dtype: str) -> int:
-        """Keys and values of one token."""
+        """Bytes of the keys and values of one token."""
         return 2 * self.layers * self.kv_heads * self.head_size * BYTES[dtype]
 
 

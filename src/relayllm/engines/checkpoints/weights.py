@@ -22,7 +22,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """How many numbers the tensor holds."""
         return math.prod(self.shape)
 
 

@@ -31,13 +31,13 @@ class CircuitBreaker:
 
     @property
     def state(self) -> Circuit:
-        """The state now."""
+        """Whether the circuit is closed, open or half-open now."""
         with self._lock:
             return self._state()
 
     @property
     def seconds_left(self) -> float:
-        """Until a request may pass; 0 when one may now."""
+        """Seconds until a request may pass; 0 when one may now."""
         with self._lock:
             return 0.0 if self._opened is None else max(0.0, self._opened + self._pause - self._clock())
 
@@ -54,12 +54,12 @@ class CircuitBreaker:
             return True
 
     def succeeded(self) -> None:
-        """A request was answered."""
+        """Note that a request was answered: the circuit closes."""
         with self._lock:
             self._failures, self._opened, self._probe = 0, None, None
 
     def failed(self) -> None:
-        """A request was not answered."""
+        """Note that a request was not answered: too many in a row open the circuit."""
         with self._lock:
             self._failures += 1
             if self._probe is not None or self._failures >= self._limit:

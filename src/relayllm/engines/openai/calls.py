@@ -35,7 +35,7 @@ class CallStream:
         self.done = False
         """Nothing more will come."""
         self.finished = False
-        """The teacher wrote its end of text."""
+        """Whether the teacher wrote its end of text."""
         self.error: TeacherError | None = None
         """Why the call failed; the tokens before it stand."""
         self.usage: Usage | None = None
@@ -49,14 +49,14 @@ class CallStream:
             return fresh
 
     def add(self, token_ids: Sequence[int]) -> None:
-        """More tokens arrived."""
+        """Append tokens that arrived."""
         if token_ids:
             with self._lock:
                 self._fresh.extend(token_ids)
             self._notify()
 
     def close(self, *, finished: bool = False, error: TeacherError | None = None) -> None:
-        """The call is over; the first closing counts."""
+        """End the call; of several closings the first counts."""
         with self._lock:
             if self.done:
                 return
@@ -180,7 +180,7 @@ class MessagesCodec:
 
     @property
     def finished(self) -> bool:
-        """The teacher wrote its end of text."""
+        """Whether the teacher wrote its end of text."""
         return self._text.finished
 
     def request(self) -> dict[str, Any]:

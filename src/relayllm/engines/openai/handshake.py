@@ -49,7 +49,7 @@ class OnceHandshake(Generic[Info]):
         self._task: asyncio.Task[Info] | None = None
 
     async def result(self) -> Info:
-        """What is known of the server.
+        """What the handshake found; the first caller does it, the others wait.
 
         Raises:
             TransientError: out of reach; the next one who asks tries again.

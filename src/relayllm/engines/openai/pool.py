@@ -89,7 +89,7 @@ class PoolCall:
 
     @property
     def done(self) -> bool:
-        """Nothing more will come, of any teacher."""
+        """Whether the call is over: no teacher will send more tokens."""
         while self._stream.done and self._stream.error is not None and not self._begun:
             fresh = self._stream.take()
             if fresh:
@@ -103,7 +103,7 @@ class PoolCall:
 
     @property
     def finished(self) -> bool:
-        """The teacher wrote its end of text."""
+        """Whether the teacher wrote its end of text."""
         return self._stream.finished
 
     @property

@@ -61,13 +61,13 @@ class SegmentStream:
             return written
 
     def add(self, tokens: Sequence[WrittenToken]) -> None:
-        """More tokens arrived."""
+        """Append tokens that arrived."""
         with self._lock:
             self._written += tokens
         self._notify()
 
     def close(self, *, finished: bool = False) -> None:
-        """The segment is over; the first closing counts."""
+        """End the segment; of several closings the first counts."""
         with self._lock:
             if self.done:
                 return
@@ -75,7 +75,7 @@ class SegmentStream:
         self._notify()
 
     def fail(self, fact: str) -> None:
-        """The segment is over, and not whole."""
+        """End the segment with an error: it is not whole."""
         self.error = self.error or StudentError(fact)
         self.close()
 
@@ -101,7 +101,7 @@ class SegmentCodec:
 
     @property
     def whole(self) -> bool:
-        """Nothing is missing: an end, a command, or every token that was left."""
+        """Whether nothing is missing: it has an end, a command, or every token that was left."""
         return self.finished or self.called or len(self._received) >= self._request.remaining
 
     def request(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class SegmentCodec:
             self._take(WrittenToken(token, logprob, tuple(likeliest)))
 
     def usage(self, usage: Usage) -> None:
-        """Note what the server read."""
+        """Keep what the server says it read."""
         self._stream.usage = usage
 
     def _take(self, token: WrittenToken) -> None:

@@ -132,10 +132,10 @@ class OpenAIStudent:
         return self._handles
 
     def close(self, row: int) -> None:
-        """Nothing is kept per row."""
+        """Nothing to do: nothing is kept per row."""
 
     def reserve(self, rows: int, tokens: int) -> None:
-        """The servers manage their own memory."""
+        """Nothing to do: the servers manage their own memory."""
 
     def shut_down(self) -> None:
         """End all requests and let the connections go, once or again, from any thread."""

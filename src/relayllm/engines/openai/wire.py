@@ -44,7 +44,7 @@ class PermanentError(Exception):
 
     @property
     def about_request(self) -> bool:
-        """This request was at fault, not the server as a whole."""
+        """Whether this request was at fault, not the server as a whole."""
         return self.status in (400, 413, 422)
 
 

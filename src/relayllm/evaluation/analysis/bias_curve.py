@@ -19,7 +19,7 @@ CELLS = ("call_ratio", "call_ratio_ci", "accuracy", "accuracy_ci")
 
 def write_bias_curve(folder: Path, relay: str, settings: Mapping[str, CallSetting],
                      training: Mapping[CallSetting, float]) -> None:
-    """Write what was found: `settings` by method, `training` from setting to call ratio."""
+    """Write the calibrated settings: `settings` by method, `training` from setting to call ratio."""
     write_json(folder / FILE, {
         "relay": relay, "settings": {name: _numbers(setting) for name, setting in settings.items()},
         "training": [{**_numbers(setting), "call_ratio": number(training[setting])} for setting in sorted(training)]})
@@ -30,7 +30,7 @@ def _numbers(setting: CallSetting) -> dict[str, Any]:
 
 
 def read_bias_curve(folder: Path) -> dict[str, Any] | None:
-    """What was found; None when no `call-ratio-Mx` was evaluated.
+    """Read what `write_bias_curve` wrote; None when no `call-ratio-Mx` was evaluated.
 
     Raises:
         DataError: the file is not what `write_bias_curve` wrote.
@@ -47,7 +47,7 @@ def read_bias_curve(folder: Path) -> dict[str, Any] | None:
 
 
 def curve(methods: Mapping[str, Any], found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """As it stands in the summary: a point per method from the cheapest to the dearest, the policy's own among them.
+    """The curve as the summary holds it: a point per method, the policy's own among them, the cheapest first.
 
     `methods` is the summary's table; `training` is passed on, for the package to look settings up in.
     """

@@ -16,7 +16,7 @@ PAPER_ERROR = {BENCHMARKS: 0.013, GENERAL: 0.0023}
 
 
 class Verdict(StrEnum):
-    """What became of a row."""
+    """Whether a row of the paper holds here."""
 
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"

@@ -17,14 +17,14 @@ FILE = "settings.json"
 
 
 def write_settings(folder: Path, found: Mapping[str, Setting]) -> None:
-    """Write what was found."""
+    """Write what calibration found for each method."""
     write_json(folder / FILE, {name: {
         "setting": number(one.value), "train_call_ratio": number(one.call_ratio), "train_target": number(one.target),
         "seen": [number(bound) for bound in one.seen], "reached": one.reached} for name, one in found.items()})
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """What was found; nothing where no method was calibrated.
+    """Read what `write_settings` wrote; nothing where no method was calibrated.
 
     Raises:
         DataError: the file is not JSON.

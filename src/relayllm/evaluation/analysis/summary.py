@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known beside the records."""
+    """What the summary takes from elsewhere than the records."""
 
     bias_curve: Mapping[str, Any] | None = None
     """As `read_bias_curve` gives it."""

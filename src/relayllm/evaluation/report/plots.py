@@ -37,7 +37,7 @@ Cells = Mapping[str, Any]
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our colours and letters, for the figures made inside."""
+    """A context in which figures have the report's colours and fonts."""
     with matplotlib.rc_context(STYLE):
         yield
 
@@ -204,5 +204,5 @@ def _bars(axes: Axes, cells: Mapping[str, Cells | None]) -> None:
 
 
 def percent(value: float, _: int | None = None) -> str:
-    """A share as it stands at an axis."""
+    """A share as an axis shows it, in percent."""
     return f"{100 * value:.3g} %"

@@ -56,7 +56,7 @@ VARIABLES = {plots.INK: "--ink", plots.MUTED: "--muted", plots.LINE: "--line", p
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the report is made of, beside the summary."""
+    """What the report shows beside the summary: pictures, examples, seconds."""
 
     svgs: Mapping[str, str]
     """Name of the plot -> its SVG."""

@@ -30,7 +30,7 @@ def points(value: float | None, ci: Sequence[float] | None) -> str:
 
 
 def between(ci: Sequence[float] | None) -> str:
-    """An interval in percent."""
+    """An interval in percent, as `[low, high]`."""
     return f"[{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]" if ci else ""
 
 
@@ -55,7 +55,7 @@ def headline(summary: Mapping[str, Any]) -> str:
 
 
 def tiles(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The figures one looks for first."""
+    """The headline numbers, shown as tiles at the top of the report."""
     gap, methods = summary["gap_recovered"], summary["methods"]
     relay = methods.get(gap["method"], {}).get("average")
     if relay is None:

@@ -18,7 +18,7 @@ from relayllm.relay.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """What the samples of one question agree on."""
+    """The majority answer of one question's samples, and how many gave it."""
 
     agreement: float
     """Share of the samples that give the commonest answer."""
@@ -36,11 +36,11 @@ class CascadeRouter:
     asks_first = True
 
     def calibrate(self, asker: Asker, problems: Sequence[Problem]) -> Sequence[float]:
-        """Nothing is learned: the scores are those of training problems."""
+        """Nothing to learn; returns the scores of training problems."""
         return self.score(asker, problems)
 
     def score(self, asker: Asker, problems: Sequence[Problem]) -> Sequence[float]:
-        """High where the student contradicts itself."""
+        """Per question the share of samples that disagree with the majority."""
         return [1.0 - vote.agreement for vote in _votes(asker, problems)]
 
     def kept(self, asker: Asker, problems: Sequence[Problem], base: Sequence[Record]) -> Sequence[Record]:

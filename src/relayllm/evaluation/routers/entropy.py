@@ -17,13 +17,13 @@ class EntropyRouter:
     """The threshold is an entropy in nats."""
 
     def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
-        """Nothing is learned."""
+        """Nothing to learn: an entropy needs no training."""
         return ""
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
-        """A policy with this threshold."""
+        """Options of the decoder: an entropy policy with this threshold."""
         return {"policy": EntropyThreshold(threshold=threshold, n=cost.mean_n)}
 
     def highest(self, pair: TokenizerPair) -> float:
-        """The entropy of a student that knows nothing."""
+        """The largest entropy there is, of a uniform distribution: log of the vocabulary's size."""
         return math.log(len(pair.tokenizer))

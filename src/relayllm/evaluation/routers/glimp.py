@@ -25,17 +25,17 @@ class GlimpRouter:
     """The threshold is an entropy in nats."""
 
     def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
-        """Nothing is learned."""
+        """Nothing to learn: an entropy needs no training."""
         return ""
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
-        """A policy with this threshold, and where the teacher's steps end."""
+        """Options of the decoder: a policy with this threshold, and where the teacher's steps end."""
         policy = StepEntropy(threshold=threshold, n=config.step_tokens, step_ends=step_ends(pair.tokenizer))
         return {"policy": policy, "call_stop_ids": (
             step_ends(pair.teacher_tokenizer) if pair.teacher_in_process else frozenset())}
 
     def highest(self, pair: TokenizerPair) -> float:
-        """The entropy of a student that knows nothing."""
+        """The largest entropy there is, of a uniform distribution: log of the vocabulary's size."""
         return math.log(len(pair.tokenizer))
 
 

@@ -30,13 +30,13 @@ class LearnedQueryRouter:
         return [0.0] * len(problems) if self._fit is None else [float(score) for score in self._fit.unseen]
 
     def score(self, asker: Asker, problems: Sequence[Problem]) -> Sequence[float]:
-        """By the model that was learned; the same for all where there was nothing to learn."""
+        """Probability that the teacher turns the answer right; the same for all where there was nothing to learn."""
         if self._fit is None:
             return [0.0] * len(problems)
         return [float(score) for score in self._fit.model.predict_proba(asker.states(problems))[:, 1]]
 
     def kept(self, asker: Asker, problems: Sequence[Problem], base: Sequence[Record]) -> Sequence[Record]:
-        """As the base student wrote them."""
+        """The base student's answers, unchanged."""
         return base
 
 

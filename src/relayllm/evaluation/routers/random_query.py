@@ -15,13 +15,13 @@ class RandomQueryRouter:
     asks_first = False
 
     def calibrate(self, asker: Asker, problems: Sequence[Problem]) -> Sequence[float]:
-        """Nothing is learned."""
+        """Nothing to learn; every training problem scores alike."""
         return [0.0] * len(problems)
 
     def score(self, asker: Asker, problems: Sequence[Problem]) -> Sequence[float]:
-        """The same for all."""
+        """The same score for every question."""
         return [0.0] * len(problems)
 
     def kept(self, asker: Asker, problems: Sequence[Problem], base: Sequence[Record]) -> Sequence[Record]:
-        """As the base student wrote them."""
+        """The base student's answers, unchanged."""
         return base

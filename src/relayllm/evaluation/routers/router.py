@@ -18,7 +18,7 @@ from relayllm.relay.trace import Prefix, Trace
 
 @dataclass(frozen=True, slots=True)
 class TokenizerPair:
-    """What a token router is told of the untrained student and the teacher beside it."""
+    """The tokenizers of the untrained student and of the teacher, as token routers need them."""
 
     tokenizer: Tokenizer
     teacher_tokenizer: Tokenizer

@@ -32,7 +32,7 @@ class LearnedTokenRouter:
         self._weights: tuple[float, ...] = ()
 
     def prepare(self, asker: Asker, problems: Sequence[Problem], cost: Cost) -> str:
-        """Learn; says so where there was nothing to learn from, and then never calls."""
+        """Fit the regression on training problems; where they leave nothing to learn it says so, and never calls."""
         answers = asker.answers("base", problems)
         asked = [(problem, prefix, grade(trace.text, problem).correct)
                  for problem, trace in zip(problems, answers, strict=True) for prefix in _places(problem, trace)]
@@ -46,13 +46,13 @@ class LearnedTokenRouter:
                                  "training answers right; give more of routers.problems")
 
     def options(self, threshold: float, cost: Cost, pair: TokenizerPair, config: RoutersConfig) -> Mapping[str, Any]:
-        """A policy with this threshold, and the readout that it looks at."""
+        """Options of the decoder: a policy with this threshold, and the readout that it looks at."""
         if not self._weights:
             return {"max_calls": 0}
         return {"policy": ProbeThreshold(threshold=threshold, n=cost.mean_n), "probe": self._weights}
 
     def highest(self, pair: TokenizerPair) -> float:
-        """Certainty."""
+        """A threshold above every probability: nothing calls."""
         return 1.0
 
 

@@ -35,7 +35,7 @@ async def _nothing() -> None:
 def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics: Metrics, limits: HttpLimits, *,
                examples: Sequence[dict[str, str]] = (),
                start: Lifecycle = _nothing, stop: Lifecycle = _nothing) -> FastAPI:
-    """Everything behind one address. `start` and `stop` run with the event loop."""
+    """The FastAPI application: API, page and metrics behind one address. `start` and `stop` run with the event loop."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

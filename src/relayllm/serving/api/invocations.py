@@ -46,7 +46,7 @@ class Invocation(BaseModel):
 
     @property
     def table(self) -> Json:
-        """What MLflow reads."""
+        """The body without what is ours, as MLflow's scoring server reads it."""
         given = {name: getattr(self, name) for name in FORMATS}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -71,7 +71,7 @@ class Invocations:
 
 
 def table(jobs: Jobs) -> APIRouter:
-    """The route."""
+    """The router with `POST /invocations`."""
     router = APIRouter()
 
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",

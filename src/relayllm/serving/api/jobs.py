@@ -69,7 +69,7 @@ class Job:
         return [done[index] for index in range(len(self.requests))]
 
     def end(self) -> None:
-        """Free what it holds: slots of unfinished completions, and teacher tokens they did not use."""
+        """Free what the job holds: slots of unfinished completions, and teacher tokens they did not use."""
         if self.closed:
             return
         self.closed = True
@@ -81,7 +81,7 @@ class Job:
 
 
 class Jobs:
-    """Hands the completions of jobs to their engines, within what a key may spend."""
+    """Queues the completions of jobs in their engines, within what a key may spend."""
 
     def __init__(self, model_router: ModelRouter, budgets: Budgets, metrics: Metrics, limits: HttpLimits) -> None:
         self.model_router, self._budgets, self._metrics, self.limits = model_router, budgets, metrics, limits
@@ -105,7 +105,7 @@ class Jobs:
             job.deployment.engine.submit(job.requests)
 
     def ask_aside(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]]) -> None:
-        """Ask the models something else, before the completions if those wait.
+        """Queue other work for the models, such as scores of a prompt; it runs before completions that wait.
 
         Raises:
             ApiError: the engine has ended.

@@ -74,11 +74,11 @@ class TextOffsets:
         self._at = 0
 
     def of_prompt(self, ids: Sequence[int], texts: Sequence[str]) -> list[int]:
-        """Of an echoed prompt's tokens; every one of them is shown."""
+        """Offsets of an echoed prompt's tokens; every one of them is shown."""
         return [self._next(token, text) for token, text in zip(ids, texts, strict=True)]
 
     def of(self, delta: TokenDelta, texts: Sequence[str]) -> list[int]:
-        """Of the next tokens of an answer."""
+        """Offsets of the next tokens of an answer."""
         return [self._at if author is Author.COMMAND or token in self._special else self._next(token, text)
                 for token, author, text in zip(delta.ids, delta.authors, texts, strict=True)]
 

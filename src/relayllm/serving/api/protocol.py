@@ -189,7 +189,7 @@ class ChatRequest(Sampling):
 
     @property
     def limit_field(self) -> str:
-        """Which field says so."""
+        """The field of the request that holds the limit."""
         return "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
 
     @property

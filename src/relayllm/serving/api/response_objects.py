@@ -135,7 +135,7 @@ class ResponseWriter:
         self._text, self._characters = Detokenizer(reader.tokenizer, reader.commands), 0
 
     def whole(self, traces: Sequence[Trace]) -> Json:
-        """The answer."""
+        """The whole answer as a response object."""
         cut = finish_reason(traces[0]) == "length"
         used = usage(self._job, traces)
         return self._object("incomplete" if cut else "completed", [self._message(traces[0].text, cut)]) | {

@@ -38,13 +38,13 @@ class ResponseMeta:
 
     @classmethod
     def of(cls, job: Job, kind: str) -> ResponseMeta:
-        """With an id of its own."""
+        """The fields of a new answer, with an id of its own."""
         prefix = "chatcmpl" if kind.startswith("chat") else "cmpl"
         deployment = job.deployment
         return cls(kind, f"{prefix}-{uuid.uuid4().hex}", deployment.name, job.created, deployment.version)
 
     def json(self, **more: Any) -> Json:
-        """The object, with more fields."""
+        """The answer's object: these fields, and more."""
         return {"id": self.id, "object": self.kind, "created": self.created, "model": self.model,
                 "system_fingerprint": f"relayllm-{self.version}", **more}
 

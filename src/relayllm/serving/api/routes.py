@@ -1,4 +1,4 @@
-"""The routes of the API."""
+"""The OpenAI-compatible routes, and those of health, readiness and metrics."""
 
 from __future__ import annotations
 

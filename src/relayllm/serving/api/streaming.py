@@ -24,12 +24,12 @@ DONE = b"data: [DONE]\n\n"
 
 
 def sse(value: Json) -> bytes:
-    """One event."""
+    """One server-sent event with this value as JSON."""
     return b"data: " + orjson.dumps(value) + b"\n\n"
 
 
 def named_event(name: str, value: Json) -> bytes:
-    """One event with a name."""
+    """One server-sent event with a name."""
     return b"event: " + name.encode() + b"\n" + sse(value)
 
 

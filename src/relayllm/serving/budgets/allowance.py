@@ -40,11 +40,11 @@ class Allowance:
         return not self.short or self._budgets.has(self._key)
 
     def decide(self, row: object, entropy: float) -> int:
-        """Never: the student decides."""
+        """Always 0: only the student begins calls."""
         return 0
 
     def length(self, requested: int) -> int:
-        """As asked, while there is enough; 0 when other requests have spent the rest since the call began."""
+        """The n that was asked for, or what is left for it; 0 when other requests have spent the rest meanwhile."""
         wanted = requested if self._limit is None else min(requested, self._limit)
         taken = self._budgets.take(self._key, wanted, self._prices.teacher / MILLION)  # may wait: without the lock
         with self._lock:
@@ -56,7 +56,7 @@ class Allowance:
             return taken.tokens
 
     def settle(self, delivered: int) -> None:
-        """The call is over: what the teacher did not write goes back."""
+        """End a call: what the teacher did not write goes back to the budget."""
         with self._lock:
             taken, self._running = self._running, Taken(0, 0)
             self._budgets.give_back(self._key, max(0, taken.tokens - delivered), taken)
@@ -64,11 +64,11 @@ class Allowance:
                 self._limit -= min(delivered, taken.tokens)
 
     def close(self, delivered: int) -> None:
-        """The completion is over, perhaps in the middle of a call that got so far."""
+        """End the completion, perhaps in the middle of a call that got so far."""
         self._closed = True
         self.settle(delivered)
 
     def book(self, ledger: Ledger, calls: Sequence[Call] = ()) -> None:
-        """The completion is over: what it cost besides the tokens of its calls, reading included."""
+        """Book what the completion cost besides the tokens of its calls, reading included."""
         taken = self._prices.parts(ledger)["teacher"]  # what `take` has counted, at the price of one teacher
         self._budgets.book(self._key, self._prices.cost(ledger, calls) - taken)

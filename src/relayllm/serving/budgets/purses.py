@@ -93,14 +93,14 @@ class Budgets:
             return Taken(tokens, day, price)
 
     def give_back(self, key: Key, tokens: int, taken: Taken) -> None:
-        """What was set aside on a day and not spent: the next day's budget gains nothing."""
+        """Give back what was set aside on a day and not spent: the next day's budget gains nothing."""
         with self._lock:
             for purse in self._today(key):
                 if purse.day == taken.day:
                     purse.pay(-tokens * purse.price(taken.price))
 
     def book(self, key: Key, money: float) -> None:
-        """What an answer cost besides the teacher tokens that were set aside for it."""
+        """Book what an answer cost besides the teacher tokens that were set aside for it."""
         with self._lock:
             for purse in self._today(key):
                 if purse.unit == MONEY:
@@ -124,7 +124,7 @@ class Budgets:
         return ()
 
     def close(self) -> None:
-        """No more is spent."""
+        """Let go of what keeps the budgets: no more is spent."""
 
     def _fill(self, purse: Purse, amount: float) -> None:
         """See that so much is at hand, where it can be: here it is from the start."""

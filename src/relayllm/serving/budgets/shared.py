@@ -43,7 +43,7 @@ class SharedBudgets(Budgets):
         self._clerk.start()
 
     def book(self, key: Key, money: float) -> None:
-        """What an answer cost besides its teacher tokens; what is not at hand is owed, and paid soon."""
+        """Book what an answer cost besides its teacher tokens; what is not at hand is owed, and paid soon."""
         super().book(key, money)
         with self._changed:
             self._changed.notify_all()

@@ -74,7 +74,7 @@ class BudgetTable:
             yield Visit(connection)
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         self._engine.dispose()
 
     def _make(self) -> None:

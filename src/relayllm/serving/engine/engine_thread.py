@@ -43,7 +43,7 @@ class EngineThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to work; outputs go to this loop."""
+        """Start the thread; outputs go to this event loop."""
         self._loop = loop
         self._thread.start()
 
@@ -64,7 +64,7 @@ class EngineThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it takes requests."""
+        """Whether the engine takes requests."""
         return self._thread.is_alive() and self._broken is None and not self._closing
 
     @property
@@ -95,7 +95,7 @@ class EngineThread:
             self._lock.notify()
 
     def aside(self, work: Callable[[], T]) -> Future[T]:
-        """Do something else with the models, between two steps.
+        """Run other work with the models between two steps; the future has its result.
 
         Raises:
             EngineDeadError: the engine has ended.
@@ -108,13 +108,13 @@ class EngineThread:
         return future
 
     def close(self) -> None:
-        """Finish what there is, then end; takes no new requests."""
+        """Take no new requests, finish those there are, then end."""
         with self._lock:
             self._closing = True
             self._lock.notify()
 
     def join(self, seconds: float | None = None) -> bool:
-        """Wait for the end; returns whether it came."""
+        """Wait for the thread to end; returns whether it did."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 

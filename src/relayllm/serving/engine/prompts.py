@@ -44,7 +44,7 @@ class ResponseTokenizer:
 
     @classmethod
     def of(cls, decoder: RelayDecoder) -> ResponseTokenizer:
-        """With a tokenizer of its own: one is not safe in two threads, and the engine uses the decoder's."""
+        """With a copy of the decoder's tokenizer: one is not safe in two threads, and the engine uses the decoder's."""
         return cls(copy.deepcopy(decoder.tokenizer), decoder.commands)
 
 
@@ -75,7 +75,7 @@ class PromptEncoder:
         return await self._run(len(text), lambda: self._read(lambda tokenizer: plain_ids(tokenizer, text), text))
 
     async def ids(self, ids: Sequence[int]) -> EncodedPrompt:
-        """Token ids as they are."""
+        """Token ids, unchanged."""
         if max(ids) >= self._size:
             raise bad_request(f"token id {max(ids)} is none of the {self._size} that the student knows", "prompt")
         if self._forbidden.intersection(ids):
@@ -85,7 +85,7 @@ class PromptEncoder:
         return await self._run(len(ids), lambda: EncodedPrompt(tuple(ids), None, str(self._student.decode(list(ids)))))
 
     def close(self) -> None:
-        """Read what there is, then end the thread."""
+        """Encode the prompts that wait, then end the thread."""
         self._thread.shutdown(wait=False)
 
     def _read(self, encode: Callable[[Tokenizer], list[int]], text: str) -> EncodedPrompt:

@@ -49,12 +49,12 @@ class EngineRequest:
     handle: int | None = None
 
     def settle(self) -> None:
-        """Let go what its last call took and did not use, and take no more."""
+        """Give back what the last call set aside and did not use, and set no more aside."""
         if self.allowance is not None:
             self.allowance.close(0 if self.row is None else len(self.row.call_tokens))
 
     def mark(self, authors: Sequence[Author], now: float) -> None:
-        """Note who has had the pen since the last look."""
+        """Note which author has written since the last look."""
         for author in authors[self.marked:]:
             if not self.marks or self.marks[-1][1] is not author:
                 self.marks.append((now, author))
@@ -105,7 +105,7 @@ class RequestOutputCollector:
         self._waiter: asyncio.Future[None] | None = None
 
     def put(self, output: RequestOutput) -> None:
-        """Add an output, and wake who waits for one."""
+        """Add an output, and wake whoever waits for one."""
         self._outputs.append(output)
         if self._waiter is not None:
             _wake(self._waiter)

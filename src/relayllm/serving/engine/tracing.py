@@ -78,7 +78,7 @@ def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, 
 
 def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace,
                 degraded: bool, offset: float, prices: Prices) -> None:
-    """One MLflow trace."""
+    """Write one answer as an MLflow trace."""
     import mlflow
 
     mlflow.set_tracking_uri(settings.tracking_uri)

@@ -43,7 +43,7 @@ Load = Callable[..., "RelayDecoder"]
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A model that can be loaded."""
+    """A model that was found and can be loaded: its name, version and folder."""
 
     name: str
     version: str
@@ -79,7 +79,7 @@ def load_model(source: str = CHAMPION, teacher: str | None = None, **options: An
 
 
 def find(source: str, settings: Settings, registry: Callable[[], Registry], patience: float = PATIENCE) -> FoundModel:
-    """Where a model lies. A version that was served before is found even when the registry is down.
+    """Find where a model lies. A version that was served before is found even when the registry is down.
 
     Raises:
         NoSuchVersion: the registry answers, and the alias or version is gone; the last good copy is forgotten.

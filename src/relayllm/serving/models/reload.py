@@ -38,7 +38,7 @@ class AliasWatcher:
         self._task = asyncio.get_running_loop().create_task(self._follow())
 
     def stop(self) -> None:
-        """End the watching: no alias is looked at from here on."""
+        """Stop watching: no alias is looked at from here on."""
         if self._task is not None:
             self._task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -31,7 +31,7 @@ AnswerWatcher = Callable[["Deployment", EngineRequest, Trace, bool], None]
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How much is decoded side by side, and how much may wait."""
+    """How many completions are decoded side by side, and how many may wait."""
 
     slots: int
     queue: int
@@ -138,7 +138,7 @@ class ModelRouter:
             before.close()
 
     def pick(self, model: str | None) -> Deployment:
-        """Who answers a request for this model.
+        """The deployment that answers a request for this model.
 
         Raises:
             ApiError: 404 for another model's name, 503 when nothing is ready.
@@ -157,12 +157,12 @@ class ModelRouter:
 
     @property
     def models(self) -> list[Deployment]:
-        """Those at work."""
+        """The deployments that are at work."""
         return [deployment for deployment in (self.champion, self.candidate) if deployment is not None]
 
     @property
     def watched(self) -> bool:
-        """Whether somebody wants to see every answer."""
+        """Whether anything, such as the tracer, is called with every answer."""
         return bool(self._watchers)
 
     @property

@@ -73,7 +73,7 @@ def http_api(markdown: str) -> str:
         return ""
     from relayllm.serving.api.app import HttpLimits, create_app
     from relayllm.serving.auth import Keys
-    from relayllm.serving.budgets.purses import Budgets
+    from relayllm.serving.budgets.local import Budgets
     from relayllm.serving.metrics import Metrics
     from relayllm.serving.models.router import Capacity, ModelRouter
 

@@ -11,7 +11,7 @@ import yaml
 from relayllm.serving.api.app import create_app
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.auth import Keys
-from relayllm.serving.budgets.purses import Budgets
+from relayllm.serving.budgets.local import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Capacity, ModelRouter
 

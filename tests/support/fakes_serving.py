@@ -29,7 +29,7 @@ from relayllm.relay.teacher import LocalTeacher
 from relayllm.relay.vocabulary import plain_ids
 from relayllm.serving.api.app import HttpLimits, create_app
 from relayllm.serving.auth import Keys
-from relayllm.serving.budgets.purses import Budgets
+from relayllm.serving.budgets.local import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Capacity, ModelRouter
 from tests.support.waiting import eventually

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from relayllm.registry.client import Registry
     from relayllm.serving.auth import Keys
-    from relayllm.serving.budgets.purses import Budgets
+    from relayllm.serving.budgets.local import Budgets
 
 DRAIN_SECONDS = 30
 LEAST = {"slots": 1, "queue": 0, "max_body_bytes": 1, "reload_seconds": 0}

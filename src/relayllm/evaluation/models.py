@@ -145,10 +145,10 @@ def teacher_alone(folder: Path, answers: AnswerCache, asker: str) -> CachedWrite
         names = ", ".join(one.name for one in pool.teachers)
         raise ConfigError(f"{asker} wants whole answers of one teacher, and RELAY_TEACHERS names {len(pool.teachers)} "
                           f"({names}): set RELAY_TEACHER_URL, too, to the one that is to give them")
-    return alone_at(settings.teacher_url or settings.teacher_at(folder), folder, answers)
+    return writer_at(settings.teacher_url or settings.teacher_at(folder), folder, answers)
 
 
-def alone_at(source: str | Path | Sequence[str], folder: Path, answers: AnswerCache) -> CachedWriter:
+def writer_at(source: str | Path | Sequence[str], folder: Path, answers: AnswerCache) -> CachedWriter:
     """A model that answers without help: in this process, or at the servers that stand in for its folder."""
     return CachedWriter(lambda: _alone(source, folder), _identity(source, folder), answers)
 

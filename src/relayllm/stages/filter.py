@@ -55,10 +55,10 @@ def _answers(config: FilterConfig, teacher: Path, problems: Sequence[Problem]) -
     with answer_cache(current_settings().runs) as answers:
         return teacher_alone(teacher, answers, "filter").generate(
             [messages(problem) for problem in problems], n=config.samples, seed=config.seed,
-            progress=printer("filter"), **alone(config.decoding))
+            progress=printer("filter"), **without_calls(config.decoding))
 
 
-def alone(decoding: Decoding) -> dict[str, Any]:
+def without_calls(decoding: Decoding) -> dict[str, Any]:
     """Options for a model that answers without calls."""
     return {"max_new_tokens": decoding.max_new_tokens, "temperature": decoding.temperature, "top_p": decoding.top_p,
             "slots": decoding.slots, "max_calls": 0, "enable_thinking": decoding.enable_thinking}

@@ -14,7 +14,7 @@ from relayllm.problems.problem import Problem, read_problems
 from relayllm.problems.prompting import messages
 from relayllm.progress import printer
 from relayllm.settings import current_settings
-from relayllm.stages.filter import alone
+from relayllm.stages.filter import without_calls
 from relayllm.tracking.run import report_metrics
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def run(config: WarmupSetConfig, *, problems: Path, student: Path, warmup_set: P
 def _answers(config: WarmupSetConfig, student: Path, problems: Sequence[Problem]) -> list[Trace]:
     """The student's answers, from this process or from its server; none is decoded twice."""
     from relayllm.evaluation.answer_cache import answer_cache
-    from relayllm.evaluation.models import alone_at
+    from relayllm.evaluation.models import writer_at
 
     with answer_cache(current_settings().runs) as answers:
-        writer = alone_at(current_settings().student_urls.get("base", student), student, answers)
+        writer = writer_at(current_settings().student_urls.get("base", student), student, answers)
         return writer.generate([messages(problem) for problem in problems], n=config.samples, seed=config.seed,
-                               progress=printer("warmup_set"), **alone(config.decoding))
+                               progress=printer("warmup_set"), **without_calls(config.decoding))

@@ -52,7 +52,7 @@ def build(context: EphemeralDataContext, folder: Path, results: Sequence[Expecta
     context.build_data_docs(site_names=[SITE])
     shutil.rmtree(folder / "static", ignore_errors=True)
     for page in sorted(folder.rglob("*.html")):
-        page.write_text(alone(page.read_text(encoding="utf-8")), encoding="utf-8")
+        page.write_text(self_contained(page.read_text(encoding="utf-8")), encoding="utf-8")
     (folder / "index.html").write_text(index(folder, results), encoding="utf-8")
 
 
@@ -76,7 +76,7 @@ def _mark(result: ExpectationResult) -> str:
     return '<i class="fa-times text-danger"></i>' if result.critical else "note"
 
 
-def alone(page: str) -> str:
+def self_contained(page: str) -> str:
     """A page of HTML without remote parts, scripts, times and random ids."""
     page = REMOTE_STYLE.sub("none", SCRIPT.sub("", REMOTE.sub("", page)))
     page = re.sub(r"<link[^>]*static/[^>]*>", "", page).replace("</head>", STYLE + "</head>", 1)

@@ -16,7 +16,7 @@ from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, Unforeseen
 from relayllm.serving.api.routes import IGNORED_HEADER, api, watch
 from relayllm.serving.auth import Keys
-from relayllm.serving.budgets.purses import Budgets
+from relayllm.serving.budgets.local import Budgets
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import ModelRouter
 from relayllm.serving.page.routes import pages

@@ -47,8 +47,8 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
                               for options in [options_for(body, asked, deployment, room)]
                               for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
         if isinstance(body, CompletionRequest) and scored:
-            jobs.ask_aside(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
-                                 for prompt in prompts])
+            jobs.score_prompts(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
+                                     for prompt in prompts])
     return job
 
 
@@ -60,7 +60,7 @@ async def answer(job: Job, body: AnyRequest) -> Json:
     """
     traces = await job.traces()
     try:
-        scores = [await asyncio.wrap_future(future) for future in job.asides]
+        scores = [await asyncio.wrap_future(future) for future in job.scores]
     except Exception as error:
         raise decoder_failed(error) from error
     return whole(job, body, traces, scores)

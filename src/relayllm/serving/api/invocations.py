@@ -23,7 +23,7 @@ from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, Asker
 from relayllm.serving.api.schemas.answers import TableAnswer
-from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_gone
+from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_disconnected
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.errors import bad_request
@@ -81,7 +81,7 @@ def table(jobs: Jobs) -> APIRouter:
         if body.streamed:
             return EventStream(_events(job), job.end)
         try:
-            traces = await unless_gone(request, job.traces())
+            traces = await unless_disconnected(request, job.traces())
             if traces is None:
                 return Response(status_code=GONE)
             return Response(_answer(traces), media_type="application/json")

@@ -14,7 +14,7 @@ from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import RelayOptions
 from relayllm.serving.auth import OPEN, Key
 from relayllm.serving.budgets.allowance import Allowance
-from relayllm.serving.budgets.purses import Budgets
+from relayllm.serving.budgets.local import Budgets
 from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.requests import (
     EngineDeadError,
@@ -38,8 +38,8 @@ class Job:
     created: int = field(default_factory=lambda: int(time.time()))
     collector: RequestOutputCollector = field(default_factory=RequestOutputCollector)
     requests: list[EngineRequest] = field(default_factory=list)
-    asides: list[Future[PromptLogprobs]] = field(default_factory=list)
-    """What is asked of the models besides completions."""
+    scores: list[Future[PromptLogprobs]] = field(default_factory=list)
+    """Scores of the prompts, where the request asks for them."""
     closed: bool = False
 
     async def outputs(self, silence: float | None = None) -> AsyncIterator[list[RequestOutput]]:
@@ -74,7 +74,7 @@ class Job:
             return
         self.closed = True
         self.deployment.engine.cancel([request for request in self.requests if not request.ended])
-        for future in self.asides:
+        for future in self.scores:
             future.cancel()
         for request in self.requests:
             request.settle()
@@ -104,14 +104,14 @@ class Jobs:
         with self._ended_unless_taken(job):
             job.deployment.engine.submit(job.requests)
 
-    def ask_aside(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]]) -> None:
-        """Queue other work for the models, such as scores of a prompt; it runs before completions that wait.
+    def score_prompts(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]]) -> None:
+        """Queue the scoring of prompts, which runs before completions that wait.
 
         Raises:
             ApiError: the engine has ended.
         """
         with self._ended_unless_taken(job):
-            job.asides += [job.deployment.engine.aside(one) for one in work]
+            job.scores += [job.deployment.engine.run_between_steps(one) for one in work]
 
     @contextmanager
     def _ended_unless_taken(self, job: Job) -> Iterator[None]:

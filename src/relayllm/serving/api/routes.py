@@ -23,7 +23,7 @@ from relayllm.serving.api.schemas.answers import (
 )
 from relayllm.serving.api.schemas.examples import answered
 from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry, ModelList, Readiness
-from relayllm.serving.api.streaming import EventStream, unless_gone
+from relayllm.serving.api.streaming import EventStream, unless_disconnected
 from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key
 from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
@@ -120,7 +120,7 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
     if body.stream:
         return EventStream(chunks(job, body), job.end, headers)
     try:
-        found = await unless_gone(request, answer(job, body))
+        found = await unless_disconnected(request, answer(job, body))
         if found is None:
             return Response(status_code=GONE)
         return Response(orjson.dumps(found), media_type="application/json", headers=headers)
@@ -135,7 +135,7 @@ async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key
     if body.stream:
         return EventStream(writer.events(), job.end, headers)
     try:
-        traces = await unless_gone(request, job.traces())
+        traces = await unless_disconnected(request, job.traces())
         if traces is None:
             return Response(status_code=GONE)
         return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)

@@ -33,15 +33,15 @@ def named_event(name: str, value: Json) -> bytes:
     return b"event: " + name.encode() + b"\n" + sse(value)
 
 
-async def gone(request: Request) -> None:
+async def disconnected(request: Request) -> None:
     """Return when the client has hung up."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+async def unless_disconnected(request: Request, work: Awaitable[T]) -> T | None:
     """Wait for `work`, or for the client to hang up: its result, or None where nobody waits for it any more."""
-    task, end = asyncio.ensure_future(work), asyncio.ensure_future(gone(request))
+    task, end = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None

@@ -8,7 +8,7 @@ from threading import Lock
 from relayllm.relay.prices import MILLION, Prices
 from relayllm.relay.trace import Call, Ledger
 from relayllm.serving.auth import Key
-from relayllm.serving.budgets.purses import Budgets, Taken
+from relayllm.serving.budgets.local import Budgets, Reservation
 
 
 class Allowance:
@@ -23,7 +23,7 @@ class Allowance:
 
     def __init__(self, budgets: Budgets, key: Key, limit: int | None = None, prices: Prices | None = None) -> None:
         self._budgets, self._key, self._limit, self._prices = budgets, key, limit, prices or Prices()
-        self._running = Taken(0, 0)
+        self._running = Reservation(0, 0)
         self._closed = False
         self._lock = Lock()
         self.short = False
@@ -46,22 +46,23 @@ class Allowance:
     def length(self, requested: int) -> int:
         """The n that was asked for, or what is left for it; 0 when other requests have spent the rest meanwhile."""
         wanted = requested if self._limit is None else min(requested, self._limit)
-        taken = self._budgets.take(self._key, wanted, self._prices.teacher / MILLION)  # may wait: without the lock
+        # may wait for a database, hence without the lock
+        reserved = self._budgets.reserve(self._key, wanted, self._prices.teacher / MILLION)
         with self._lock:
             if self._closed:
-                self._budgets.give_back(self._key, taken.tokens, taken)
+                self._budgets.release(self._key, reserved.tokens, reserved)
                 return 0
-            self._running = taken
-            self.short = self.short or taken.tokens < wanted
-            return taken.tokens
+            self._running = reserved
+            self.short = self.short or reserved.tokens < wanted
+            return reserved.tokens
 
     def settle(self, delivered: int) -> None:
         """End a call: what the teacher did not write goes back to the budget."""
         with self._lock:
-            taken, self._running = self._running, Taken(0, 0)
-            self._budgets.give_back(self._key, max(0, taken.tokens - delivered), taken)
+            reserved, self._running = self._running, Reservation(0, 0)
+            self._budgets.release(self._key, max(0, reserved.tokens - delivered), reserved)
             if self._limit is not None:
-                self._limit -= min(delivered, taken.tokens)
+                self._limit -= min(delivered, reserved.tokens)
 
     def close(self, delivered: int) -> None:
         """End the completion, perhaps in the middle of a call that got so far."""
@@ -70,5 +71,5 @@ class Allowance:
 
     def book(self, ledger: Ledger, calls: Sequence[Call] = ()) -> None:
         """Book what the completion cost besides the tokens of its calls, reading included."""
-        taken = self._prices.parts(ledger)["teacher"]  # what `take` has counted, at the price of one teacher
-        self._budgets.book(self._key, self._prices.cost(ledger, calls) - taken)
+        reserved = self._prices.parts(ledger)["teacher"]  # what `reserve` has counted, at the price of one teacher
+        self._budgets.book(self._key, self._prices.cost(ledger, calls) - reserved)

@@ -16,7 +16,7 @@ from threading import Condition, Event, Thread
 from typing import TYPE_CHECKING
 
 from relayllm.serving.auth import Key
-from relayllm.serving.budgets.purses import VARIABLE, Budgets, Purse
+from relayllm.serving.budgets.local import VARIABLE, Budgets, DailyBudget
 
 if TYPE_CHECKING:
     from relayllm.serving.budgets.table import BudgetTable
@@ -39,8 +39,8 @@ class SharedBudgets(Budgets):
         self._table, self._patience, self._idle, self._rest = table, patience, idle, rest
         self._changed = Condition(self._lock)
         self._up, self._closing = True, Event()
-        self._clerk = Thread(target=self._work, name="relay-budgets", daemon=True)
-        self._clerk.start()
+        self._thread = Thread(target=self._work, name="relay-budgets", daemon=True)
+        self._thread.start()
 
     def book(self, key: Key, money: float) -> None:
         """Book what an answer cost besides its teacher tokens; what is not at hand is owed, and paid soon."""
@@ -57,89 +57,89 @@ class SharedBudgets(Budgets):
         self._closing.set()
         with self._changed:
             self._changed.notify_all()
-        self._clerk.join(2 * self._patience)
+        self._thread.join(2 * self._patience)
 
-    def _open(self, purse: Purse) -> Purse:
-        return purse
+    def _open(self, budget: DailyBudget) -> DailyBudget:
+        return budget
 
-    def _fill(self, purse: Purse, amount: float) -> None:
+    def _fill(self, budget: DailyBudget, amount: float) -> None:
         """Set more aside; waits for that, without the lock, while the database answers."""
-        purse.touched = time.monotonic()
-        end = purse.touched + self._patience
-        while purse.held < amount and time.monotonic() >= purse.dry and not self._closing.is_set():
-            self._ask(purse, amount)
+        budget.touched = time.monotonic()
+        end = budget.touched + self._patience
+        while budget.held < amount and time.monotonic() >= budget.dry and not self._closing.is_set():
+            self._ask(budget, amount)
             if not self._up:
                 return
             if not self._changed.wait(end - time.monotonic()):
                 return self._lost(f"no answer within {self._patience} s")
 
-    def _has(self, purse: Purse) -> bool:
-        purse.touched = time.monotonic()
-        if purse.held <= 0 and purse.touched >= purse.dry:
-            self._ask(purse, purse.needs(1, 0.0))
-        return purse.held > 0
+    def _has(self, budget: DailyBudget) -> bool:
+        budget.touched = time.monotonic()
+        if budget.held <= 0 and budget.touched >= budget.dry:
+            self._ask(budget, budget.needs(1, 0.0))
+        return budget.held > 0
 
-    def _ask(self, purse: Purse, amount: float) -> None:
-        purse.wanted = max(purse.wanted, amount)
+    def _ask(self, budget: DailyBudget, amount: float) -> None:
+        budget.wanted = max(budget.wanted, amount)
         self._changed.notify_all()
 
     def _work(self) -> None:
-        """The clerk's day: one purse after the other; at first none, to see whether the database answers."""
-        purse: Purse | None = None
+        """Visit the database for one budget after the other; at first none, to see whether the database answers."""
+        budget: DailyBudget | None = None
         while not self._closing.is_set():
             try:
-                self._visit(purse)
-            except Exception as error:  # whatever it is: without its clerk no key would get anything again
+                self._visit(budget)
+            except Exception as error:  # whatever it is: without this thread no key would get anything again
                 self._lost(str(error).partition("\n")[0] or type(error).__name__)
                 self._closing.wait(self._rest)
-            purse = self._next()
+            budget = self._next()
         with suppress(Exception):
-            for purse in list(self._purses.values()):
-                self._visit(purse)
+            for budget in list(self._daily.values()):
+                self._visit(budget)
         self._table.close()
 
-    def _next(self) -> Purse | None:
-        """The next purse to see to, as soon as there is one; None: it is time to see whether the database answers."""
+    def _next(self) -> DailyBudget | None:
+        """The next budget to see to, as soon as there is one; None: it is time to see whether the database answers."""
         look = time.monotonic() + self._idle
         with self._changed:
             while self._up and not self._closing.is_set() and self._due() is None and time.monotonic() < look:
                 self._changed.wait(self._rest)
             return self._due()
 
-    def _due(self) -> Purse | None:
-        return next((purse for purse in self._purses.values() if purse.wanted or self._surplus(purse)), None)
+    def _due(self) -> DailyBudget | None:
+        return next((budget for budget in self._daily.values() if budget.wanted or self._surplus(budget)), None)
 
-    def _surplus(self, purse: Purse) -> float:
+    def _surplus(self, budget: DailyBudget) -> float:
         """What of it belongs into the database: all that nobody spends here, or below 0 what is owed."""
-        idle = time.monotonic() - purse.touched > self._idle or self._closing.is_set()
-        return purse.held if purse.held < 0 or (idle and not purse.wanted) else 0.0
+        idle = time.monotonic() - budget.touched > self._idle or self._closing.is_set()
+        return budget.held if budget.held < 0 or (idle and not budget.wanted) else 0.0
 
-    def _visit(self, purse: Purse | None) -> None:
+    def _visit(self, budget: DailyBudget | None) -> None:
         """One transaction. What it gave back is lost here even if it fails: it may have arrived."""
         back = amount = wanted = 0.0
         try:
-            with self._table.visit() as visit:  # it answers: only now is anything taken out of the purse
-                if purse is not None:
+            with self._table.visit() as visit:  # it answers: only now is anything taken out of the budget
+                if budget is not None:
                     with self._lock:
-                        back, wanted = self._surplus(purse), purse.wanted
-                        purse.held -= back
-                    amount = visit.exchange(purse, back, wanted)
+                        back, wanted = self._surplus(budget), budget.wanted
+                        budget.held -= back
+                    amount = visit.exchange(budget, back, wanted)
         except Exception:
-            if purse is not None and back < 0:
+            if budget is not None and back < 0:
                 with self._lock:
-                    purse.held += back
+                    budget.held += back
             raise
-        self._answered(purse, wanted, amount)
+        self._answered(budget, wanted, amount)
 
-    def _answered(self, purse: Purse | None, wanted: float, amount: float) -> None:
+    def _answered(self, budget: DailyBudget | None, wanted: float, amount: float) -> None:
         with self._changed:
             if not self._up:
                 logger.warning("budgets: %s answers again", self._table.where)
             self._up = True
-            if purse is not None:
-                purse.held += amount
-                purse.wanted = purse.wanted if purse.wanted > wanted else 0.0
-                purse.dry = time.monotonic() + self._rest if amount < wanted else 0.0
+            if budget is not None:
+                budget.held += amount
+                budget.wanted = budget.wanted if budget.wanted > wanted else 0.0
+                budget.dry = time.monotonic() + self._rest if amount < wanted else 0.0
             self._changed.notify_all()
 
     def _lost(self, why: str) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from relayllm.errors import ConfigError
-from relayllm.serving.budgets.purses import TOKENS, VARIABLE, Purse
+from relayllm.serving.budgets.local import TOKENS, VARIABLE, DailyBudget
 
 SHARE = 20
 """A server sets aside what is wanted, or one part of so many of what is left, when that is more."""
@@ -39,11 +39,11 @@ class Visit:
 
     connection: Connection
 
-    def exchange(self, purse: Purse, back: float, wanted: float) -> float:
+    def exchange(self, budget: DailyBudget, back: float, wanted: float) -> float:
         """Give back what was set aside (below 0: more was spent), set aside anew, and say how much that is."""
-        row = {"day": purse.day, "name": purse.name, "unit": purse.unit}
+        row = {"day": budget.day, "name": budget.name, "unit": budget.unit}
         used = self.connection.execute(GIVE_BACK, {**row, "amount": back}).scalar_one()
-        amount = portion(purse.budget - used, wanted, whole=purse.unit == TOKENS) if wanted else 0.0
+        amount = portion(budget.limit - used, wanted, whole=budget.unit == TOKENS) if wanted else 0.0
         if amount:
             self.connection.execute(SET_ASIDE, {**row, "amount": amount})
         return amount

@@ -35,7 +35,7 @@ class EngineThread:
         self._lock = threading.Condition()
         self._new: deque[EngineRequest] = deque()
         self._gone: deque[EngineRequest] = deque()
-        self._asides: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._other_work: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._pending = 0
         self._closing = False
         self._broken: Exception | None = None
@@ -94,7 +94,7 @@ class EngineThread:
             self._gone.extend(requests)
             self._lock.notify()
 
-    def aside(self, work: Callable[[], T]) -> Future[T]:
+    def run_between_steps(self, work: Callable[[], T]) -> Future[T]:
         """Run other work with the models between two steps; the future has its result.
 
         Raises:
@@ -103,7 +103,7 @@ class EngineThread:
         future: Future[T] = Future()
         with self._lock:
             self._refuse_when_ended()
-            self._asides.append((work, future))
+            self._other_work.append((work, future))
             self._lock.notify()
         return future
 
@@ -130,7 +130,7 @@ class EngineThread:
             batch = RunningBatch(self._open_session, self._on_finished)
             while self._wait_for_work(batch):
                 self._send(self._take_in(batch))
-                self._do_asides()
+                self._do_other_work()
                 self._send(batch.step())
                 if batch.fault is not None:
                     raise batch.fault
@@ -145,9 +145,9 @@ class EngineThread:
         if batch.busy:
             return True
         with self._lock:
-            while not (self._new or self._gone or self._asides or self._closing):
+            while not (self._new or self._gone or self._other_work or self._closing):
                 self._lock.wait()
-            return bool(self._new or self._gone or self._asides)
+            return bool(self._new or self._gone or self._other_work)
 
     def _take_in(self, batch: RunningBatch) -> list[RequestOutput]:
         if not self._new and not self._gone:
@@ -161,12 +161,12 @@ class EngineThread:
             self._pending -= left
         return outputs
 
-    def _do_asides(self) -> None:
-        if not self._asides:
+    def _do_other_work(self) -> None:
+        if not self._other_work:
             return
         with self._lock:
-            asides, self._asides = self._asides, deque()
-        for work, future in asides:
+            waiting, self._other_work = self._other_work, deque()
+        for work, future in waiting:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -178,8 +178,8 @@ class EngineThread:
         with self._lock:
             self._broken = error
             new, self._new = list(self._new), deque()
-            asides, self._asides = list(self._asides), deque()
-        for _, future in asides:
+            waiting, self._other_work = list(self._other_work), deque()
+        for _, future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(EngineDeadError(str(error)))
         lost = [RequestOutput(request, error=EngineDeadError(str(error))) for request in new]

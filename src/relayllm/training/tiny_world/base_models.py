@@ -25,7 +25,7 @@ def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
     """
     context = multiprocessing.get_context("spawn")
     faults = context.SimpleQueue()
-    workers = {role: context.Process(target=_train_and_tell, args=(faults, role, shape, folder), name=role)
+    workers = {role: context.Process(target=_train_and_report, args=(faults, role, shape, folder), name=role)
                for role, (shape, folder) in models.items()}
     started = time.monotonic()
     seconds: dict[str, float] = {}
@@ -46,7 +46,7 @@ def train_all(models: Mapping[str, tuple[TinyModel, Path]]) -> dict[str, float]:
     return seconds
 
 
-def _train_and_tell(faults: SimpleQueue[str], role: str, config: TinyModel, folder: Path) -> None:
+def _train_and_report(faults: SimpleQueue[str], role: str, config: TinyModel, folder: Path) -> None:
     try:
         _train_one(role, config, folder)
     except BaseException as error:

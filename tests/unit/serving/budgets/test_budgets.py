@@ -8,7 +8,7 @@ from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Ledger
 from relayllm.serving.auth import OPEN, Key
 from relayllm.serving.budgets.allowance import Allowance
-from relayllm.serving.budgets.purses import Budgets, Taken
+from relayllm.serving.budgets.local import Budgets, Reservation
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def ben(now):
 
 def test_budget_is_taken_given_back_and_renewed_every_day(ben, now):
     budgets, key = ben
-    assert [budgets.take(key, 6).tokens for _ in range(3)] == [6, 4, 0]
+    assert [budgets.reserve(key, 6).tokens for _ in range(3)] == [6, 4, 0]
     assert not budgets.has(key)
-    budgets.give_back(key, 3, Taken(3, day=0))
-    assert budgets.take(key, 6).tokens == 3
+    budgets.release(key, 3, Reservation(3, day=0))
+    assert budgets.reserve(key, 6).tokens == 3
     now[0] = 86400.0
     assert budgets.has(key)
-    assert budgets.take(key, 6).tokens == 6
+    assert budgets.reserve(key, 6).tokens == 6
     assert budgets.spent() == {"ben": 6}
 
 
@@ -105,5 +105,5 @@ def test_budget_of_money_pays_for_the_student_too(eve):
 
 def test_budget_of_tokens_and_money_ends_with_the_first_of_them():
     budgets, key = Budgets(), Key("eve", "s", 4, 0.5)
-    assert budgets.take(key, 9, 0.1).tokens == 4
+    assert budgets.reserve(key, 9, 0.1).tokens == 4
     assert not budgets.has(key)

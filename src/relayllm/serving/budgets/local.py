@@ -22,7 +22,7 @@ CRUMB = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Reservation:
     """Teacher tokens set aside from a key's budget, what each costs, and the day whose budget it was."""
 
     tokens: int
@@ -31,7 +31,7 @@ class Taken:
 
 
 @dataclass(eq=False, slots=True)
-class Purse:
+class DailyBudget:
     """One unit of a key's budget on one day, as far as this process holds it."""
 
     name: str
@@ -39,7 +39,7 @@ class Purse:
     unit: str
     """`tokens` or `money`."""
     day: int
-    budget: float
+    limit: float
     """What all servers together may spend."""
     held: float = 0.0
     """At hand here; below 0: money that was owed when the answers that run had to be read."""
@@ -59,7 +59,7 @@ class Purse:
     def needs(self, tokens: int, of_token: float) -> float:
         """What should be at hand for so many teacher tokens."""
         price = self.price(of_token)
-        return tokens * price if price else self.budget * CRUMB
+        return tokens * price if price else self.limit * CRUMB
 
     def affords(self, of_token: float) -> float:
         """How many teacher tokens it can pay."""
@@ -78,38 +78,38 @@ class Budgets:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._day = 0
-        self._purses: dict[tuple[str, str], Purse] = {}
+        self._daily: dict[tuple[str, str], DailyBudget] = {}
         self._lock = RLock()
 
-    def take(self, key: Key, wanted: int, price: float = 0.0) -> Taken:
+    def reserve(self, key: Key, wanted: int, price: float = 0.0) -> Reservation:
         """Set aside up to `wanted` teacher tokens of a price each. Give back what is left over."""
         with self._lock:
-            purses, day = self._today(key), self._day
-            for purse in purses:
-                self._fill(purse, purse.needs(wanted, price))
-            tokens = max(0, int(min([wanted, *(purse.affords(price) for purse in purses)])))
-            for purse in purses:
-                purse.pay(tokens * purse.price(price))
-            return Taken(tokens, day, price)
+            budgets, day = self._today(key), self._day
+            for budget in budgets:
+                self._fill(budget, budget.needs(wanted, price))
+            tokens = max(0, int(min([wanted, *(budget.affords(price) for budget in budgets)])))
+            for budget in budgets:
+                budget.pay(tokens * budget.price(price))
+            return Reservation(tokens, day, price)
 
-    def give_back(self, key: Key, tokens: int, taken: Taken) -> None:
+    def release(self, key: Key, tokens: int, reserved: Reservation) -> None:
         """Give back what was set aside on a day and not spent: the next day's budget gains nothing."""
         with self._lock:
-            for purse in self._today(key):
-                if purse.day == taken.day:
-                    purse.pay(-tokens * purse.price(taken.price))
+            for budget in self._today(key):
+                if budget.day == reserved.day:
+                    budget.pay(-tokens * budget.price(reserved.price))
 
     def book(self, key: Key, money: float) -> None:
         """Book what an answer cost besides the teacher tokens that were set aside for it."""
         with self._lock:
-            for purse in self._today(key):
-                if purse.unit == MONEY:
-                    purse.pay(money)
+            for budget in self._today(key):
+                if budget.unit == MONEY:
+                    budget.pay(money)
 
     def has(self, key: Key) -> bool:
         """Whether anything is left of today's budget."""
         with self._lock:
-            return all(self._has(purse) for purse in self._today(key))
+            return all(self._has(budget) for budget in self._today(key))
 
     def spent(self) -> dict[str, int]:
         """Teacher tokens that this process has spent today, set aside ones included, by the name of the key."""
@@ -126,30 +126,30 @@ class Budgets:
     def close(self) -> None:
         """Let go of what keeps the budgets: no more is spent."""
 
-    def _fill(self, purse: Purse, amount: float) -> None:
+    def _fill(self, budget: DailyBudget, amount: float) -> None:
         """See that so much is at hand, where it can be: here it is from the start."""
 
-    def _has(self, purse: Purse) -> bool:
-        return purse.held > 0
+    def _has(self, budget: DailyBudget) -> bool:
+        return budget.held > 0
 
-    def _open(self, purse: Purse) -> Purse:
-        """The first use of a purse on its day."""
-        purse.held = purse.budget
-        return purse
+    def _open(self, budget: DailyBudget) -> DailyBudget:
+        """The first use of a budget on its day."""
+        budget.held = budget.limit
+        return budget
 
-    def _today(self, key: Key) -> list[Purse]:
+    def _today(self, key: Key) -> list[DailyBudget]:
         today = int(self._clock() // DAY)
         if today != self._day:
-            self._day, self._purses = today, {}
+            self._day, self._daily = today, {}
         limits = ((TOKENS, key.per_day), (MONEY, key.money_per_day))
-        return [self._purse(key.name, unit, limit) for unit, limit in limits if limit is not None]
+        return [self._budget(key.name, unit, limit) for unit, limit in limits if limit is not None]
 
-    def _purse(self, name: str, unit: str, budget: float) -> Purse:
-        found = self._purses.get((name, unit))
+    def _budget(self, name: str, unit: str, limit: float) -> DailyBudget:
+        found = self._daily.get((name, unit))
         if found is None:
-            found = self._purses[name, unit] = self._open(Purse(name, unit, self._day, float(budget)))
+            found = self._daily[name, unit] = self._open(DailyBudget(name, unit, self._day, float(limit)))
         return found
 
     def _spent(self, unit: str) -> dict[str, float]:
         with self._lock:
-            return {purse.name: purse.spent for purse in self._purses.values() if purse.unit == unit}
+            return {budget.name: budget.spent for budget in self._daily.values() if budget.unit == unit}

@@ -1,67 +1,36 @@
-"""The Kubernetes manifests, rendered by kustomize and held against the API's own schema."""
+"""The Kubernetes manifests, held against the API's own schema: pods, images, secrets, volumes."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import subprocess
 import tomllib
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "infra" / "kubernetes"
+from tests.support.manifests import (
+    CLUSTERS,
+    COMMANDS,
+    DOCKERFILE,
+    FOLDER,
+    NEEDS_KUBECTL,
+    RENDERED,
+    containers,
+    of_kind,
+    rendered,
+    settings,
+    workloads,
+)
+from tests.support.places import ROOT
+
+pytestmark = NEEDS_KUBECTL
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "kubernetes.json").read_text())
-CLUSTERS = ["overlays/cpu", "overlays/gpu", "overlays/gpu-workers", "overlays/pools"]
-RENDERED = ["base", *CLUSTERS, "training"]
-WORKLOADS = {"Deployment", "Job", "StatefulSet"}
-DOCKERFILE = (ROOT / "infra/images/relay.Dockerfile").read_text()
-COMMANDS = {name: ROOT / source for source, name in
-            re.findall(r"^COPY --chmod=755 (\S+) /usr/local/bin/(\S+)$", DOCKERFILE, flags=re.M)}
-"""Commands of ours in the images, and the scripts they are."""
-
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl for `kubectl kustomize`")
-
-
-@cache
-def rendered(overlay: str) -> list[dict]:
-    done = subprocess.run(["kubectl", "kustomize", str(FOLDER / overlay)], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def of_kind(overlay: str, kind: str) -> dict[str, dict]:
-    """Name -> manifest; the training job runs beside the gpu overlay and finds what that has."""
-    beside = rendered("overlays/gpu") if overlay == "training" else []
-    return {thing["metadata"]["name"]: thing for thing in [*beside, *rendered(overlay)] if thing["kind"] == kind}
-
-
-def workloads(overlay: str) -> list[tuple[str, dict]]:
-    return [(thing["metadata"]["name"], thing["spec"]["template"]) for thing in rendered(overlay)
-            if thing["kind"] in WORKLOADS]
-
-
-def containers(overlay: str) -> list[tuple[str, dict]]:
-    return [(f"{name}/{one['name']}", one) for name, template in workloads(overlay)
-            for one in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]]
-
-
-def labels(overlay: str) -> dict[str, dict[str, str]]:
-    return {name: template["metadata"]["labels"] for name, template in workloads(overlay)}
-
-
-def settings(overlay: str) -> dict[str, str]:
-    (found,) = [thing["data"] for name, thing in of_kind(overlay, "ConfigMap").items()
-                if name.startswith("relay-settings") and thing in rendered(overlay)]
-    return found
 
 
 @pytest.mark.parametrize("overlay", RENDERED)
@@ -191,68 +160,6 @@ def test_only_weights_and_a_folder_of_many_workers_are_shared_between_nodes(over
 
 
 @pytest.mark.parametrize("overlay", CLUSTERS)
-def test_services_select_pods_and_name_their_ports(overlay):
-    pods = {name: template["spec"]["containers"][0] for name, template in workloads(overlay)}
-    for name, service in of_kind(overlay, "Service").items():
-        chosen = [pod for pod, given in labels(overlay).items() if service["spec"]["selector"].items() <= given.items()]
-        assert chosen == [name]
-        assert {port["targetPort"] for port in service["spec"]["ports"]} == {
-            port["name"] for port in pods[name]["ports"]}, name
-        assert "readinessProbe" in pods[name], name
-
-
-def matches(selector: dict[str, Any], given: dict[str, str]) -> bool:
-    expressions = selector.get("matchExpressions", [])
-    assert all(one["operator"] == "In" for one in expressions)
-    return (selector.get("matchLabels", {}).items() <= given.items()
-            and all(given.get(one["key"]) in one["values"] for one in expressions))
-
-
-def admits(overlay: str, caller: dict[str, str], target: dict[str, str], port: int) -> bool:
-    """Whether some policy lets this pod of the namespace reach that one."""
-    rules = [rule for policy in of_kind(overlay, "NetworkPolicy").values()
-             if matches(policy["spec"]["podSelector"], target) for rule in policy["spec"].get("ingress", [])]
-    return any(matches(source["podSelector"], caller) for rule in rules for source in rule["from"]
-               if "podSelector" in source and any(open_["port"] == port for open_ in rule["ports"]))
-
-
-@pytest.mark.parametrize("overlay", CLUSTERS)
-def test_network_is_closed_to_all_and_open_to_who_has_the_address(overlay):
-    policies = of_kind(overlay, "NetworkPolicy")
-    assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
-    pods = {**labels(overlay), **labels("training")}
-    services = of_kind(overlay, "Service")
-    uses = {name: {urlsplit(value).hostname for value in _addresses(overlay, name)} & set(services) for name in pods}
-    assert uses["relay-worker"] >= {"mlflow", "prefect", "relay-server"}
-    for caller, given in pods.items():
-        for service in services:
-            ports = {one["containerPort"] for name, pod in workloads(overlay) if name == service
-                     for one in pod["spec"]["containers"][0]["ports"]}
-            for port in ports:
-                if service in uses[caller]:
-                    assert admits(overlay, given, pods[service], port), (caller, service)
-                elif service == "postgres":
-                    assert not admits(overlay, given, pods[service], port), (caller, service)
-
-
-def _addresses(overlay: str, pod: str) -> set[str]:
-    """Addresses that a pod's containers are told and need: the server asks no Prefect, the teacher asks nobody."""
-    told = {"relay-worker": {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "RELAY_TEACHER_URL", "RELAY_SERVER_URL"},
-            "relay-gpu-worker": {"MLFLOW_TRACKING_URI", "PREFECT_API_URL", "RELAY_TEACHER_URL"},
-            "relay-student": {"MLFLOW_TRACKING_URI"},
-            "relay-server": {"MLFLOW_TRACKING_URI", "RELAY_TEACHER_URL"},
-            "relay-training": {"MLFLOW_TRACKING_URI", "RELAY_TEACHER_URL"}}.get(pod, set())
-    given = {value for name, value in settings(overlay).items() if name in told and value}
-    return given | {variable["value"] for name, one in containers(overlay) if name.startswith(f"{pod}/")
-                    for variable in one.get("env", []) if "@postgres" in variable.get("value", "")}
-
-
-def test_server_is_open_to_namespaces_that_are_let_in():
-    (rule,) = of_kind("base", "NetworkPolicy")["relay-server"]["spec"]["ingress"]
-    assert {"namespaceSelector": {"matchLabels": {"relayllm/client": "true"}}} in rule["from"]
-
-
-@pytest.mark.parametrize("overlay", CLUSTERS)
 def test_what_stays_is_probed_with_patience(overlay):
     for name, template in workloads(overlay):
         for one in template["spec"]["containers"]:
@@ -310,55 +217,6 @@ def test_server_keeps_what_it_fetches_in_a_bounded_folder():
     assert given["HF_HOME"].startswith("/project/.store/")
 
 
-def test_gpu_overlay_gives_a_gpu_to_whoever_decodes():
-    for name, template in workloads("overlays/gpu"):
-        limits = template["spec"]["containers"][0]["resources"]["limits"]
-        assert limits.get("nvidia.com/gpu") == ("1" if name.startswith("relay-") else None), name
-
-
-def test_gpu_workers_poll_the_pool_of_their_role_in_the_folder_of_the_worker_that_sends_them_stages():
-    pods = {name: template["spec"] for name, template in workloads("overlays/gpu-workers")}
-    worker, helper = (pods[name]["containers"][0] for name in ("relay-worker", "relay-gpu-worker"))
-    pools = {one["name"]: one["work_pool"]["name"]
-             for one in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
-    roles = {variable["name"]: variable.get("value") for variable in worker["env"]}["RELAY_ROLES"].split()
-    assert [helper["command"][helper["command"].index("--pool") + 1]] == [pools[role] for role in roles]
-    assert helper["resources"]["limits"]["nvidia.com/gpu"] == "1"
-    assert "nvidia.com/gpu" not in worker["resources"]["limits"]
-    assert "tolerations" not in pods["relay-worker"]
-    folders = [next(volume for volume in pods[name]["volumes"] if volume["name"] == "project")
-               for name in ("relay-worker", "relay-gpu-worker")]
-    assert folders[0] == folders[1]
-    keys = [{variable["name"] for variable in one["env"]} for one in (worker, helper)]
-    assert {"MLFLOW_TRACKING_PASSWORD", "PREFECT_API_AUTH_STRING", "RELAY_TEACHER_API_KEY"} <= keys[0] & keys[1]
-
-
-def test_training_job_has_a_gpu_per_process_and_runs_stages_that_exist():
-    ((_, template),) = workloads("training")
-    gpus = int(template["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
-    params = yaml.safe_load((ROOT / "params/qwen3-1.7b.yaml").read_text())
-    assert gpus == params["warmup"]["processes"] == params["grpo"]["processes"]
-    stages = next(variable["value"] for variable in template["spec"]["containers"][0]["env"]
-                  if variable["name"] == "RELAY_STAGES")
-    assert set(stages.split()) <= set(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-
-
-def test_training_job_gives_up_on_what_no_retry_heals_and_forgives_evictions():
-    (job,) = [thing for thing in rendered("training") if thing["kind"] == "Job"]
-    rules = job["spec"]["podFailurePolicy"]["rules"]
-    fatal = {rule["onExitCodes"]["containerName"]: rule["onExitCodes"]["values"] for rule in rules
-             if rule["action"] == "FailJob"}
-    assert fatal == {"checkout": [64], "training": [64]}
-    for command in ("checkout", "train"):
-        assert "exit 64" in COMMANDS[command].read_text()
-    assert [rule["onPodConditions"][0]["type"] for rule in rules if rule["action"] == "Ignore"] == ["DisruptionTarget"]
-    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"  # podFailurePolicy asks for it
-
-
-def test_training_job_reads_what_the_gpu_overlay_reads():
-    assert settings("training") == settings("overlays/gpu")
-
-
 def test_examples_stand_in_one_file_and_the_guide_explains_each():
     with_examples = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()
                      and "example.com" in path.read_text()}
@@ -386,21 +244,3 @@ def test_images_carry_the_projects_version_and_targets_that_exist():
                 target, tag = one["image"].rsplit("/", 1)[1].split(":")
                 assert target in targets, name
                 assert tag.removesuffix("-cuda") == version, name
-
-
-def test_gateway_names_every_pod_of_the_students_pool():
-    pool = of_kind("overlays/pools", "StatefulSet")["relay-student"]["spec"]
-    service = of_kind("overlays/pools", "Service")[pool["serviceName"]]
-    command = of_kind("overlays/pools", "Deployment")["relay-server"]["spec"]["template"]["spec"]["containers"][0][
-        "command"]
-    named = [command[place + 1] for place, word in enumerate(command) if word == "--student"]
-    assert service["spec"]["clusterIP"] == "None"
-    assert named == [f"http://relay-student-{index}.relay-student:8000" for index in range(pool["replicas"])]
-
-
-def test_students_pool_has_what_its_handshake_asks_for():
-    [student] = of_kind("overlays/pools", "StatefulSet")["relay-student"]["spec"]["template"]["spec"]["containers"]
-    assert {"--enable-prefix-caching", "--enable-prompt-tokens-details", "--logprobs-mode=processed_logprobs"} <= set(
-        student["args"])
-    assert "infra/vllm" in DOCKERFILE.split("AS student-cpu")[1]
-

@@ -113,3 +113,12 @@ def test_glossary_names_classes_that_exist():
              for match in re.findall(r"^class (\w+)", path.read_text(), re.M)}
     assert len(named) > 30
     assert named - there == set()
+
+
+def test_architecture_names_every_folder_of_the_package_and_every_module_of_the_relay():
+    page = (ROOT / "docs/architecture.md").read_text()
+    package = ROOT / "src/relayllm"
+    folders = {f"{path.parent.name}/" for path in package.rglob("__init__.py") if path.parent not in (
+        package, package / "serving/api/schemas")}
+    modules = {f"`{path.name}`" for path in (package / "relay").glob("*.py")} - {"`__init__.py`"}
+    assert {name for name in folders | modules if name not in page} == set()

@@ -76,7 +76,7 @@ def _lm_eval() -> Any:
 
 
 def graders() -> dict[str, Grader]:
-    """Those that can run here."""
+    """The graders that can run on this machine."""
     found: dict[str, Grader] = {"relayllm": _ours, "math-verify": _math_verify}
     minerva = _lm_eval()
     if minerva is None:

@@ -58,7 +58,7 @@ def line(rows: int, found: dict[str, float]) -> str:
 
 
 def relay(decoder: RelayDecoder, rows: int) -> None:
-    """The decoder's whole work: scheduler, grammar, sampler, ledger."""
+    """The decoder does its whole work over the file: scheduler, grammar, sampler, ledger."""
     decoder.generate([prompt()] * rows, slots=rows, max_new_tokens=TOKENS, max_calls=0)
 
 

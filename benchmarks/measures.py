@@ -34,7 +34,7 @@ class Measure:
 
     @property
     def reached(self) -> bool | None:
-        """Whether it is where it must be."""
+        """Whether the value reaches its goal; None where there is none."""
         if self.goal is None:
             return None
         return self.value <= self.goal if self.at_most else self.value >= self.goal
@@ -42,7 +42,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of everything."""
+    """How much work is measured: rows, lengths, repetitions."""
 
     rows: int = 32
     prompt: tuple[int, int] = (100, 400)
@@ -152,7 +152,7 @@ def rows(decoder: RelayDecoder, size: Size, words: int) -> dict[str, Measure]:
 
 
 def row_counts(size: Size) -> list[int]:
-    """Powers of two."""
+    """Numbers of rows to measure: powers of two up to the most."""
     return [count for count in (1, 2, 4, 8, 16, 32, 64) if count <= size.most_rows]
 
 

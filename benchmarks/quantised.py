@@ -28,7 +28,7 @@ from relayllm.settings import current_settings
 
 
 def main() -> None:
-    """Answer with each, and print a table in Markdown."""
+    """Answer with the student in each type, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=CHAMPION, help=f"default {CHAMPION}")
     parser.add_argument("--types", nargs="+", default=["F32", "Q8_0", "Q4_K_M"])

@@ -17,7 +17,7 @@ import torch
 
 @dataclass(frozen=True)
 class Took:
-    """One run."""
+    """The time of one run."""
 
     wall: float
     cpu: float
@@ -26,7 +26,7 @@ class Took:
 
 
 def clock(run: Callable[[], Any]) -> Took:
-    """Run once."""
+    """Run a piece of work once; returns its time."""
     gc.collect()
     _finish()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -53,7 +53,7 @@ def ratio(slow: Sequence[Took], fast: Sequence[Took], *, cpu: bool = False) -> f
 
 
 def median(runs: Sequence[Took], *, cpu: bool = False) -> float:
-    """Seconds."""
+    """Median of the runs' seconds."""
     return statistics.median(run.cpu if cpu else run.wall for run in runs)
 
 

@@ -1,4 +1,4 @@
-"""What changes the world, and when."""
+"""Prefect flows: what changes the world, and when: pipeline, release, monitoring."""
 
 from relayllm.settings import current_settings, quiet
 

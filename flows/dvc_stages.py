@@ -18,7 +18,7 @@ from relayllm.settings import current_settings
 
 
 class Work(Enum):
-    """What a stage has to do."""
+    """Why a stage has something to do, if it has."""
 
     NONE = "none"
     CHANGED = "changed"

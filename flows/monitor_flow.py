@@ -69,7 +69,7 @@ def roll_back(version: Version, because: str) -> Version | None:
 @flow(name="monitor", log_prints=True)
 def monitor(url: str | None = None, name: str = "relay-decoder", problems: int | None = None,
             act: Literal["warn", "rollback"] | None = None, seed: int | None = None) -> State[Any]:
-    """Ask, judge, act.
+    """Ask the endpoint, judge the answers against the version's record, warn or roll back.
 
     `url` defaults to RELAY_SERVER_URL, then to where `relay serve` listens; `problems` and `act` to what
     mlflow/registry.yaml says; `seed`, which draws the slice, to the day.

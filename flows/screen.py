@@ -45,7 +45,7 @@ class Line:
 
     @property
     def summary(self) -> str:
-        """How it ended."""
+        """How the stage ended, and after how long."""
         if self.end == "Cached":
             return "up to date"
         taken = duration(self.seconds)

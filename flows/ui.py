@@ -19,7 +19,7 @@ from relayllm.settings import current_settings, quiet  # noqa: E402
 
 
 def main() -> int:
-    """Start both servers, print their addresses, end them together."""
+    """Start MLflow's and Prefect's servers, print their addresses, end both together."""
     quiet()
     settings = current_settings()
     prefect, tracking = _port(4200), _port(5000)

@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def measure(place: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """All that there is; printed as it comes."""
+    """Run every measurement, and print each as it comes."""
     tokens, rounds = given.tokens, given.rounds
     found: dict[str, Any] = {"machine": machine(), "tokens": tokens, "rounds": rounds, "dtype": dtype(),
                              "eager": given.eager, "ways": {}, "hand_overs": {}}
@@ -78,7 +78,7 @@ def start(stack: ExitStack, place: Path, given: argparse.Namespace) -> list[Serv
 
 
 def figures(leg: Leg, alone: Leg) -> dict[str, float]:
-    """Of one way to answer."""
+    """The figures of one way to answer."""
     return {"tokens_per_second": round(statistics.median(leg.speeds), 1), "share": round(leg.share_of(alone), 3),
             "first_token_ms": round(1000 * statistics.median(leg.firsts)),
             "processor_ms_per_token": round(1000 * statistics.median(leg.costs), 3)}

@@ -46,7 +46,7 @@ class Leg:
     """Processor seconds of the gateways per token."""
 
     def share_of(self, other: Leg) -> float:
-        """Of the other's speed: the median over rounds."""
+        """This leg's share of the other's speed: the median over rounds."""
         return statistics.median(one / base for one, base in zip(self.speeds, other.speeds, strict=True))
 
 
@@ -136,7 +136,7 @@ def hand_over_seconds(told: Sequence[Sequence[tuple[float, Author]]]) -> tuple[l
 
 @dataclass(frozen=True)
 class Killed:
-    """Answers around the death of a replica."""
+    """What became of answers while a replica was killed."""
 
     answers: int
     lost: int

@@ -48,7 +48,7 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def wait(self) -> None:
-        """Until it answers.
+        """Wait until it answers.
 
         Raises:
             SystemExit: it ended, or takes too long.
@@ -90,7 +90,7 @@ def write_models(place: Path) -> None:
 
 
 def dtype() -> str:
-    """What this processor multiplies at speed."""
+    """The type of numbers that this processor multiplies at speed."""
     return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
@@ -110,7 +110,7 @@ def vllm(python: str, folder: Path, log: Path, flags: Sequence[str] = ()) -> Ite
 
 @contextmanager
 def gateway(place: Path, students: Sequence[Server], teacher: Server, slots: int, log: Path) -> Iterator[Server]:
-    """`relay serve` before them."""
+    """`relay serve` before vLLM servers."""
     words = [sys.executable, "-m", "relayllm.cli", "serve", str(place / STUDENT), "--teacher", teacher.url, "--slots",
              str(slots), *(word for one in students for word in ("--student", one.url))]
     with _started(words, log, {"RELAY_ROOT": str(place)}) as server:

@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Setup:
-    """On what everything is measured."""
+    """What everything is measured with: models, device, type of numbers, and how much work."""
 
     pair: str
     """`gpu`, `cpu` or `small`: the shapes of benchmarks/models.py."""

@@ -23,7 +23,7 @@ TRIALS = {"patterns": 10_000, "hostile": 10_000, "teacher": 100, "soak": 100_000
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the trials that were asked for, and write the figures of each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TRIALS)}; default: all")
     parser.add_argument("--json", type=Path, default=Path("runs/reliability.json"), help="where the figures are kept")

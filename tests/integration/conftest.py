@@ -12,7 +12,7 @@ from tests.support.real_packages import project, real_parts
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return project(tmp_path_factory.mktemp("project"))
 
 
@@ -22,6 +22,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 
 
 @pytest.fixture(scope="module")
-def package(parts: Parts, place: Settings) -> Path:
-    write_package(parts, place.root / "artifacts/package", place)
-    return place.root / "artifacts/package"
+def package(parts: Parts, settings: Settings) -> Path:
+    write_package(parts, settings.root / "artifacts/package", settings)
+    return settings.root / "artifacts/package"

@@ -22,7 +22,7 @@ PROBLEMS = [Problem(f"pens-{index}", f"A shelf holds {index + 2} boxes with 7 pe
 
 
 @pytest.fixture
-def honest(parts, place):
+def honest(parts, settings):
     """A package whose record says what its models really answer: nothing right, and so many teacher tokens."""
     decoder = RelayDecoder.from_pretrained(parts.student, parts.teacher)
     traces = decoder.generate([messages(problem) for problem in PROBLEMS], **DECODING)
@@ -30,30 +30,30 @@ def honest(parts, place):
             for problem, trace in zip(PROBLEMS, traces, strict=True)}
     write_package(replace(parts, record=record(accuracy=0.0, parity=parts.record["parity"]),
                           problem_scores={"pens": said}),
-                  place.root / "honest", place)
-    return place.root / "honest"
+                  settings.root / "honest", settings)
+    return settings.root / "honest"
 
 
 @pytest.fixture
-def monitor(place, monkeypatch):
+def monitor(settings, monkeypatch):
     """Runs the flow where the registry is; returns the name of the state that it ends in."""
     from prefect.testing.utilities import prefect_test_harness
 
     from flows.monitor_flow import monitor as flow
 
-    write_problems(place.root / "data/benchmarks/pens.jsonl", PROBLEMS)
-    for name, value in {"RELAY_ROOT": str(place.root), "MLFLOW_TRACKING_URI": place.tracking_uri,
-                        "MLFLOW_REGISTRY_URI": place.registry_uri, "RELAY_API_KEY": ""}.items():
+    write_problems(settings.root / "data/benchmarks/pens.jsonl", PROBLEMS)
+    for name, value in {"RELAY_ROOT": str(settings.root), "MLFLOW_TRACKING_URI": settings.tracking_uri,
+                        "MLFLOW_REGISTRY_URI": settings.registry_uri, "RELAY_API_KEY": ""}.items():
         monkeypatch.setenv(name, value)
     with prefect_test_harness(server_startup_timeout=300):
         yield lambda client, act: flow(url=str(client.base_url), problems=10, act=act, seed=0, return_state=True).name
 
 
-def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, place, honest, monitor):
-    registry = Registry(place)
+def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, settings, honest, monitor):
+    registry = Registry(settings)
     first = registry.promote(registry.register(honest), "the first")
-    second = registry.promote(registry.register(varied(parts, place, "boastful", 10)), "it says that it solves all")
-    with served(place) as client:
+    second = registry.promote(registry.register(varied(parts, settings, "boastful", 10)), "it says that it solves all")
+    with served(settings) as client:
         assert version(client) == str(second.number)
 
         assert monitor(client, "warn") == "Failed"

@@ -15,11 +15,11 @@ CURVE = {"training": [{"call_bias": -8.0, "call_ratio": 0.0}, {"call_bias": 0.0,
 
 
 @pytest.fixture(scope="module")
-def model(parts, place):
+def model(parts, settings):
     """A package with a curve, as the pipeline's has, and a bias that makes random weights call."""
     record = {**parts.record, "bias_curve": CURVE, "decoding": {**parts.record["decoding"], "call_bias": 6.0}}
-    write_package(replace(parts, record=record), place.root / "curved", place)
-    return place.root / "curved"
+    write_package(replace(parts, record=record), settings.root / "curved", settings)
+    return settings.root / "curved"
 
 
 def run(path: Path) -> nbformat.NotebookNode:

@@ -23,8 +23,8 @@ from tests.support.real_packages import QUESTIONS, varied
 CONFIG = read_gates(ROOT / "mlflow/registry.yaml")
 
 
-def test_package_same_parts_give_the_same_bytes(parts, place, package, tmp_path):
-    write_package(parts, tmp_path / "again", place)
+def test_package_same_parts_give_the_same_bytes(parts, settings, package, tmp_path):
+    write_package(parts, tmp_path / "again", settings)
     assert content_hash(tmp_path / "again") == content_hash(package)
 
 
@@ -67,26 +67,26 @@ def test_package_streams_what_it_predicts(package):
     assert [event["token_id"] for event in model.predict_stream([{"prompt": QUESTIONS[0]}])] == ids
 
 
-def test_package_damaged_weights_are_named(parts, place):
-    folder = varied(parts, place, "damaged", 5)
+def test_package_damaged_weights_are_named(parts, settings):
+    folder = varied(parts, settings, "damaged", 5)
     (folder / "artifacts/student/model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match="damaged"):
         measure(folder, CONFIG.gates.latency.prompts)
 
 
-def test_release_promotes_holds_and_rolls_back(parts, place, package):
-    registry = Registry(place)
+def test_release_promotes_holds_and_rolls_back(parts, settings, package):
+    registry = Registry(settings)
     first = release.promote_or_hold(registry, release.evaluate_candidate(registry, registry.register(package), CONFIG))
     assert first.aliases == ("champion",)
 
     fine = ParityResult(3, 3, 0.1)
-    worse = registry.register(varied(parts, place, "worse", 2))
+    worse = registry.register(varied(parts, settings, "worse", 2))
     held = release.promote_or_hold(registry, release.decide(registry, worse, CONFIG, fine))
     assert held.aliases == ("candidate",)
     assert "accuracy" in held.tags["held_because"]
     assert registry.champion("relay-decoder").number == first.number
 
-    better = registry.register(varied(parts, place, "better", 8))
+    better = registry.register(varied(parts, settings, "better", 8))
     strayed = release.decide(registry, better, CONFIG, ParityResult(2, 3, 0.1, ("pens-1",)))
     assert "parity" in strayed.reason
     now = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
@@ -95,30 +95,30 @@ def test_release_promotes_holds_and_rolls_back(parts, place, package):
     assert registry.rollback("relay-decoder", "drift").number == first.number
     again = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert "champion" not in again.aliases
-    assert MlflowClient(place.tracking_uri).get_run(again.run_id).info.run_id == better.run_id
+    assert MlflowClient(settings.tracking_uri).get_run(again.run_id).info.run_id == better.run_id
 
 
 @pytest.mark.slow
-def test_check_serves_the_registered_version_and_leaves_nothing_running(parts, place, package):
-    registry = Registry(place)
+def test_check_serves_the_registered_version_and_leaves_nothing_running(parts, settings, package):
+    registry = Registry(settings)
     version = registry.register(package)
-    row = check(version.uri, QUESTIONS[0], place)
+    row = check(version.uri, QUESTIONS[0], settings)
     assert tuple(row["token_ids"]) == open_package(package).parity[0].token_ids
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [words for words in running if version.uri.encode() in words]
 
 
 @pytest.mark.slow
-def test_check_of_what_cannot_be_loaded_shows_the_servers_last_lines(place):
+def test_check_of_what_cannot_be_loaded_shows_the_servers_last_lines(settings):
     with pytest.raises(ServingError, match=r"ended with|last lines"):
-        check(str(place.root / "nothing"), "How many?", place, patience=60)
+        check(str(settings.root / "nothing"), "How many?", settings, patience=60)
 
 
-def test_fetch_copies_the_students_weights_of_a_version(parts, place, package, tmp_path, monkeypatch, capsys):
-    registry = Registry(place)
+def test_fetch_copies_the_students_weights_of_a_version(parts, settings, package, tmp_path, monkeypatch, capsys):
+    registry = Registry(settings)
     version = registry.register(package)
-    monkeypatch.setenv("RELAY_ROOT", str(place.root))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.tracking_uri)
+    monkeypatch.setenv("RELAY_ROOT", str(settings.root))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     words = ["fetch", version.uri, "--student", str(tmp_path / "student")]
     assert main(words) == 0
     assert (tmp_path / "student/config.json").read_bytes() == (parts.student / "config.json").read_bytes()

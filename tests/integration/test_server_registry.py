@@ -24,11 +24,11 @@ def models(client):
     return [(model["version"], model["withdrawn"]) for model in client.get("/ready").json()["models"]]
 
 
-def test_served_version_follows_the_registry(parts, place, package):
-    registry = Registry(place)
+def test_served_version_follows_the_registry(parts, settings, package):
+    registry = Registry(settings)
     first = registry.promote(registry.register(package), "the first")
-    second = registry.register(varied(parts, place, "other", 7))
-    with served(place, "--canary", "0.5") as client:
+    second = registry.register(varied(parts, settings, "other", 7))
+    with served(settings, "--canary", "0.5") as client:
         assert version(client) == str(first.number)
         registry.hold(second, "not yet")
         assert eventually(lambda: len(models(client)) == 2)
@@ -45,5 +45,5 @@ def test_served_version_follows_the_registry(parts, place, package):
         assert versions(client) == {str(first.number)}
         registry.promote(first, "better than nothing")
         assert eventually(lambda: models(client) == [(str(first.number), False)])
-    with served(replace(place, tracking_uri="http://127.0.0.1:9")) as client:  # nothing listens there
+    with served(replace(settings, tracking_uri="http://127.0.0.1:9")) as client:  # nothing listens there
         assert version(client) == str(first.number)

@@ -39,8 +39,8 @@ def real_parts(folder: Path) -> Parts:
     return Parts(folder / "student", folder / "teacher", json.loads(json.dumps(said)), problem_scores(5))
 
 
-def varied(parts: Parts, place: Settings, name: str, right: int, **more: Any) -> Path:
+def varied(parts: Parts, settings: Settings, name: str, right: int, **more: Any) -> Path:
     """A package of the same models with another record."""
     said = record(accuracy=right / 10, **{"parity": parts.record["parity"], **more})
-    write_package(replace(parts, record=said, problem_scores=problem_scores(right)), place.root / name, place)
-    return place.root / name
+    write_package(replace(parts, record=said, problem_scores=problem_scores(right)), settings.root / name, settings)
+    return settings.root / name

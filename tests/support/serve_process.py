@@ -17,10 +17,10 @@ ASK = {"messages": [{"role": "user", "content": "How many pens?"}], "max_tokens"
 
 
 @contextmanager
-def served(place: Settings, *options: str) -> Iterator[httpx.Client]:
+def served(settings: Settings, *options: str) -> Iterator[httpx.Client]:
     """A server of the champion of a registry; a client of it."""
     environment = {**os.environ, "PYTHONPATH": os.path.abspath("src"), "OMP_NUM_THREADS": "1",
-                   "RELAY_ROOT": str(place.root), "MLFLOW_TRACKING_URI": place.tracking_uri}
+                   "RELAY_ROOT": str(settings.root), "MLFLOW_TRACKING_URI": settings.tracking_uri}
     words = [sys.executable, "-m", "relayllm.cli", "serve", "--port", "0", "--reload-seconds", "0.5", *options]
     running = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:

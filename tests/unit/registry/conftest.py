@@ -9,7 +9,7 @@ from relayllm.settings import current_settings
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def settings(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     (root / "params.yaml").write_text("profile: tiny\ngrpo: {kl: 0.03}\n")
     store = f"sqlite:///{root}/mlflow.db"
@@ -18,9 +18,9 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(place):
+def store(settings):
     """MLflow's own client of the same registry."""
-    return MlflowClient(place.tracking_uri, place.registry_uri)
+    return MlflowClient(settings.tracking_uri, settings.registry_uri)
 
 
 @pytest.fixture

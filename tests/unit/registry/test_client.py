@@ -14,11 +14,11 @@ from tests.support.small_packages import DATA, hollow_package, register
 
 
 @pytest.fixture(scope="module")
-def registry(place):
-    return Registry(place)
+def registry(settings):
+    return Registry(settings)
 
 
-def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_path, store):
+def test_register_stores_scores_params_and_data_set(registry, settings, name, tmp_path, store):
     version = register(registry, tmp_path, name)
     model = store.get_logged_model(version.model_id)
     found = {(metric.key, metric.value, metric.dataset_digest) for metric in model.metrics}
@@ -29,32 +29,32 @@ def test_register_stores_scores_params_and_data_set(registry, place, name, tmp_p
     assert [given.dataset.digest for given in run.inputs.dataset_inputs] == [DATA]
 
 
-def test_find_where_nothing_was_ever_registered_says_so_and_makes_no_store(place, tmp_path):
+def test_find_where_nothing_was_ever_registered_says_so_and_makes_no_store(settings, tmp_path):
     store = tmp_path / "mlflow.db"
-    empty = Registry(replace(place, root=tmp_path, tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}"))
-    Registry(place)  # MLflow's own address, which is one for the process, is that of the other tests again
+    empty = Registry(replace(settings, root=tmp_path, tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}"))
+    Registry(settings)  # MLflow's own address, which is one for the process, is that of the other tests again
     with pytest.raises(NoSuchVersion, match=r"no registry at .* yet: `make pipeline`"):
         empty.resolve("models:/relay-decoder@champion")
     assert not store.exists()
 
 
-def test_register_nests_under_the_pipelines_run(registry, place, name, tmp_path, store):
+def test_register_nests_under_the_pipelines_run(registry, settings, name, tmp_path, store):
     first = register(registry, tmp_path, name, 4)
-    note_pipeline(place, first.run_id)
+    note_pipeline(settings, first.run_id)
     version = register(registry, tmp_path, name, 5)
     assert store.get_run(version.run_id).data.tags["mlflow.parentRunId"] == first.run_id
 
 
-def test_register_beside_the_note_of_another_store_nests_under_nothing(registry, place, name, tmp_path, store):
-    note_pipeline(place, "0123456789abcdef0123456789abcdef")
+def test_register_beside_the_note_of_another_store_nests_under_nothing(registry, settings, name, tmp_path, store):
+    note_pipeline(settings, "0123456789abcdef0123456789abcdef")
     version = register(registry, tmp_path, name)
     assert "mlflow.parentRunId" not in store.get_run(version.run_id).data.tags
 
 
-def note_pipeline(place, run):
+def note_pipeline(settings, run):
     """The experiment's number is the same in every store of one experiment."""
-    place.runs.mkdir(exist_ok=True)
-    (place.runs / "pipeline.json").write_text(json.dumps({"run_id": run, "experiment_id": "1"}))
+    settings.runs.mkdir(exist_ok=True)
+    (settings.runs / "pipeline.json").write_text(json.dumps({"run_id": run, "experiment_id": "1"}))
 
 
 def test_register_same_package_twice_is_one_version(registry, name, tmp_path):
@@ -156,9 +156,9 @@ def test_fetch_of_files_on_another_machine_says_how_to_reach_them(registry, name
         registry.fetch(version)
 
 
-def test_params_are_those_that_relay_params_names(place, name, tmp_path):
+def test_params_are_those_that_relay_params_names(settings, name, tmp_path):
     (tmp_path / "other.yaml").write_text("grpo: {kl: 0.5}\n")
-    registry = Registry(replace(place, params=tmp_path / "other.yaml"))
+    registry = Registry(replace(settings, params=tmp_path / "other.yaml"))
     assert registry.params(register(registry, tmp_path, name))["grpo.kl"] == "0.5"
 
 
@@ -169,9 +169,9 @@ def test_note_writes_tags_numbers_and_files(registry, name, tmp_path, store):
     assert store.get_run(version.run_id).data.metrics["seconds"] == 2.0
 
 
-def test_settle_waits_for_the_writers(place):
-    assert settle(place, seconds=0.0)
-    with (place.runs / "tracking.lock").open("a") as lock:
+def test_settle_waits_for_the_writers(settings):
+    assert settle(settings, seconds=0.0)
+    with (settings.runs / "tracking.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        assert not settle(place, seconds=0.2)
-    assert settle(place, seconds=0.0)
+        assert not settle(settings, seconds=0.2)
+    assert settle(settings, seconds=0.0)

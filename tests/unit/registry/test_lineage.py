@@ -20,9 +20,9 @@ CONFIG = RegistryConfig.model_validate({
 
 
 @pytest.fixture
-def release(place, name, tmp_path):
+def release(settings, name, tmp_path):
     """Registers a version that solves so many of twenty problems, judges it, and promotes or holds it."""
-    registry = Registry(place)
+    registry = Registry(settings)
 
     def act(right, **more):
         folder = hollow_package(tmp_path / f"p{right}-{len(registry.versions(name))}", right, count=20,

@@ -9,8 +9,8 @@ from tests.support.small_packages import register
 
 
 @pytest.fixture
-def registry(place):
-    return Registry(place)
+def registry(settings):
+    return Registry(settings)
 
 
 def test_release_status_follows_promotion_rollback_and_deletion(registry, name, tmp_path, store):

@@ -40,7 +40,7 @@ class FakeSink:
 
 
 @pytest.fixture
-def place(tmp_path):
+def settings(tmp_path):
     (tmp_path / "params.yaml").write_text("profile: tiny\n")
     return replace(current_settings(), root=tmp_path, params=tmp_path / "params.yaml", runs=tmp_path / "runs",
                    tracking_uri="http://127.0.0.1:9")
@@ -50,14 +50,14 @@ def metric(step):
     return {"kind": "metrics", "values": {"loss": 1.0}, "step": step, "time": 2}
 
 
-def log(place, sink, *messages):
+def log(settings, sink, *messages):
     """A stage's life; `sink` is what connecting gives, or raises."""
     def connect():
         if isinstance(sink, Exception):
             raise sink
         return sink
 
-    forwarder = Forwarder(place, connect)
+    forwarder = Forwarder(settings, connect)
     for message in messages:
         forwarder.take(message)
     forwarder.close()
@@ -67,59 +67,59 @@ def kinds(messages):
     return [message["kind"] for message in messages]
 
 
-def test_forwarder_server_there_keeps_nothing(place):
+def test_forwarder_server_there_keeps_nothing(settings):
     sink = FakeSink()
-    log(place, sink, START, metric(1), END)
+    log(settings, sink, START, metric(1), END)
     assert kinds(sink.taken) == ["start", "metrics", "end"]
-    assert unsent(place) == []
+    assert unsent(settings) == []
 
 
-def test_forwarder_server_away_keeps_all_and_sends_it_later(place):
-    log(place, Away(), START, metric(1), metric(2), END)
+def test_forwarder_server_away_keeps_all_and_sends_it_later(settings):
+    log(settings, Away(), START, metric(1), metric(2), END)
     sink = FakeSink()
-    assert len(list(send_all(place, lambda: sink))) == 1
+    assert len(list(send_all(settings, lambda: sink))) == 1
     assert kinds(sink.taken) == ["start", "metrics", "metrics", "end"]
     assert [message["step"] for message in sink.taken if message["kind"] == "metrics"] == [1, 2]
     assert sink.taken[0]["tags"]["profile"] == "tiny"
-    assert unsent(place) == []
+    assert unsent(settings) == []
 
 
 @pytest.mark.parametrize("lasts", [1, 2, 3])
-def test_forwarder_server_that_goes_away_leaves_the_rest_to_go_on_with_the_same_run(place, lasts):
+def test_forwarder_server_that_goes_away_leaves_the_rest_to_go_on_with_the_same_run(settings, lasts):
     first, second = FakeSink(lasts), FakeSink()
-    log(place, first, START, metric(1), metric(2), END)
-    list(send_all(place, lambda: second))
+    log(settings, first, START, metric(1), metric(2), END)
+    list(send_all(settings, lambda: second))
     assert second.taken[0] == {"kind": "resume", "run": "r", "parent": "p"}
     assert kinds(first.taken + second.taken[1:]) == ["start", "metrics", "metrics", "end"]
 
 
-def test_forwarder_origin_is_that_of_the_run_and_not_of_the_sending(place):
-    log(place, Away(), START, END)
-    (place.root / "params.yaml").write_text("profile: other\n")
+def test_forwarder_origin_is_that_of_the_run_and_not_of_the_sending(settings):
+    log(settings, Away(), START, END)
+    (settings.root / "params.yaml").write_text("profile: other\n")
     sink = FakeSink()
-    list(send_all(place, lambda: sink))
+    list(send_all(settings, lambda: sink))
     assert sink.taken[0]["tags"]["profile"] == "tiny"
 
 
-def test_forwarder_killed_stage_is_told_as_killed(place):
-    log(place, Away(), START, metric(1))
+def test_forwarder_killed_stage_is_told_as_killed(settings):
+    log(settings, Away(), START, metric(1))
     sink = FakeSink()
-    list(send_all(place, lambda: sink))
+    list(send_all(settings, lambda: sink))
     assert sink.taken[-1]["status"] == "KILLED"
 
 
-def test_forwarder_message_that_is_refused_is_left_out_and_the_others_go_on(place):
+def test_forwarder_message_that_is_refused_is_left_out_and_the_others_go_on(settings):
     sink = FakeSink(refuses=("table",))
-    log(place, sink, START, {"kind": "table", "name": "x", "rows": []}, metric(1), END)
+    log(settings, sink, START, {"kind": "table", "name": "x", "rows": []}, metric(1), END)
     assert kinds(sink.taken) == ["start", "metrics", "end"]
-    assert unsent(place) == []
+    assert unsent(settings) == []
 
 
-def test_spool_keeps_artifacts_as_they_were(place, tmp_path):
+def test_spool_keeps_artifacts_as_they_were(settings, tmp_path):
     report = tmp_path / "report"
     report.mkdir()
     (report / "a.txt").write_text("then")
-    log(place, Away(), START, {"kind": "artifact", "path": str(report), "folder": None}, END)
+    log(settings, Away(), START, {"kind": "artifact", "path": str(report), "folder": None}, END)
     (report / "a.txt").write_text("since")
     read = []
 
@@ -129,31 +129,31 @@ def test_spool_keeps_artifacts_as_they_were(place, tmp_path):
             if message["kind"] == "artifact":
                 read.append(((tmp_path / message["path"]).name, (tmp_path / message["path"] / "a.txt").read_text()))
 
-    list(send_all(place, Reading))
+    list(send_all(settings, Reading))
     assert read == [("report", "then")]
 
 
-def test_send_all_that_fails_keeps_what_is_left(place):
-    log(place, Away(), START, metric(1), metric(2), END)
+def test_send_all_that_fails_keeps_what_is_left(settings):
+    log(settings, Away(), START, metric(1), metric(2), END)
     with pytest.raises(Away):
-        list(send_all(place, lambda: FakeSink(2)))
+        list(send_all(settings, lambda: FakeSink(2)))
     sink = FakeSink()
-    list(send_all(place, lambda: sink))
+    list(send_all(settings, lambda: sink))
     assert kinds(sink.taken) == ["resume", "metrics", "end"]
 
 
-def test_send_all_leaves_a_stage_that_runs_alone(place):
-    spool = Spool(place, "warmup")
+def test_send_all_leaves_a_stage_that_runs_alone(settings):
+    spool = Spool(settings, "warmup")
     spool.keep(metric(1))
-    assert list(send_all(place, FakeSink)) == []
-    assert unsent(place) == [spool.folder]
+    assert list(send_all(settings, FakeSink)) == []
+    assert unsent(settings) == [spool.folder]
 
 
-def test_send_all_takes_no_half_line_of_a_stage_that_was_killed(place):
-    log(place, Away(), START, metric(1), END)
-    [folder] = unsent(place)
+def test_send_all_takes_no_half_line_of_a_stage_that_was_killed(settings):
+    log(settings, Away(), START, metric(1), END)
+    [folder] = unsent(settings)
     with (folder / MESSAGES).open("a") as lines:
         lines.write('{"kind": "metr')
     sink = FakeSink()
-    list(send_all(place, lambda: sink))
+    list(send_all(settings, lambda: sink))
     assert kinds(sink.taken) == ["start", "metrics", "end"]

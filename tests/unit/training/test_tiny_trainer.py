@@ -20,6 +20,7 @@ def shape(**changes) -> TinyModel:
     return TinyModel(**values | {"steps": 2} | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("good_enough", "rounds"), [(0.0, 1), (1.0, 3)])
 def test_training_goes_on_until_it_is_good_or_out_of_rounds(good_enough, rounds):
     lines: list[str] = []

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.loading import load_tokenizer
+from tests.support.places import ROOT
 from tests.support.small_models import base_tokenizer, make_model
 
-ROOT = Path(__file__).resolve().parents[3]
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"],
         "command_rows": True}
 TRAIN = """

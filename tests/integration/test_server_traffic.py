@@ -16,7 +16,7 @@ from relayllm.relay.options import Options
 from relayllm.relay.teacher import RemoteTeacher
 from relayllm.serving.api.app import HttpLimits
 from relayllm.serving.engine.prompts import PromptEncoder
-from tests.support.fakes_serving import scripted_decoder, serving
+from tests.support.fakes_serving import in_memory, scripted_decoder, serving
 from tests.support.small_models import pair
 from tests.support.waiting import eventually
 
@@ -172,9 +172,8 @@ def test_candidate_gets_its_share_and_is_tagged():
     seen = []
     with serving(share=0.5, chance=lambda: next(turns),
                  watchers=[lambda deployment, request, trace, degraded: seen.append(deployment.alias)]) as server:
-        server.model_router.add("relay-decoder", "2", "candidate", scripted_decoder(("No. ",)),
-                                server.model_router.champion.defaults,
-                                server.loop)
+        other = in_memory(scripted_decoder(("No. ",)), server.model_router.champion.defaults, "2")
+        server.model_router.add("candidate", other, server.loop)
         answers = [server.chat().json() for _ in range(4)]
         assert [answer["relay"]["alias"] for answer in answers] == ["candidate", "champion"] * 2
         assert seen == ["candidate", "champion"] * 2
@@ -188,8 +187,7 @@ def test_new_champion_answers_new_requests_while_the_old_one_finishes():
         before = server.model_router.champion
         running = pool.submit(server.chat, max_tokens=60)
         assert eventually(lambda: before.engine.pending == 1)
-        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",)), before.defaults,
-                                server.loop)
+        server.model_router.add("champion", in_memory(scripted_decoder(("New. ",)), before.defaults, "2"), server.loop)
         assert server.chat().json()["relay"]["version"] == "2"
         assert running.result().json()["relay"]["version"] == "1"
         assert before.engine.join(2.0)
@@ -228,8 +226,8 @@ def test_request_whose_model_is_replaced_while_its_prompt_is_read_is_answered_by
         before.prompt_encoder = held = HeldEncoder(server.decoder)
         asked = pool.submit(server.client.post, path, json=body)
         assert held.asked.wait(10)
-        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(("New. ",), context=20_000),
-                                before.defaults, server.loop)
+        shorter = in_memory(scripted_decoder(("New. ",), context=20_000), before.defaults, "2")
+        server.model_router.add("champion", shorter, server.loop)
         assert server.chat().json()["relay"]["version"] == "2"
         assert before.engine.alive
         held.gate.set()
@@ -245,7 +243,7 @@ def test_echo_of_a_model_that_is_replaced_while_it_writes_is_scored():
         before = server.model_router.champion
         asked = pool.submit(server.complete, prompt=[10, 11, 12], echo=True, logprobs=1, max_tokens=60, stop="zzzzzz")
         assert eventually(lambda: before.engine.pending == 1)
-        server.model_router.add("relay-decoder", "2", "champion", scripted_decoder(), before.defaults, server.loop)
+        server.model_router.add("champion", in_memory(scripted_decoder(), before.defaults, "2"), server.loop)
         answer = asked.result()
         assert (answer.status_code, answer.json()["relay"]["version"]) == (200, "1")
 
@@ -268,8 +266,7 @@ def test_replaced_model_takes_its_remote_teacher_along_when_it_has_finished():
         old.student.gate.clear()
         running = pool.submit(server.chat, max_tokens=8)
         assert eventually(lambda: before.engine.pending == 1)
-        server.model_router.add("relay-decoder", "2", "champion", remote_decoder(("New. ",)), before.defaults,
-                                server.loop)
+        server.model_router.add("champion", in_memory(remote_decoder(("New. ",)), before.defaults, "2"), server.loop)
         assert len(remote_threads()) == 2
         old.student.gate.set()
         assert running.result().status_code == 200

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from relayllm.serving.api.app import HttpLimits, create_app
 from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.local import Budgets
 from relayllm.serving.metrics import Metrics
+from relayllm.serving.models.loading import FoundModel, LoadedModel
 from relayllm.serving.models.router import Capacity, ModelRouter
 from tests.support.waiting import eventually
 
@@ -149,6 +151,12 @@ class Running:
                    if row.startswith(line))
 
 
+def in_memory(decoder: RelayDecoder, defaults: Options, version: str = "1", *, name: str = "relay-decoder",
+              prices: Prices | None = None) -> LoadedModel:
+    """A decoder as a loaded version."""
+    return LoadedModel(FoundModel(name, version, Path()), decoder, defaults, prices=prices or Prices())
+
+
 @contextmanager
 def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int = 16, keys: str = "",
             limits: HttpLimits | None = None, share: float = 0.0, examples: Sequence[Any] = (),
@@ -164,8 +172,8 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
 
     async def start() -> None:
         loops.append(asyncio.get_running_loop())
-        model_router.add(name, "1", "champion", decoder, defaults or Options(max_new_tokens=100),
-                         asyncio.get_running_loop(), prices=prices)
+        loaded = in_memory(decoder, defaults or Options(max_new_tokens=100), name=name, prices=prices)
+        model_router.add("champion", loaded, asyncio.get_running_loop())
 
     async def stop() -> None:
         model_router.retire("candidate")

@@ -175,8 +175,7 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Keys, budg
                            load=lambda found: load_bounded(arguments, found))
 
     async def start() -> None:
-        model_router.add(loaded.found.name, loaded.found.version, CHAMPION, loaded.decoder, loaded.defaults,
-                         asyncio.get_running_loop(), loaded.bias_curve, loaded.prices)
+        model_router.add(CHAMPION, loaded, asyncio.get_running_loop())
         if followed(arguments):
             watcher.start()
 

@@ -73,8 +73,7 @@ class AliasWatcher:
             now.withdrawn = False
             return
         loaded = await self._away(lambda: self._load(found))
-        self._model_router.add(champion.name if champion else found.name, found.version, alias, loaded.decoder,
-                        loaded.defaults, asyncio.get_running_loop(), loaded.bias_curve, loaded.prices)
+        self._model_router.add(alias, loaded, asyncio.get_running_loop(), name=champion.name if champion else "")
         self._metrics.reloads.labels("done").inc()
         LOG.warning("%s is now version %s", alias, found.version)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
     from relayllm.engines.decoder import RelayDecoder
+    from relayllm.serving.models.loading import LoadedModel
 
 CHAMPION, CANDIDATE = "champion", "candidate"
 AnswerWatcher = Callable[["Deployment", EngineRequest, Trace, bool], None]
@@ -113,16 +114,16 @@ class ModelRouter:
         self.candidate: Deployment | None = None
         self.draining = False
 
-    def add(self, name: str, version: str, alias: str, decoder: RelayDecoder, defaults: Options,
-            loop: AbstractEventLoop, bias_curve: BiasCurve | None = None,
-            prices: Prices | None = None) -> Deployment:
-        """Serve a model under an alias; the one before finishes what it has."""
-        engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{version}",
+    def add(self, alias: str, loaded: LoadedModel, loop: AbstractEventLoop, *, name: str = "") -> Deployment:
+        """Serve a model under an alias, and another name than its own where one is given; the one before finishes
+        what it has."""
+        found, decoder, defaults = loaded.found, loaded.decoder, loaded.defaults
+        engine = engine_of(decoder, slots=self.size.slots, queue=self.size.queue, name=f"engine-{found.version}",
                            on_finished=lambda request, trace: self._finished(deployment, request, trace))
-        deployment = Deployment(name, version, alias, decoder, engine,
+        deployment = Deployment(name or found.name, found.version, alias, decoder, engine,
                                 PromptEncoder(decoder, enable_thinking=defaults.enable_thinking),
-                                ResponseTokenizer.of(decoder), defaults, bias_curve=bias_curve,
-                                prices=prices or Prices())
+                                ResponseTokenizer.of(decoder), defaults, bias_curve=loaded.bias_curve,
+                                prices=loaded.prices)
         engine.start(loop)
         before = getattr(self, alias)
         setattr(self, alias, deployment)

@@ -16,7 +16,7 @@ from relayllm.serving.models.loading import LoadedModel, find
 from relayllm.serving.models.reload import AliasWatcher
 from relayllm.serving.models.router import Capacity, ModelRouter
 from relayllm.settings import current_settings
-from tests.support.fakes_serving import scripted_decoder
+from tests.support.fakes_serving import in_memory, scripted_decoder
 
 SOURCES = {"champion": "models:/m@champion", "candidate": "models:/m@candidate"}
 
@@ -45,7 +45,7 @@ def follow(tmp_path):
 
     async def run(rounds, broken, note):
         model_router = ModelRouter(Metrics(), Capacity(2, 2), share=1.0)
-        model_router.add("m", "1", "champion", scripted_decoder(), Options(), asyncio.get_running_loop())
+        model_router.add("champion", in_memory(scripted_decoder(), Options(), name="m"), asyncio.get_running_loop())
 
         def load(found):
             if found.version in broken:

@@ -44,7 +44,7 @@ class Speeds:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one stage does."""
+    """What one stage does: steps, tokens and GPU hours."""
 
     stage: str
     steps: int
@@ -145,7 +145,7 @@ def decode_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
 
 
 def step_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
-    """The same for so many rows, whether they fit or not."""
+    """Tokens per second with so many rows at once, whether they fit or not."""
     read = 2 * shape.parameters + rows * shape.cache_bytes("bfloat16") * (PROMPT_TOKENS + answer / 2)
     return rows * gpu.bandwidth * DECODE_SHARE / read
 

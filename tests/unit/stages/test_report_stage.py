@@ -75,6 +75,7 @@ def test_summary_says_where_it_comes_from(summary):
     assert list(summary["methods"]) == ["base", "relay-difficulty", "fixed-20", "teacher"]
 
 
+@pytest.mark.slow
 def test_seed_is_that_of_the_params_given_not_of_the_project_s(project):
     assert json.loads((report(project, "seventh", seed=7) / "summary.json").read_text())["seed"] == 7
 
@@ -85,6 +86,7 @@ def test_pages_and_pictures_lie_beside_the_summary(folder):
     assert (folder / "plots/learning.png").is_file()
 
 
+@pytest.mark.slow
 def test_money_is_counted_at_the_prices_of_the_pools_teachers(tmp_path, monkeypatch):
     project = make_project(tmp_path, monkeypatch)
     rows = make_records("relay-difficulty", problems=5, benchmarks=("pens", "puzzles"))
@@ -117,6 +119,7 @@ def test_where_a_step_s_time_went_is_on_both_pages(folder):
     assert "long-gone" not in (folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_without_the_seconds_of_steps_their_table_is_left_out_and_the_summary_the_same(summary, tmp_path, monkeypatch):
     project = make_project(tmp_path, monkeypatch)
     (project / STEPS).unlink()
@@ -131,12 +134,14 @@ def test_method_that_answered_less_is_averaged_over_what_it_answered(summary):
     assert summary["methods"]["fixed-20"]["average"]["problems"] == 3
 
 
+@pytest.mark.slow
 def test_same_inputs_give_the_same_report(project, folder):
     other = report(project, "other")
     for name in ("summary.json", "report.md", "report.html", "plots/pareto.png"):
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_without_histories_learning_is_left_out(tmp_path, monkeypatch):
     project = make_project(tmp_path, monkeypatch)
     (project / HISTORY).unlink()

@@ -24,11 +24,11 @@ class Rate:
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return self._clock() - self._started
 
     def count(self, more: int) -> None:
-        """So many more were made."""
+        """Add to the count what was made since the last time."""
         self._done += more
         if self._first is None and more:
             self._first = self.seconds, self._done
@@ -55,7 +55,7 @@ class Progress:
         self._total = self._done = 0
 
     def expect(self, total: int) -> None:
-        """How many all parts have together."""
+        """Set how many all parts have together."""
         self._total = total
 
     def part(self, label: str) -> Report:
@@ -98,7 +98,7 @@ def printer(name: str, *, end: bool = True) -> Report:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds for people: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -30,7 +30,7 @@ def find(text: str, problem: Problem) -> str | None:
 
 
 def judge(answer: str, problem: Problem, seconds: float) -> tuple[bool, str]:
-    """Compare letters."""
+    """Compare the chosen letter with the gold one."""
     same = answer.strip().upper() == problem.answer.strip().upper()
     return same, "equal text" if same else "different"
 

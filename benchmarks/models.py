@@ -15,7 +15,7 @@ CONTEXT = 4096
 
 
 @dataclass(frozen=True)
-class Shape:
+class ModelSize:
     """What matters of an architecture for speed."""
 
     width: int
@@ -30,18 +30,19 @@ class Shape:
 class Pair:
     """Two shapes and what they have in common."""
 
-    student: Shape
-    teacher: Shape
+    student: ModelSize
+    teacher: ModelSize
     words: int
     dtype: torch.dtype
     device: str = "cpu"
 
 
-CPU = Pair(Shape(384, 7, 6, 2, 1152), Shape(1024, 13, 16, 8, 3072), 32000, torch.float32)
+CPU = Pair(ModelSize(384, 7, 6, 2, 1152), ModelSize(1024, 13, 16, 8, 3072), 32000, torch.float32)
 """25 and 200 million parameters."""
-GPU = Pair(Shape(1024, 28, 16, 8, 3072, 128), Shape(4096, 36, 32, 8, 12288, 128), 151900, torch.bfloat16, "cuda")
+GPU = Pair(ModelSize(1024, 28, 16, 8, 3072, 128), ModelSize(4096, 36, 32, 8, 12288, 128), 151900, torch.bfloat16,
+           "cuda")
 """Qwen3-0.6B and Qwen3-8B."""
-SMALL = Pair(Shape(64, 2, 4, 2, 128, 16), Shape(96, 2, 4, 2, 192, 16), 500, torch.float32)
+SMALL = Pair(ModelSize(64, 2, 4, 2, 128, 16), ModelSize(96, 2, 4, 2, 192, 16), 500, torch.float32)
 """For tests of the benchmark itself."""
 PAIRS = {"cpu": CPU, "gpu": GPU, "small": SMALL}
 
@@ -62,7 +63,7 @@ def make_tokenizer(words: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<end>")
 
 
-def make_model(shape: Shape, size: int, pair: Pair, seed: int) -> Any:
+def make_model(shape: ModelSize, size: int, pair: Pair, seed: int) -> Any:
     """Random weights; nothing that it writes ends a text."""
     import transformers
 
@@ -76,7 +77,7 @@ def make_model(shape: Shape, size: int, pair: Pair, seed: int) -> Any:
         torch.set_default_dtype(before)
 
 
-def make_config(shape: Shape, size: int, **more: Any) -> Any:
+def make_config(shape: ModelSize, size: int, **more: Any) -> Any:
     """The configuration of a shape with `size` words."""
     import transformers
 
@@ -112,6 +113,6 @@ def weight_bytes(model: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
 
 
-def cache_bytes(shape: Shape, rows: int, tokens: int, pair: Pair) -> int:
+def cache_bytes(shape: ModelSize, rows: int, tokens: int, pair: Pair) -> int:
     """Keys and values of so many rows, by formula."""
     return 2 * shape.layers * shape.kv_heads * shape.head_dim * rows * tokens * pair.dtype.itemsize

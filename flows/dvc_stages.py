@@ -17,10 +17,10 @@ from relayllm.errors import StageError
 from relayllm.settings import current_settings
 
 
-class Work(Enum):
-    """Why a stage has something to do, if it has."""
+class StageStatus(Enum):
+    """Whether a stage has something to do, and why."""
 
-    NONE = "none"
+    UP_TO_DATE = "up to date"
     CHANGED = "changed"
     FORCED = "forced"
     """DVC sees no change, and there is one."""
@@ -82,21 +82,21 @@ def read_plan(root: Path) -> Plan:
     return Plan(stages, frozenset(changed))
 
 
-def to_do(root: Path, name: str) -> Work:
-    """What one stage has to do now."""
+def stage_status(root: Path, name: str) -> StageStatus:
+    """Whether one stage has something to do now, and why."""
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
         node = next(node for node in repo.index.stages if getattr(node, "name", None) == name)
         if asks_others(_stage(node, repo.index.graph)):
-            return Work.FORCED
+            return StageStatus.FORCED
         with repo.lock:
-            return Work.CHANGED if node.changed() else Work.NONE
+            return StageStatus.CHANGED if node.changed() else StageStatus.UP_TO_DATE
 
 
 def is_changed(root: Path, name: str) -> bool:
     """Whether one stage has something to do now."""
-    return to_do(root, name) is not Work.NONE
+    return stage_status(root, name) is not StageStatus.UP_TO_DATE
 
 
 def asks_others(stage: Stage) -> bool:

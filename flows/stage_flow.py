@@ -25,10 +25,10 @@ def stage(name: str) -> State[Any]:
 
 def reproduced(root: Path, name: str, say: Callable[[str], None]) -> State[Any]:
     """Run a stage that has something to do; one that has not shows as cached."""
-    work = dvc_stages.to_do(root, name)
-    if work is dvc_stages.Work.NONE:
+    status = dvc_stages.stage_status(root, name)
+    if status is dvc_stages.StageStatus.UP_TO_DATE:
         return Completed(message="up to date", name="Cached")
     started = time.monotonic()
     say("started")
-    dvc_stages.reproduce(root, name, say, force=work is dvc_stages.Work.FORCED)
+    dvc_stages.reproduce(root, name, say, force=status is dvc_stages.StageStatus.FORCED)
     return Completed(message=f"ran for {time.monotonic() - started:.0f} s")

@@ -37,7 +37,7 @@ while line := sys.stdin.readline():
 """Forks a teacher for each port that it reads: a new one is there at once."""
 
 
-class Teacher:
+class KilledTeacher:
     """A server in a process of its own, always on the same port."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Teacher:
 
 def run(count: int, folder: Path) -> dict[str, Any]:
     """Restart the teacher `count` times while clients ask one question after the other."""
-    chance, teacher = random.Random(0), Teacher()
+    chance, teacher = random.Random(0), KilledTeacher()
     ours, _ = tokenizers()
     commands = [ours.convert_tokens_to_ids(name) for name in ("<call>", "</call>")]
     remote = OpenAITeacher(teacher.url, ours, forbidden_ids=commands, options=QUICK)

@@ -74,10 +74,11 @@ def test_library_is_imported_in_its_homes_only(library):
 
 def test_public_class_has_a_name_of_its_own():
     homes: dict[str, list[str]] = {}
-    for path in sorted(SOURCE.rglob("*.py")):
+    folders = (SOURCE, ROOT / "flows", ROOT / "benchmarks")
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(path.relative_to(SOURCE).as_posix())
+                homes.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 

@@ -1,1 +1,1 @@
-"""What a `relay` command does that is no stage: one module each."""
+"""What a `relay` command does that is no stage: one module each, beside what they share."""

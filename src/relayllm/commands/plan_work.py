@@ -43,7 +43,7 @@ class Speeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class StageWork:
     """What one stage does: steps, tokens and GPU hours."""
 
     stage: str
@@ -68,7 +68,7 @@ class WorkPlan:
     """Tokens of an answer."""
     speeds: Speeds
 
-    def stages(self) -> Iterator[Work]:
+    def stages(self) -> Iterator[StageWork]:
         """Every stage that decodes or trains, in the order of the pipeline."""
         params = self.params
         if params.filter.enabled:
@@ -88,7 +88,7 @@ class WorkPlan:
             yield self._train(f"grpo {name}: updates", grpo.steps * grpo.mini_batches, rollouts, forwards)
         yield from self._evaluate()
 
-    def _evaluate(self) -> Iterator[Work]:
+    def _evaluate(self) -> Iterator[StageWork]:
         """Query routers are drawn from the records of others; what they and the settings cost on training problems."""
         config = self.params.evaluate
         methods = [method(name, list(self.params.grpo.runs), config.relay, list(self.params.base_models.other_teachers))
@@ -113,18 +113,18 @@ class WorkPlan:
         return (len(searched) * (HALVINGS + 2) * config.calibration_problems
                 + (own + len(learning) * PLACES) * config.routers.problems)
 
-    def _decode(self, stage: str, answers: int, by_teacher: bool = False) -> Work:
+    def _decode(self, stage: str, answers: int, by_teacher: bool = False) -> StageWork:
         given = self.speeds.teacher if by_teacher else self.speeds.student
         shape, slots = self.teacher if by_teacher else self.student, self.params.grpo.decoding.slots
         speed = given or decode_speed(shape, self.gpu, slots, self.answer)
         hours = answers * self.answer / speed / 3600 if self._is_pretrained or given else None
-        return Work(stage, answers, answers * self.answer, hours, given is not None)
+        return StageWork(stage, answers, answers * self.answer, hours, given is not None)
 
-    def _train(self, stage: str, steps: int, rows: int, forwards: int) -> Work:
+    def _train(self, stage: str, steps: int, rows: int, forwards: int) -> StageWork:
         tokens = rows * (PROMPT_TOKENS + self.answer)
         speed = self.speeds.update or self.gpu.arithmetic * TRAIN_SHARE / (2 * self.student.parameters * forwards)
         hours = tokens / speed / 3600 if self._is_pretrained or self.speeds.update else None
-        return Work(stage, steps, tokens, hours, self.speeds.update is not None)
+        return StageWork(stage, steps, tokens, hours, self.speeds.update is not None)
 
     @property
     def _is_pretrained(self) -> bool:
@@ -150,7 +150,7 @@ def step_speed(shape: Shape, gpu: Gpu, rows: int, answer: int) -> float:
     return rows * gpu.bandwidth * DECODE_SHARE / read
 
 
-def work_table(works: Sequence[Work]) -> Iterator[str]:
+def work_table(works: Sequence[StageWork]) -> Iterator[str]:
     """The table as lines of text; ~ marks hours that nobody measured."""
     width = max(len(work.stage) for work in works)
     yield f"  {'stage':{width}}  {'steps or answers':>16}  {'tokens':>9}  {'GPU hours':>10}"

@@ -54,6 +54,7 @@ def test_measure_knows_whether_it_is_reached(value, at_most, reached):
     assert Measure(value, 1.0, "", at_most=at_most).reached is reached
 
 
+@pytest.mark.slow
 def test_json_holds_values_goals_machine_and_sizes(tmp_path, monkeypatch):
     tiny = measures.Size(rows=2, prompt=(10, 20), length=(24, 30), one_row=24, near=40, far=80, most_rows=2, scan=3,
                          roll_out=3, repeats=1)

@@ -6,7 +6,10 @@ import re
 
 from relayllm.grading.announcements import find_announced
 
-BOX = re.compile(r"(?:\\f?box(?:ed)?|(?<![A-Za-z\\])boxed)\s*(?=\{)|\\boxed\s+(?=[^\s{])")
+BOX = re.compile(r"(?:\\f?box(?:ed)?|(?<![A-Za-z\\])boxed)\s*(?=\{)|\\boxed(?=[(\[])|\\boxed\s+(?=[^\s{])")
+BEHIND = re.compile(r"[^\s$.,\\]+")
+"""The rest of `\\boxed (1+2)/3`."""
+ROUND = re.compile(r"\\.|[()\[\]]", re.DOTALL)
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 WORD = re.compile(r"[^\s$.,]+")
 GAP = r"(?:[ \t$~&]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z]))*"
@@ -15,6 +18,8 @@ BETWEEN = re.compile(rf"{GAP}\.?{GAP}[,;]?{GAP}\n?"
 """What may stand between boxes that together are one answer: spaces, a comma, "and", "or", the ends of mathematics."""
 LONGEST_JOIN = 60
 """Characters of it."""
+LONGEST_BRACKET = 1000
+"""Characters between the brackets of a box that has no braces."""
 
 
 def find_answer(text: str) -> str | None:
@@ -78,8 +83,21 @@ def _span(text: str, start: int, closings: dict[int, int]) -> tuple[int, int] | 
     """Start and end of what a box holds; None: its brace is never closed."""
     if text[start] == "{":
         return (start + 1, closings[start]) if start in closings else None
+    if text[start] in "([":
+        return _bracketed(text, start)
     word = WORD.match(text, start)
     return word.span() if word else None
+
+
+def _bracketed(text: str, start: int) -> tuple[int, int] | None:
+    r"""`\boxed(12)`, with its brackets, which may be meant; None: they are never closed."""
+    depth = 0
+    for match in ROUND.finditer(text, start, start + LONGEST_BRACKET):
+        depth += (match.group() in "([") - (match.group() in ")]")
+        if depth == 0:
+            behind = BEHIND.match(text, match.end())
+            return start, behind.end() if behind else match.end()
+    return None
 
 
 def _unwrap(content: str) -> str:

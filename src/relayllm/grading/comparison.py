@@ -13,8 +13,9 @@ from fractions import Fraction
 
 from relayllm.grading import relations
 from relayllm.grading.normal import GROUPED, canonical, is_words, tidy
-from relayllm.grading.numerals import half_unit, same_number
-from relayllm.grading.structure import Kind, ParsedAnswer, interval_of, key, listed, name_of, read
+from relayllm.grading.numerals import half_unit
+from relayllm.grading.plain import same_plain
+from relayllm.grading.structure import Kind, ParsedAnswer, between, interval_of, key, listed, name_of, read
 from relayllm.grading.units import DEGREES, TRIGONOMETRIC
 
 UNORDERED = (Kind.LIST, Kind.SET, Kind.UNION)
@@ -33,12 +34,29 @@ def same(gold: str, answer: str, tolerance: float = 0.0) -> bool:
 def _same(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
     if key(gold) == key(answer):
         return True
+    if (decided := _same_names(gold, answer, tolerance)) is not None:
+        return decided
+    if Kind.TUPLE in (interval_of(gold).kind, interval_of(answer).kind):
+        gold, answer = between(gold), between(answer)
     if Kind.RELATION in (gold.kind, answer.kind):
         return _same_with_relation(gold, answer, tolerance)
     gold, answer = _as_list(gold, answer), _as_list(answer, gold)
     if Kind.VALUE is gold.kind is answer.kind:
         return _same_value(gold.text, answer.text, tolerance)
     return _same_parts(gold, answer, tolerance)
+
+
+def _same_names(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool | None:
+    """Several values with a name each, in any order; without names they stand in the order of the others' names."""
+    wanted, found = relations.values_named(gold), relations.values_named(answer)
+    if wanted and found and wanted.keys() == found.keys():
+        return all(_same(wanted[name], found[name], tolerance) for name in wanted)
+    if wanted and not found and answer.kind in (Kind.LIST, Kind.TUPLE) and not any(
+            part.kind is Kind.RELATION for part in answer.parts):
+        return _in_order([*wanted.values()], answer.parts, lambda one, other: _same(one, other, tolerance))
+    if found and gold.kind is Kind.TUPLE:
+        return _in_order(gold.parts, relations.in_order(found), lambda one, other: _same(one, other, tolerance))
+    return None
 
 
 def _same_with_relation(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
@@ -134,7 +152,7 @@ def _as_list(answer: ParsedAnswer, other: ParsedAnswer) -> ParsedAnswer:
 
 
 def _same_value(gold: str, answer: str, tolerance: float) -> bool:
-    decided = same_number(gold, answer, tolerance)
+    decided = same_plain(gold, answer, tolerance)
     if decided is not None:
         return decided
     plain, found = canonical(gold), canonical(answer)
@@ -186,7 +204,7 @@ def fault_of(answer: ParsedAnswer) -> str | None:
     text = canonical(answer.text)
     if relations.PROSE.search(answer.text) and not (is_words(text) and text.count(" ") < MAX_WORDS):
         return f"{answer.text!r:.60} holds words"
-    if same_number(text, text, 0.0) or relations.is_name(answer.text):
+    if same_plain(text, text, 0.0) or relations.is_name(answer.text):
         return None
     if RATIO.fullmatch(text):
         return None

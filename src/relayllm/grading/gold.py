@@ -7,7 +7,7 @@ import string
 from relayllm.grading.equivalence import fault
 from relayllm.grading.mathematics import IN_BASE
 from relayllm.grading.normal import canonical, is_words, named, number
-from relayllm.grading.numerals import same_clock
+from relayllm.grading.plain import same_plain
 from relayllm.problems.catalogue import grading_of
 from relayllm.problems.problem import Problem
 
@@ -25,7 +25,8 @@ def fault_of_gold(problem: Problem, seconds: float = 5.0) -> str | None:
     if not text:
         return "it is empty"
     value = number(named(text)[1])
-    plain = kind == "text" or value is not None or is_words(text) or IN_BASE.fullmatch(text) or same_clock(text, text)
+    plain = kind == "text" or value is not None or is_words(text) or IN_BASE.fullmatch(text) or same_plain(
+        problem.answer, problem.answer, 0.0)
     return None if plain else fault(problem.answer, seconds)
 
 

@@ -7,7 +7,7 @@ import re
 from relayllm.grading.boxes import find_answer
 from relayllm.grading.equivalence import equivalent
 from relayllm.grading.normal import canonical, is_words, number
-from relayllm.grading.numerals import same_clock, same_number
+from relayllm.grading.plain import same_plain
 from relayllm.problems.catalogue import tolerance_of
 from relayllm.problems.problem import Problem
 
@@ -29,8 +29,7 @@ def judge(answer: str, problem: Problem, seconds: float) -> Verdict:
         return True, "equal text"
     found, gold = canonical(answer), canonical(problem.answer)
     tolerance = tolerance_of(problem)
-    same = same_clock(problem.answer, answer)
-    same = same_number(problem.answer, answer, tolerance) if same is None else same
+    same = same_plain(problem.answer, answer, tolerance)
     if same is not None:
         return same, "equal number" if same else "different"
     decided = _by_text(found, gold) or _by_base(found, gold)

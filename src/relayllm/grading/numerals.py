@@ -1,4 +1,4 @@
-"""Compare two plain numbers: percentages, units, tolerance, and the one rule of rounding; and times of the day.
+"""Compare two plain numbers: percentages, units, tolerance, and the one rule of rounding.
 
 Rounding: a value that no finite decimal has (1/3, pi) may be written as a decimal of at least six significant digits
 that is the value rounded at its last digit. 0.333333 is 1/3 and 3.14159 is pi; 0.33 and 3.1416 are not. A value that
@@ -23,8 +23,6 @@ OTHERWISE = frozenset(re.findall(r"\w+",
     "root cube floor ceiling without except unless cannot impossible instead if whether before after "
     "another other per negative times"))
 """Words that make of a number behind them another one, or none."""
-CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*(?:([ap])\.?\s*m\.?)?", re.IGNORECASE)
-HALF_DAY = 12 * 60
 MIXED = re.compile(r"(?<=\d) and (?=\d+/\d|\\frac)")
 """`2 and 1/3`"""
 
@@ -100,16 +98,3 @@ def _finite(value: Fraction) -> bool:
         while under % prime == 0:
             under //= prime
     return under == 1
-
-
-def same_clock(gold: str, answer: str) -> bool | None:
-    """Whether two answers are the same time of day; None unless both are, and one says which half of the day.
-
-    "10:30 AM" is "10:30 a.m.", "2:30 p.m." is "14:30", and "10:30 a.m." may be 10:30.
-    """
-    times = [CLOCK.fullmatch(in_words(each)) for each in (gold, answer)]
-    if times[0] is None or times[1] is None or not any(time[3] for time in times if time):
-        return None
-    minutes = [60 * int(time[1]) + int(time[2] or 0) for time in times if time]
-    halves = {time[3].casefold() if time[3] else "p" if int(time[1]) > 12 else None for time in times if time} - {None}
-    return len(halves) == 1 and (minutes[0] - minutes[1]) % HALF_DAY == 0

@@ -18,6 +18,7 @@ ONE_NAME = re.compile(rf"(?:{spelling.NAME})\s*(?:\([^()\d]*\))?")
 BASE = re.compile(r"\\?[A-Za-z]+")
 WITHOUT_DIGITS = re.compile(rf"{spelling.INDEX}|\^\s*(?:\{{[^{{}}]*\}}|\w)|[A-Za-z]\([^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:sin|cos|tan|log|exp)\b)[a-z]{3,}\s+[a-z]{2,}(?![A-Za-z])")
+INDEXED = re.compile(r"_\d+$")
 EQUAL, ABOUT = ("=", "\\in", "\\equiv"), ("\\approx", "\\simeq", "\\sim", "≈")
 TURNED = {"<": ">", "\\le": "\\ge"}
 NEAR = 0.01
@@ -36,6 +37,27 @@ def value_named(relation: ParsedAnswer) -> ParsedAnswer | None:
     if set(relation.marks) <= set(EQUAL) and (is_name(relation.parts[0].text) or _is_tuple_of_names(relation.parts[0])):
         return relation.parts[-1]
     return None
+
+
+def values_named(answer: ParsedAnswer) -> dict[str, ParsedAnswer]:
+    """Name -> value of `x=3, y=4` and of `(x,y)=(3,4)`; nothing: it has not a name of its own for each value."""
+    if answer.kind is Kind.RELATION and answer.marks == ("=",) and _is_tuple_of_names(answer.parts[0]):
+        names, values = (part.parts for part in answer.parts)
+    elif answer.kind is Kind.LIST and all(each.marks == ("=",) and is_name(each.parts[0].text)
+                                          for each in answer.parts):
+        names, values = zip(*(part.parts for part in answer.parts), strict=True)
+    else:
+        return {}
+    found = {spelling.plain_name(name.text): value for name, value in zip(names, values, strict=False)}
+    return found if len(found) == len(names) == len(values) else {}
+
+
+def in_order(named: dict[str, ParsedAnswer]) -> list[ParsedAnswer]:
+    """Values as a tuple of them stands: by neighbouring letters (x, y, z) or indices, else as they are written."""
+    names = sorted(named, key=lambda name: (len(name), name))
+    letters = all(len(name) == 1 for name in names) and ord(names[-1]) - ord(names[0]) == len(names) - 1
+    indexed = len({INDEXED.sub("", name) for name in names}) == 1 and all(map(INDEXED.search, names))
+    return [named[name] for name in (names if letters or indexed else named)]
 
 
 def claims(relation: ParsedAnswer, alike: Alike) -> list[ParsedAnswer]:

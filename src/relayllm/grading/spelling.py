@@ -75,8 +75,12 @@ def parsable(text: str, natural: bool = False) -> str:
 
 def symbol(name: str) -> str:
     """A name of any length as one symbol, the same for every spelling of it."""
-    plain = re.sub(r"\\(?:text|mathrm|mbox|operatorname|prime)(?![A-Za-z])|[\s{}\\^]", "", name.replace("\\prime", "'"))
-    return rf"\xi_{{{int.from_bytes(plain.encode(), 'big')}}}"
+    return rf"\xi_{{{int.from_bytes(plain_name(name).encode(), 'big')}}}"
+
+
+def plain_name(name: str) -> str:
+    r"""`x_1` of `x_{1}`."""
+    return re.sub(r"\\(?:text|mathrm|mbox|operatorname|prime)(?![A-Za-z])|[\s{}\\^]", "", name.replace("\\prime", "'"))
 
 
 def _token(found: re.Match[str]) -> str:

@@ -26,6 +26,8 @@ SUCH_THAT = re.compile(r"\\?[A-Za-z]+(?:\s*\\in\s*\\[A-Za-z]+(?:\{[A-Z]\}|\s*[A-
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
 PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z])|±"), re.compile(r"\\mp(?![A-Za-z])|∓")
+DISTANCE = re.compile(r"(?:\||\\[lr]?vert(?![A-Za-z]))\s*(?P<factor>\d+)?(?P<name>[A-Za-z])\s*(?P<shift>[+-][^|]+?)?\s*"
+                      r"(?:\||\\[lr]?vert(?![A-Za-z]))")
 NAME = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z])(?:_(?:\w|\{[^{}]*\}))?")
 
 
@@ -94,6 +96,8 @@ def interval_of(answer: ParsedAnswer) -> ParsedAnswer:
             ParsedAnswer(Kind.TUPLE, answer.text, side, ("(", ")")) for side in sides))
     if answer.kind is not Kind.RELATION or not set(answer.marks) <= {"<", ">", "\\le", "\\ge"}:
         return answer
+    if len(answer.parts) == 2 and (distance := _interval_of_distance(answer)):
+        return distance
     parts, marks = list(answer.parts), list(answer.marks)
     if NAME.fullmatch(parts[0].text):
         parts, marks = parts[::-1], [_turned(mark) for mark in marks[::-1]]
@@ -108,9 +112,42 @@ def interval_of(answer: ParsedAnswer) -> ParsedAnswer:
     return ParsedAnswer(Kind.TUPLE, answer.text, (left[0], right[0]), (left[1], right[1]))
 
 
+def between(answer: ParsedAnswer) -> ParsedAnswer:
+    """`x > -1, x < 1` as `(-1, 1)`, which is all that an interval can be written as; any other answer as it is."""
+    if answer.kind is not Kind.LIST or len(answer.parts) != 2 or len({*map(name_of, answer.parts)} - {None}) != 1:
+        return answer
+    rays = [interval_of(part) for part in answer.parts]
+    above, below = ([ray for ray in rays if ray.kind is Kind.TUPLE and ray.parts[place].text == end]
+                    for place, end in ((1, "\\infty"), (0, "-\\infty")))
+    if len(above) != 1 or len(below) != 1:
+        return answer
+    return ParsedAnswer(Kind.TUPLE, answer.text, (above[0].parts[0], below[0].parts[1]),
+                        (above[0].marks[0], below[0].marks[1]))
+
+
+def _interval_of_distance(answer: ParsedAnswer) -> ParsedAnswer | None:
+    """`|x - 2| < 1` as `(1, 3)`, `|x| > 1` as the union of two rays; None: there is no distance, or on both sides."""
+    (left, right), mark = answer.parts, answer.marks[0]
+    if DISTANCE.fullmatch(right.text):
+        left, right, mark = right, left, _turned(mark)
+    found = DISTANCE.fullmatch(left.text)
+    if found is None or found["name"] in right.text or found["name"] in (found["shift"] or ""):
+        return None
+    low, high = (read(rf"\frac{{{sign}({right.text})-({found['shift'] or 0})}}{{{found['factor'] or 1}}}")
+                 for sign in "-+")
+    opening, closing = ("[", "]") if mark in ("\\le", "\\ge") else ("(", ")")
+    if mark in ("<", "\\le"):
+        return ParsedAnswer(Kind.TUPLE, answer.text, (low, high), (opening, closing))
+    rays = ((read(r"-\infty"), low), ("(", closing)), ((high, read(r"\infty")), (opening, ")"))
+    return ParsedAnswer(Kind.UNION, answer.text, tuple(ParsedAnswer(Kind.TUPLE, answer.text, *ray) for ray in rays))
+
+
 def name_of(answer: ParsedAnswer) -> str | None:
     """The unknown that an inequality is about."""
-    names = [part.text for part in answer.parts if NAME.fullmatch(part.text)] if answer.kind is Kind.RELATION else []
+    if answer.kind is not Kind.RELATION:
+        return None
+    names = [part.text for part in answer.parts if NAME.fullmatch(part.text)] or [
+        found["name"] for part in answer.parts if (found := DISTANCE.fullmatch(part.text))]
     return names[0] if len(names) == 1 else None
 
 

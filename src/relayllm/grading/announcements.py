@@ -11,13 +11,16 @@ HEADING = re.compile(r"\W*(?:(?!answer|the\b|final\b)[A-Za-z]{2,}\b[\s:]+\S|fina
 ANNOUNCED = re.compile(
     r"\b(?:answers?|ans)\**(?:,?\s+(?:to|for|of|here|then)\b[^.\n:=]{0,80}?|\s+(?:i|we)\s[^.\n:=]{1,40}?(?=\s+is\b))?"
     r"(?:\s+(?:is|are|equals|becomes|comes out to|(?:should|must|would|will) be)\b|\s*[:=])\**\s*[:,]?\s*"
-    r"(?:(?:therefore|thus|simply|just|of course|equal to|given by|indeed)\b[\s:,]*)*"
-    r"(?!(?:in)?correct\b|right\b|wrong\b|(?:un)?reasonable\b|(?:in)?valid\b|not\b|in\b|given\b|rounded\b|written\b)"
+    r"(?:(?:(?:found|determined|calculated) to be|therefore|thus|simply|just|of course|equal to|given by|indeed)\b"
+    r"[\s:,]*)*"
+    r"(?!(?:in)?correct\b|right\b|wrong\b|(?:un)?reasonable\b|(?:in)?valid\b|not\b|in\b|given\b|rounded\b|written\b"
+    r"|obtained\b|found\b|calculated\b|computed\b|derived\b)"
     r"(?:(?<=\n)[-*•]\s+)?(?=\S)"
     r"|^[#*\s]*(?:final\s+)?answer[*\s]*(?:[-–—](?=\s)|->|→)\s*|^[#*\s]*final answer[*\s]*\n\s*(?=\S)"
-    r"|^#+\s*\**answer\**\s*\n\s*(?=\S)|<answer>\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
-MADE_UP = re.compile(r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Exercise|Q|User|Human|Instruction)\b\s*\d*\s*[:.]"
-                     r"|\n\s*#+ (?:Question|Problem|Exercise|Instruction)\b", re.IGNORECASE)
+    r"|答案(?:是|为)?\s*[:：]?\s*(?=\S)|^(?:#+\s*\**|\*\*)answer\**\s*\n\s*(?=\S)|<answer>\s*(?=\S)",
+    re.IGNORECASE | re.MULTILINE)
+MADE_UP = re.compile(r"\n\s*(?:\*\*|#+ )?(?:Question|Problem|Exercise|Example|Q|User|Human|Instruction)\b\s*\d*\s*[:.]"
+                     r"|\n\s*#+ (?:Question|Problem|Exercise|Example|Instruction)\b", re.IGNORECASE)
 """Where a model that was not stopped goes on with a question of its own."""
 MATHS = re.compile(r"\$\$((?:\\.|[^$\\])+)\$\$|\$(?!\s)((?:\\.|[^$\\])+)(?<!\s)\$(?!\d)|\$\s((?:\\.|[^$\\])+)\s\$"
                    r"|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -26,10 +29,12 @@ JOIN = re.compile(r"\s*(?:,\s*)?(?:and|or|,)\s*", re.IGNORECASE)
 GOES_ON = re.compile(r"\s*(?:=|≈|<|>)")
 HOPE = re.compile(r"\.?\s*I hope it is correct.*$", re.IGNORECASE | re.DOTALL)
 TAG = re.compile(r"</?[A-Za-z]+>|<\|[^<>|]*\|>")
-SENTENCE = re.compile(r"\.(?=\s+[A-Z(])|[.;,]?\s+(?:because|since|as we|which|so that)\b|\s+\(|(?<=\w)[!?](?=\s|$)"
+SENTENCE = re.compile(r"\.(?=\s+[A-Z(])|[.;,]?\s+(?:because|since|as we|which|so that)\b"
+                      r"|(?<!point)(?<!pair)(?<!interval)(?<!triple)\s+\(|(?<=\w)[!?]+(?=\s|$)|(?<=\b[Yy]es),|(?<=\b[Nn]o),"
                       r"|(?:;|(?<=\d):|\s[-–—])\s+(?=[a-z]{2})|,\s+not\b"
                       r"|,?\s+(?:and|but|so)\s+(?:I|he|she|it|they|we|that|this|nothing)\b")
-PICTURES = re.compile("[\\s☀-➿\U0001F300-\U0001FAFF\uFE0F]+$")
+_PICTURE = "[\\s☀-➿\U0001F300-\U0001FAFF\uFE0F]+"
+PICTURES = re.compile(f"^{_PICTURE}|{_PICTURE}$")
 EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 LONGEST = 1000
 """Characters behind an announcement that are looked at."""

@@ -6,7 +6,7 @@ import re
 
 from relayllm.grading.announcements import find_announced
 
-BOX = re.compile(r"(?:\\f?box(?:ed)?|(?<![A-Za-z\\])boxed)\s*(?=\{)|\\boxed(?=[(\[])|\\boxed\s+(?=[^\s{])")
+BOX = re.compile(r"(?:\\f?[bB]ox(?:ed)?|(?<![A-Za-z\\])boxed)\s*(?=\{)|\\boxed(?=[(\[])|\\boxed\s+(?=[^\s{])")
 BEHIND = re.compile(r"[^\s$.,\\]+")
 """The rest of `\\boxed (1+2)/3`."""
 ROUND = re.compile(r"\\.|[()\[\]]", re.DOTALL)
@@ -14,8 +14,9 @@ BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 WORD = re.compile(r"[^\s$.,]+")
 GAP = r"(?:[ \t$~&]|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z]))*"
 BETWEEN = re.compile(rf"{GAP}\.?{GAP}[,;]?{GAP}\n?"
-                     rf"(?:and|or|\\(?:text|mathrm|mbox)\{{\s*,?\s*(?:and|or)\s*\}})?{GAP}")
-"""What may stand between boxes that together are one answer: spaces, a comma, "and", "or", the ends of mathematics."""
+                     rf"(?:and|or|\\(?:text|mathrm|mbox)\{{\s*,?\s*(?:and|or)\s*\}})?{GAP}"
+                     r"(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?")
+"""What may stand between boxes that together are one answer: spaces, a comma, "and", "or", mathematics, `x =`."""
 LONGEST_JOIN = 60
 """Characters of it."""
 LONGEST_BRACKET = 1000
@@ -30,8 +31,7 @@ def find_answer(text: str) -> str | None:
     something else: `\\boxed{5} ... \\boxed{` is 5, `\\boxed{5} ... \\boxed{12` is no answer. What stands before
     `</think>` counts only where nothing is behind it.
     """
-    thought, _, said = text.rpartition("</think>")
-    text = said if said.strip() else thought
+    text = spoken(text)
     heads = list(BOX.finditer(text))
     if not heads:
         return find_announced(text)
@@ -40,6 +40,12 @@ def find_answer(text: str) -> str | None:
     if answer is not None and cut_off is not None and not found[-1].startswith(cut_off):
         return None
     return answer if answer is not None or cut_off is not None else find_announced(text)
+
+
+def spoken(text: str) -> str:
+    """What stands behind `</think>`, or all of it where nothing does."""
+    thought, _, said = text.rpartition("</think>")
+    return said if said.strip() else thought
 
 
 def _last_boxes(text: str, heads: list[re.Match[str]]) -> tuple[list[str], str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from relayllm.grading.boxes import find_answer
+from relayllm.grading.boxes import find_answer, spoken
 from relayllm.grading.normal import canonical
 from relayllm.grading.numerals import same_number
 from relayllm.problems.problem import Problem
@@ -13,20 +13,24 @@ LETTER = re.compile(r"(?:option|choice|answer)?\s*[\[(]?([A-Za-z])[\])]?(?:[.:)]
                     re.IGNORECASE | re.DOTALL)
 LETTERED = re.compile(r"[\[(]?([A-Z])\b[^\w\\$]+(.+?)[\])]?", re.DOTALL)
 """A letter and the option behind it; of another option it is no choice."""
-ANNOUNCED = re.compile(r"(?:answer|choice|option)\**\s*(?:is|:|=)?\s*:?\s*\**\s*(?:option|choice)?\s*"
-                       r"(?:\(([A-Z])\)|(?-i:([A-Z]))(?![\w'])\)?)", re.IGNORECASE)
+ANNOUNCED = re.compile(r"(?:answer|choice|option)\**\s*(?P<mark>is\b|:|=)?\s*:?\s*\**\s*(?:option|choice)?\s*"
+                       r"(?:\((?P<bracketed>[A-Z])\)|(?-i:(?P<letter>[A-Z]))(?![\w'])\)?)"
+                       r"(?P<more>\**\s*(?:,|/|&|or\b|and\b)\s*\**(?:\([A-Z]\)|(?-i:[A-Z])(?![\w'])(?!\s+(?:is|are|was)\b)))?",
+                       re.IGNORECASE)
+"""A letter that is said to be the answer, and whether another is named with it."""
 
 
 def find(text: str, problem: Problem) -> str | None:
     """The letter a completion chooses; the words it boxed when they are no letter and no option."""
-    boxed = find_answer(text) if "boxed" in text else None
-    if boxed is not None:
-        return _letter(boxed, problem) or boxed
-    announced = [first or second for first, second in ANNOUNCED.findall(text)]
+    text = spoken(text)
+    said = find_answer(text)
+    if said is not None and "boxed" in text:
+        return _letter(said, problem) or said
+    announced = list(ANNOUNCED.finditer(text))
     if announced:
-        return announced[-1].upper()
-    last = text.strip().rpartition("\n")[2]
-    return _letter(last, problem)
+        last = ([found for found in announced if found["mark"]] or announced)[-1]
+        return last.group() if last["more"] else (last["bracketed"] or last["letter"]).upper()
+    return (_letter(said, problem) if said else None) or _letter(text.strip().rpartition("\n")[2], problem)
 
 
 def judge(answer: str, problem: Problem, seconds: float) -> tuple[bool, str]:

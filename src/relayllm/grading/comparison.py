@@ -23,6 +23,8 @@ MAX_WORDS = 3
 """A part of an answer with more words than that is prose."""
 RATIO = re.compile(r"\d+(?:\.\d+)?(?::\d+(?:\.\d+)?)+")
 """A ratio or a time of the day, compared as a text."""
+POINT = re.compile(r"[A-Z]\s*\(")
+"""`P(2,1)`"""
 Parts = Sequence[ParsedAnswer]
 
 
@@ -36,6 +38,8 @@ def _same(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> bool:
         return True
     if (decided := _same_names(gold, answer, tolerance)) is not None:
         return decided
+    if gold.kind is Kind.TUPLE and answer.kind is Kind.VALUE and POINT.match(answer.text):
+        answer = read(answer.text[1:])
     if Kind.TUPLE in (interval_of(gold).kind, interval_of(answer).kind):
         gold, answer = between(gold), between(answer)
     if Kind.RELATION in (gold.kind, answer.kind):
@@ -54,6 +58,8 @@ def _same_names(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> b
     if wanted and not found and answer.kind in (Kind.LIST, Kind.TUPLE) and not any(
             part.kind is Kind.RELATION for part in answer.parts):
         return _in_order([*wanted.values()], answer.parts, lambda one, other: _same(one, other, tolerance))
+    if gold.kind is Kind.TUPLE and relations.repeats_a_name(answer):
+        return False
     if found and gold.kind is Kind.TUPLE:
         return _in_order(gold.parts, relations.in_order(found), lambda one, other: _same(one, other, tolerance))
     return None

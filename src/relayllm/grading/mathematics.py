@@ -8,14 +8,18 @@ from relayllm.grading.boxes import find_answer
 from relayllm.grading.equivalence import equivalent
 from relayllm.grading.normal import canonical, is_words, number
 from relayllm.grading.plain import same_plain
+from relayllm.grading.spelled_numbers import SMALL
 from relayllm.problems.catalogue import tolerance_of
 from relayllm.problems.problem import Problem
 
 Verdict = tuple[bool, str]
 
-IN_BASE = re.compile(r"\(?(-?[0-9A-Fa-f.]+)\)?(?:_\{?\(?|base\{?)(\d+)\)?\}?")
-OPTION = re.compile(r"\(?([A-J])(?:\)|[.:](?=\S))[.:]?.*")
-"""A letter of a question with options, and the option behind it."""
+BASES = {word: str(value) for word, value in SMALL.items() if 2 <= value <= 16}
+IN_BASE = re.compile(rf"\(?(-?[0-9A-Fa-f.]+)\)?(?:_\{{?\(?(?:base)?|base\{{?)(\d+|{'|'.join(BASES)})\)?\}}?")
+OPTION = re.compile(r"(?:(?:option|choice|answer)\s*)?(?:\(?(?-i:([A-J]))(?:\)|[.:](?=\S))[.:]?(.*)"
+                    r"|(?<=\w\s)(?-i:([A-J])))", re.IGNORECASE)
+ANOTHER = re.compile(r"\([A-J]\)|(?:[,;]|or|and|&)\s*\(?[A-J]\)?\.?$")
+"""Letters of options, in the option that stands behind the first of them."""
 
 
 def find(text: str, problem: Problem) -> str | None:
@@ -41,25 +45,26 @@ def _by_text(found: str, gold: str) -> Verdict | None:
         return True, "equal text"
     option = OPTION.fullmatch(found) if len(gold) == 1 and gold.isupper() else None
     if option is not None:
-        return option.group(1) == gold, "equal text" if option.group(1) == gold else "different"
+        same = (option[1] or option[3]) == gold and not ANOTHER.search(option[2] or "")
+        return same, "equal text" if same else "different"
     return (False, "different") if is_words(gold) and "=" not in found and "emptyset" not in found else None
 
 
 def _without_article(words: str) -> str:
-    return re.sub(r"^(?:an?|the) ", "", words.casefold())
+    return re.sub(r"^(?:an?|the) ", "", words.casefold()).rstrip("!")
 
 
 def _by_base(found: str, gold: str) -> Verdict | None:
     """Numbers that name their base. An answer may leave it out, as the question names it."""
     wanted, given = IN_BASE.fullmatch(gold), IN_BASE.fullmatch(found)
     if wanted is None:
-        value, right = None if given is None else _in_base(*given.groups()), number(gold)
+        value, right = None if given is None else _in_base(given.group(1), _base(given)), number(gold)
         if value is None or right is None:
             return None
         return value == right, "equal number" if value == right else "different"
     if given is None and re.fullmatch(r"-?[0-9A-Fa-f.]+", found) is None:
         return None
-    same = _digits(found) == _digits(gold) and (given is None or given.group(2) == wanted.group(2))
+    same = _digits(found) == _digits(gold) and (given is None or _base(given) == _base(wanted))
     return same, "equal text" if same else "different"
 
 
@@ -68,6 +73,10 @@ def _in_base(digits: str, base: str) -> int | None:
         return int(digits, int(base))
     except ValueError:
         return None
+
+
+def _base(found: re.Match[str]) -> str:
+    return BASES.get(found.group(2), found.group(2))
 
 
 def _digits(text: str) -> str:

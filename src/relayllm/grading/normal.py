@@ -18,13 +18,18 @@ MAX_DIGITS = 400
 PLAIN = re.compile(r"-?[0-9]+")
 WRAPPERS = re.compile(r"\$+(.*?)\$+|\\\((.*)\\\)|\\\[(.*)\\\]|\*\*(.*)\*\*|\*(.*)\*|__(.*)__|`(.*)`"
                       r"|\"([^\"]*)\"|'([^']*)'|<b>(.*)</b>", re.DOTALL)
-SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|scriptstyle|limits|nolimits|tiny|small|"
+SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|checkmark|blacksquare|qed|displaystyle|textstyle|scriptstyle|limits|"
+                   r"nolimits|tiny|small|"
                    r"normalsize|[lL]arge|LARGE|[hH]uge|HUGE)(?![A-Za-z])")
 FONT = re.compile(r"\\(?:mathbf|boldsymbol|bold|bm|mathit|mathsf|mathtt|mathcal|mathnormal|pmb|underline|bf|it|tt|emph)"
                   r"(?![A-Za-z])\s*")
 UNSEEN = re.compile(r"\\(?:(?:text)?color|label|tag|[hv]space\*?|h?phantom)\s*\{[^{}]*\}")
 """Commands that print nothing of what is in their braces."""
-LEAD = re.compile(r"(?:=|\\(?:therefore|implies|[rR]ightarrow|Longrightarrow|approx|simeq)(?![A-Za-z])"
+LEAD = re.compile(r"(?:[=:]|\\(?:therefore|implies|[rR]ightarrow|Longrightarrow|approx|sim|simeq)(?![A-Za-z])"
+                  r"|答案[是为:]?"
+                  r"|(?:\\text\s*\{)?\s*(?:the\s+)?(?:(?:open|closed|half-open|ordered)\s+)?"
+                  r"(?:interval|set|point|pair|triple|vector|matrix)\s*\}?\s*(?=[\\(\[{])"
+                  r"|(?:\\text\s*\{)?\s*(?:for\s+)?all\s*\}?\s*(?=[A-Za-z]\s*(?:[<>≤≥]|\\[gl]e))"
                   r"|(?:\\text\{)?\s*(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*:?\s*\}?"
                   r"|(?:about|approximately|around|roughly|exactly|just|only|simply|clearly|indeed|therefore|thus|hence|then"
                   r"|so|a total of)\b(?=\s))\s*(?=\S)", re.IGNORECASE)
@@ -48,6 +53,8 @@ POWER_OF_TEN = re.compile(r"([+-]?)10\^\{?(-?\d+)\}?")
 FRACTION = re.compile(r"([+-]?)(?:\\frac\{([+-]?\d+)\.?\}\{([+-]?\d+)\.?\}|\\frac(\d)(\d)|(\d+)\.?/(\d+)\.?)")
 MIXED = re.compile(r"([+-]?)(\d+)(?: (\d+)/(\d+)|\\frac\{(\d+)\}\{(\d+)\}|\\frac(\d)(\d))")
 REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)\\overline\{(\d+)\}")
+RECURRING = re.compile(r"(?<=\.)(\d*)(?:\\(?:bar|dot)\s*\{(\d+)\}|\((\d+)\)(?!\d))")
+"""`0.1\\bar{6}`, `0.1(6)`"""
 ONGOING = re.compile(r"(?<=\.)(\d*?)(\d)\2\2+(?:\.\.\.|\\ldots)")
 """`0.1666...`"""
 WORDS = re.compile(r"[A-Za-z]{2,}|(?=.*[A-Za-z]{3})[A-Za-z](?:[' -]?[A-Za-z])+")
@@ -58,6 +65,7 @@ SHORT = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"), ("
          ("\\varnothing", "\\emptyset"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\{,", "\\{"))
 TIMES = re.compile(r"(?<=\d)(?<!\b0)\s*[xX]\s*(?=\d)")
 RATIO = re.compile(r"(?<=\d)(?:\s*:\s*|\s+to\s+|\s*\\text\{ *to *\}\s*)(?=\d)")
+OF_COUNTRY = re.compile(r"^(?:US|CA|AU|NZ|HK|[AC])\s*\\?\$")
 CURRENCY = re.compile(r"^(-?)(?:[€£¥₹₩₽]|\\(?:pounds|euro|yen)(?![A-Za-z]))\s*|\s*(?:[€£¥₹₩₽¢]|\\(?:pounds|euro|yen))$")
 IN_WORDS = (
     (re.compile(r"(?:the )?(?:set of )?(?:all )?real(?: number)?s", re.IGNORECASE), r"\mathbb{R}"),
@@ -83,12 +91,13 @@ def canonical(answer: str) -> str:
 @lru_cache(maxsize=4096)
 def tidy(answer: str) -> str:
     """The answer in one spelling of LaTeX, its words, spaces and units still in place."""
-    text = _unwrapped(UNSEEN.sub("", SIZES.sub("", latex(answer).strip())))
+    text = _unwrapped(UNSEEN.sub("", SIZES.sub("", OF_COUNTRY.sub("$", latex(answer).strip()))))
     text = SPACING.sub(" ", THOUSANDS.sub("", FONT.sub("", ANNOTATION.sub("", text)))).strip()
     text = NEGATIVE.sub("-", LEAD.sub("", text, 1) if LEAD.match(text) else text, 1)
     text = ROUND.sub(lambda found: found.group().replace(",", ""), text)
     for long, short in SHORT:
         text = text.replace(long, short)
+    text = RECURRING.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
     text = TIMES.sub(r"\\times ", SAME_SIGN.sub(r"\\\1", text))
     text = ONGOING.sub(r"\1\\overline{\2}", RATIO.sub(":", CURRENCY.sub(r"\1", text.strip()).strip()))
     text = PERCENT.sub("%", END.sub("", text.rstrip("\\ ")))

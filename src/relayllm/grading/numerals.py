@@ -12,16 +12,23 @@ from fractions import Fraction
 
 from relayllm.grading.normal import TEXT, canonical, named, number, tidy
 from relayllm.grading.spelled_numbers import spelled_number
-from relayllm.grading.units import is_claim, number_before_symbol, ratio_of_units
+from relayllm.grading.units import is_claim, number_before_symbol, ratio_of_units, split
 
 SIGNIFICANT = 6
+MONEY = re.compile(r"(?:\$(?!.*\$)|\$?\\\$).*|[^$]*(?P<cents>¢)\$?")
 DECIMAL = re.compile(r"[+-]?(\d*)\.(\d+)")
 SENTENCE = re.compile(r"((?:[A-Za-z][A-Za-z'-]*[,:]? )+)(-?[$\d]\S*(?: .*)?)")
 """Words with a number behind them, and behind that perhaps what it counts."""
+THOUSANDS = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)([kKMB])")
+SIZES = {"k": 10**3, "m": 10**6, "b": 10**9}
+CHOSEN = re.compile(r"^(?:\\text\s*\{)?\(?[A-E](?:\)|\.\s)\s*\}?\s*(?=\S)")
+"""The letter of an option says nothing of the number behind it."""
+TWICE = re.compile(r"([^()]+?) ?\(([^()]+)\)")
+"""`three (3)`"""
 OTHERWISE = frozenset(re.findall(r"\w+",
     "no not never neither nor least most nearly almost under above below beyond within between twice double triple "
     "root cube floor ceiling without except unless cannot impossible instead if whether before after "
-    "another other per negative times"))
+    "unknown undetermined maybe perhaps possibly another other per negative times"))
 """Words that make of a number behind them another one, or none."""
 MIXED = re.compile(r"(?<=\d) and (?=\d+/\d|\\frac)")
 """`2 and 1/3`"""
@@ -38,7 +45,7 @@ def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
         return None
     if name and other and name != other:
         return False
-    ratio = ratio_of_units(tidy(gold), tidy(answer))
+    ratio = ratio_of_units(with_money(gold), with_money(answer))
     if ratio is None:
         return False
     if close(left * ratio, right, tolerance) or is_rounded(found, right) or is_rounded(wanted, left):
@@ -52,9 +59,15 @@ def _read(plain: str, answer: str, whole: bool) -> Fraction | None:
     """The number that an answer is, in digits or in words; unless it must be `whole`, also in a sentence."""
     value = number(plain)
     if value is None and not whole:
-        value = number(number_before_symbol(tidy(answer)) or canonical(MIXED.sub(" ", in_words(answer))))
+        answer = CHOSEN.sub("", answer.strip())
+        value = number(canonical(number_before_symbol(tidy(answer)) or MIXED.sub(" ", in_words(answer))))
+    if value is None and not whole and (found := THOUSANDS.fullmatch(tidy(answer))):
+        value = Fraction(found[1].replace(",", "")) * SIZES[found[2].casefold()]
     if value is None:
         value = spelled_number(in_words(answer))
+    if value is None and not whole and (twice := TWICE.fullmatch(in_words(answer))):
+        values = {_read(canonical(said), said, whole=True) for said in twice.groups()}
+        return values.pop() if len(values) == 1 else None
     return _in_sentence(answer) if value is None and not whole else value
 
 
@@ -65,6 +78,12 @@ def _in_sentence(text: str) -> Fraction | None:
     if found is None or is_claim(words) or any(w.casefold() in OTHERWISE or w.endswith("n't") for w in words):
         return None
     return number(canonical(found.group(2)))
+
+
+def with_money(answer: str) -> str:
+    """A tidy answer with the unit that its sign of a currency stands for."""
+    sign = MONEY.match(answer.strip()) if split(tidy(answer))[1] == "" else None
+    return f"{tidy(answer)} {'cents' if sign and sign['cents'] else 'dollars'}" if sign else tidy(answer)
 
 
 def in_words(answer: str) -> str:

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from relayllm.grading.normal import canonical, number, tidy
-from relayllm.grading.numerals import in_words, same_number
+from relayllm.grading.normal import canonical, number
+from relayllm.grading.numerals import in_words, same_number, with_money
 from relayllm.grading.units import Dimension, dimension, split
 
 LETTER = re.compile(r"[A-Za-z-]")
@@ -110,7 +110,7 @@ def _measure(answer: str) -> _Measure | None:
         amounts.append(found.groups())
         end = found.end()
     if end < len(text) or len(amounts) < 2:
-        count, unit = split(tidy(answer))
+        count, unit = split(with_money(answer))
         value, one = number(canonical(count)), dimension(unit) or ((), Fraction(1))
         return None if value is None else _Measure(value * one[1], one[0], int(bool(one[0])))
     units = [dimension(_minutes(unit, amounts[0][1])) for _, unit in amounts]

@@ -52,6 +52,12 @@ def values_named(answer: ParsedAnswer) -> dict[str, ParsedAnswer]:
     return found if len(found) == len(names) == len(values) else {}
 
 
+def repeats_a_name(answer: ParsedAnswer) -> bool:
+    """Whether two values of a list have one name: `x=2, x=3`."""
+    names = [part.parts[0].text for part in answer.parts if part.marks == ("=",)]
+    return answer.kind is Kind.LIST and len({*names}) < len(names)
+
+
 def in_order(named: dict[str, ParsedAnswer]) -> list[ParsedAnswer]:
     """Values as a tuple of them stands: by neighbouring letters (x, y, z) or indices, else as they are written."""
     names = sorted(named, key=lambda name: (len(name), name))

@@ -17,7 +17,11 @@ SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "bil
 DIGITS = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 WORDS = re.compile(r"(?:a |-?(?=\d))?[\w.,]+(?:[ -]\w+)*", re.ASCII)
 AND = re.compile(r"((?:hundred|thousand|million|billion) )and ")
-HALF = re.compile(r"(?:(.+) and )?(?:an? |one[ -])?half", re.IGNORECASE)
+ORDINALS = {"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7,
+            "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100}
+PARTS = re.compile(rf"(?:(.+) and )?(?:(an?|\d+|[a-z]+)[ -])?({'|'.join(ORDINALS)})s?(?: of an? [a-z]+)?",
+                   re.IGNORECASE)
+"""`a half`, `two thirds`, `one and three quarters`"""
 MAX_CHARS = 100
 
 
@@ -28,9 +32,8 @@ def spelled_number(text: str) -> Fraction | None:
         return None if value is None else -value
     if len(text) > MAX_CHARS or WORDS.fullmatch(text) is None:
         return None
-    if half := HALF.fullmatch(text):
-        whole = Fraction(half[1]) if half[1] and half[1].isdigit() else spelled_number(half[1] or "zero")
-        return None if whole is None else whole + Fraction(1, 2)
+    if found := PARTS.fullmatch(text):
+        return _with_parts(*found.groups())
     plain = AND.sub(r"\1", text.casefold().removeprefix("a ").removeprefix("-"))
     words = re.split(r"[ -]", plain)
     count = next((place for place, word in enumerate(words) if not _is_part(word, place)), len(words))
@@ -38,6 +41,17 @@ def spelled_number(text: str) -> Fraction | None:
         return None
     value = _value(words[:count])
     return -value if value is not None and text.startswith("-") else value
+
+
+def _with_parts(whole: str | None, count: str | None, part: str) -> Fraction | None:
+    """The whole, and so many parts of one; a "third" alone is none."""
+    values = [Fraction(0) if word is None else Fraction(1) if word.casefold() in ("a", "an")
+              else Fraction(word) if word.isdigit() else spelled_number(word) for word in (whole, count)]
+    if count is None:
+        values[1] = Fraction(1) if part.casefold() == "half" else None
+    if values[0] is None or values[1] is None:
+        return None
+    return values[0] + values[1] / ORDINALS[part.casefold()]
 
 
 def _is_part(word: str, place: int) -> bool:

@@ -32,7 +32,7 @@ NAMED_FUNCTION = re.compile(rf"\\(?:operatorname|mathrm|text)\s*\{{\s*({FUNCTION
                             rf"({FUNCTIONS}|pi|theta|alpha|beta|gamma|lambda|omega|sigma|delta|zeta|"
                             rf"tau|phi|rho|infty)(?![A-Za-z])")
 CHOOSE = re.compile(r"\{?([^{}]*?)\\choose(?![A-Za-z])([^{}]*)\}?|[_^]\{?(\w+)\}?\s*C\s*_\{?(\w+)\}?"
-                    r"|(?<![A-Za-z])C\((\d+),\s*(\d+)\)")
+                    r"|(?<![A-Za-z])C\(([^(),]+),\s*([^(),]+)\)")
 INVERSE = re.compile(r"\\operatorname\s*\{\s*a(sin|cos|tan)\s*\}|(?<![\\A-Za-z])a(sin|cos|tan)(?![A-Za-z])")
 WHOLE_NUMBER = re.compile(r"(?<![\\A-Za-z])(floor|ceil)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 BARE_LOG = re.compile(r"\\log(?![A-Za-z])(?!\s*_)")
@@ -43,7 +43,9 @@ MIXED_PLAIN = re.compile(r"(?<![\d.}_^/])(\d+) (\d+)/(\d+)")
 DEGREE_NUMBER = re.compile(rf"(\d+(?:\.\d+)?)\s*(?:{DEGREES.pattern})")
 FACTOR = re.compile(r"(?<=\d)\s*(?=\()")
 ONE_INDEX = re.compile(r"(?<=[a-z])\s*_\s*(\w)")
-NO_PRODUCT = re.compile(r"\d\s+[\d.]|\d\s*_|\.\.")
+WHOLE = re.compile(r"\d{2,}")
+r"""TeX reads `\sqrt13` as the root of 1, times 3; nobody means that."""
+NO_PRODUCT = re.compile(r"\d\s+[\d.]|\d\s*[_']|\.\.")
 
 
 def parsable(text: str, natural: bool = False) -> str:
@@ -104,7 +106,8 @@ def _braced(text: str, command: str, count: int) -> str:
             index, rest = rest[:rest.find("]") + 1], rest[rest.find("]") + 1:].lstrip()
             arguments = index
         for _ in range(count):
-            argument, rest = _argument(rest)
+            whole = WHOLE.match(rest) if command == "\\sqrt" else None
+            argument, rest = (whole.group(), rest[whole.end():]) if whole else _argument(rest)
             arguments += f"{{{argument}}}"
         pieces[place - 1:place + 1] = [pieces[place - 1] + command + arguments + rest]
     return pieces[0]

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 
 from relayllm.grading.normal import GROUPED, canonical, tidy
 
@@ -23,6 +23,10 @@ MATRIX = re.compile(r"\\begin\{((?:[pbB]|small)?matrix|array)\}(?:\{[clr|]*\})?(
 CASES = re.compile(r"\\begin\{(cases|aligned)\}(.*)\\end\{\1\}", re.DOTALL)
 SUCH_THAT = re.compile(r"\\?[A-Za-z]+(?:\s*\\in\s*\\[A-Za-z]+(?:\{[A-Z]\}|\s*[A-Z]))?\s*(?:\\mid(?![A-Za-z])|[|:])\s*")
 """`x \\in \\mathbb{R} \\mid` of a set that is given by a condition."""
+MOST_SIGNS = 4
+SET = re.compile(r"\\\{(?:(?!\\[{}]).)*\\\}", re.DOTALL)
+FRENCH = re.compile(r"([\[\]])([^\[\]]+[,;][^\[\]]+)([\[\]])")
+"""`]3,4]`, where an end that is left out has its bracket turned."""
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 BRACKET = re.compile(r"\\[{}]|\\[lr]angle(?![A-Za-z])|\\\\|\\[A-Za-z]+|[()\[\]{}]")
 PLUS_MINUS, MINUS_PLUS = re.compile(r"\\pm(?![A-Za-z])|±"), re.compile(r"\\mp(?![A-Za-z])|∓")
@@ -162,6 +166,8 @@ def _grouped(text: str) -> ParsedAnswer:
         if len({len(row) for row in rows}) == 1:
             cells = tuple(read(cell) for row in rows for cell in row)
             return ParsedAnswer(Kind.MATRIX, text, cells, (str(len(rows[0])),))
+    if (found := FRENCH.fullmatch(text)) and found[1] + found[3] != "[]":
+        text = ("(" if found[1] == "]" else "[") + found[2] + (")" if found[3] == "[" else "]")
     outer = _outer(text)
     if outer is None:
         return ParsedAnswer(Kind.VALUE, text)
@@ -233,10 +239,14 @@ def _cut(text: str, separator: re.Pattern[str]) -> tuple[list[str], list[str]]:
 
 
 def _both_signs(text: str) -> list[str]:
-    r"""`1 \pm x` -> `1 + x` and `1 - x`."""
-    if not PLUS_MINUS.search(text):
+    r"""`1 \pm x` -> `1 + x` and `1 - x`; several signs each for itself, but not in a tuple or beside a `\mp`."""
+    if not (PLUS_MINUS.search(text) or MINUS_PLUS.search(text)) or SET.fullmatch(text):
         return [text]
-    return [PLUS_MINUS.sub(plus, MINUS_PLUS.sub(minus, text)) for plus, minus in ("+-", "-+")]
+    count = len(PLUS_MINUS.findall(text))
+    if MINUS_PLUS.search(text) or _outer(text) or not 1 < count <= MOST_SIGNS:
+        return [PLUS_MINUS.sub(plus, MINUS_PLUS.sub(minus, text)) for plus, minus in ("+-", "-+")]
+    terms = PLUS_MINUS.split(text)
+    return ["".join(map("".join, zip(terms, (*signs, ""), strict=True))) for signs in product("+-", repeat=count)]
 
 
 def key(answer: ParsedAnswer) -> str:

@@ -12,7 +12,7 @@ from fractions import Fraction
 TEXT_UNIT = re.compile(r"(?:(?<=[\d})%])|(?<=\\pi))\s*"
                        r"((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?[\s/.*]*(?:\\cdot\s*)?)+)$")
 POWER = r"\s*\^\{?-?\d\}?"
-NUMBER = (r"-?(?:[\d.,/]*\d(?:\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{[+-]?\d+\}|\d+))?|\d+ \d+/\d+"
+NUMBER = (r"-?(?:[\d.,/]*\d(?:[eE][+-]?\d+|\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{[+-]?\d+\}|\d+))?|\d+ \d+/\d+"
           r"|\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|(?:\d+|\\frac\s*\{\d+\}\{\d+\})?\s*\\pi(?:/\d+)?)")
 WORD_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+(?P<bracket>\()?(?P<unit>(?:[A-Za-z]{{3,}}|[A-Za-z]+/[A-Za-z]+|"
                        r"(?i:cm|mm|km|kg|mg|ml|ms|hz|nm|ev|ft|in|yd|mi|oz|lb|hr|am|pm|of))"
@@ -20,7 +20,7 @@ WORD_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+(?P<bracket>\()?(?P<unit>(?:[A-
 """Two letters alone are a product unless they are known: `5 ab` is not 5."""
 LETTER_UNIT = re.compile(rf"(?P<number>{NUMBER})(?P<unit>(?:cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV|mph|"
                          rf"lbs?|oz|g|L|st|nd|rd|th|\^\{{?(?:\\text\s*\{{)?(?:st|nd|rd|th)\}}{{0,2}})(?:{POWER})?)")
-SYMBOL_UNIT = re.compile(rf"({NUMBER})\s+[mshgJNWVKLAC](?:{POWER})?(?:/[a-z]+(?:{POWER})?)?")
+SYMBOL_UNIT = re.compile(rf"({NUMBER})(?P<unit>(?:\s+[mshgJNWVKLAC]|[msh])(?:{POWER})?(?:/[a-z]+(?:{POWER})?)?)")
 FRACTION_UNIT = re.compile(rf"({NUMBER})\s*\\frac\s*(?:\{{\s*\\(?:text|mathrm)\s*\{{[^{{}}]*\}}\s*\}}\s*){{2}}")
 DEGREES = re.compile(r"(?:\^\s*\{?\s*\\circ\s*\}?|°|\\degree(?![A-Za-z]))(?:\s*[CF]$)?"
                      r"|(?<=[\d})])\s*(?:degrees?\b|\\text\s*\{\s*degrees?\s*\})")
@@ -81,8 +81,18 @@ def ratio_of_units(gold: str, answer: str) -> Fraction | None:
     """
     wanted, found = (dimension(split(text)[1]) for text in (gold, answer))
     if wanted is None or found is None:
+        return _ratio_of_symbols(gold, answer)
+    if wanted[0] != found[0] and _TURN in (wanted[0], found[0]) and {wanted[0], found[0]} & {_CELSIUS, _FAHRENHEIT}:
         return Fraction(1)
     return found[1] / wanted[1] if found[0] == wanted[0] else None
+
+
+def _ratio_of_symbols(gold: str, answer: str) -> Fraction:
+    """The same where a unit is one letter, which may be something else: only the same dimension is compared."""
+    symbols = [SYMBOL_UNIT.fullmatch(text) for text in (gold, answer)]
+    wanted, found = (dimension(symbol["unit"] if symbol else split(text)[1])
+                     for symbol, text in zip(symbols, (gold, answer), strict=True))
+    return found[1] / wanted[1] if wanted and found and wanted[0] == found[0] else Fraction(1)
 
 
 def split(text: str) -> tuple[str, str]:

@@ -88,7 +88,7 @@ def source_of(name: str) -> str:
     if is_path(name):
         return "files"
     raise ConfigError(f"params.yaml, ingest.benchmarks names {name!r}; there are {', '.join(BENCHMARKS)}, and files "
-                      f"ending in {', '.join(ENDINGS)}")
+                      f"ending in {ENDINGS}")
 
 
 def _training_name(config: IngestConfig) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 from pathlib import Path
 
@@ -46,9 +47,35 @@ def test_files_long_cell_of_csv_is_read(tmp_path: Path) -> None:
     ("a.jsonl", '{"question": "q", "answer": "5", "note": ["\\ud83d"]}', r"a.jsonl:1: a character is cut in two"),
     ("a.jsonl", '{"question": "q", "answer": "5", "x": ' + "[" * 99999 + "]" * 99999 + "}", r"a.jsonl:1: nested"),
     ("a.json", "[" * 99999, r"a.json: nested"),
+    ("a.json", "", r"a.json: no problems in it"),
+    ("a.jsonl", '{"question": "q", "answer": "5",}', r"a.jsonl:1: not JSON \(.* at column 3\d\); remove the comma"),
+    ("a.jsonl", '{"question": "q", "answer": "5"},\n', r"a.jsonl:1: not JSON \(Extra data .*\); remove the comma"),
+    ("a.json", '[{"question": "q", "answer": "5"},]', r"a.json:1: not JSON \(.* at column \d+\); remove the comma"),
+    ("a.json", '{"question": "q", "answer": "5"}\n' * 2, r"a.json:2: not JSON .*is a \.jsonl file: rename it"),
+    ("a.jsonl", "{'question': 'q', 'answer': '5'}", r"a.jsonl:1: not JSON .*double quotes, as json.dumps does"),
+    ("a.json", '{"train": [], "test": []}', r"a.json: not a list .*\(it is an object of train, test\).*\.jsonl file"),
+    ("a.tsv", 'question\tanswer\n"Hi" he said\t5\n', r"a.tsv:2: not CSV .*begins with a quote ends with one"),
+    ("a.jsonl", json.dumps(GOOD).encode("utf-16"), r"a.jsonl: this is text in UTF-16: save it as UTF-8"),
+    ("a.csv", "question,answer\nq,5\n".encode("utf-16-le"), r"a.csv: this is text in UTF-16 or no text: .*UTF-8"),
+    ("a.csv", "question,answer\nq,5\n\xe9,5\n".encode("latin-1"), r"a.csv:3: byte 0xe9 is not UTF-8"),
+    ("a.jsonl", gzip.compress(b"{}"), r"a.jsonl: this is packed by gzip: end its name in \.gz"),
+    ("a.csv", b"PK\x03\x04" + bytes(30), r"a.csv: this is a ZIP archive, as a workbook is"),
+    ("a.json", b"PAR1" + bytes(30), r"a.json: this is Parquet: end its name in \.parquet"),
+    ("a.jsonl.xz", b"no xz", r"a.jsonl.xz: not a whole \.xz file"),
+    ("a.zip", b"", r"a.zip: problems are read from .*, not from \.zip: rename, unpack or convert it"),
+    ("a.jsonl", json.dumps({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"},
+                                         {"role": "assistant", "content": "5"}]}),
+     r"\{question: messages\.1\.content, answer: messages\.2\.content\}"),
+    ("a.jsonl", json.dumps({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "5"}]}),
+     r"\{question: conversations\.0\.value, answer: conversations\.1\.value\}"),
+    ("a.jsonl", json.dumps({"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "5"}}),
+     r"\{question: prompt\.0\.content, answer: reward_model\.ground_truth\}"),
+    ("a.jsonl", json.dumps({"question": "q", "answer": {"value": "5"}}), r"a dict; .*`answer: answer\.value`"),
+    ("a.jsonl", json.dumps({**GOOD, "choices": {"text": ["a", "b"]}}), r"`choices: choices\.text`"),
 ])
-def test_files_what_would_be_read_wrongly_is_refused(tmp_path: Path, name: str, content: str, said: str) -> None:
-    (tmp_path / name).write_text(content)
+def test_files_what_would_be_read_wrongly_is_refused(tmp_path: Path, name: str, content: str | bytes,
+                                                     said: str) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=said):
         read(tmp_path / name)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from pathlib import Path
 
 import pandas as pd
@@ -29,23 +31,25 @@ def cells(path: Path, limit: int = 100, seed: int = 0) -> list[dict]:
 
 
 @pytest.fixture(params=["mine.jsonl", "mine.jsonl.gz", "mine.jsonl.zst", "mine.json", "mine.csv", "mine.csv.gz",
-                        "mine.parquet", "bom.jsonl"])
+                        "mine.parquet", "bom.jsonl", "mine.ndjson", "mine.jsonl.xz", "mine.jsonl.bz2", "MINE.JSONL",
+                        "Mine.Json", "MINE.CSV.GZ", "MINE.PARQUET"])
 def written(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The same rows in one kind of file."""
     path = tmp_path / request.param
     table = pd.DataFrame(ROWS)
-    if path.name.endswith(".parquet"):
+    if path.suffix.lower() == ".parquet":
         pq.write_table(pa.Table.from_pandas(table), path, row_group_size=7)
     else:
-        plain = {".json": json.dumps(ROWS).encode(), ".csv": table.to_csv(index=False).encode()}
-        text = next((plain[kind] for kind in plain if kind in path.suffixes), lines(ROWS))
+        plain = {".jsonl": lines(ROWS), ".json": json.dumps(ROWS).encode(), ".csv": table.to_csv(index=False).encode()}
+        text = next((plain[kind] for kind in plain if kind in path.name.lower()), lines(ROWS))
         if path.name == "bom.jsonl":
             text = b"\xef\xbb\xbf" + text
         if path.suffix == ".zst":
             with pa.CompressedOutputStream(str(path), "zstd") as file:
                 file.write(text)
         else:
-            path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+            packing = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}.get(path.suffix.lower(), bytes)
+            path.write_bytes(packing(text))
     return path
 
 
@@ -130,12 +134,13 @@ def test_own_paths_are_the_files_that_params_name() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), [
     ("a/mine.jsonl", "mine"), ("mine.v2.jsonl.gz", "mine.v2"), ("a/train-*.parquet", "train"), ("a/*.csv", "a"),
-    ("a/shards/", "shards"),
+    ("a/shards/", "shards"), ("Mine.JSONL", "Mine"), ("mine.ndjson", "mine"), ("mine.csv.XZ", "mine"),
 ])
 def test_set_name_is_the_path_without_folder_and_ending(name: str, expected: str) -> None:
     assert set_name(name) == expected
 
 
-@pytest.mark.parametrize(("name", "path"), [("gsm8k", False), ("mine.csv", True), ("a/b", True), ("math-500", False)])
+@pytest.mark.parametrize(("name", "path"), [("gsm8k", False), ("mine.csv", True), ("a/b", True), ("math-500", False),
+                                            ("MINE.JSONL", True), ("mine.jsonl.gz", True), ("mine.parquet.gz", False)])
 def test_is_path_tells_files_from_rows_of_the_catalogue(name: str, path: bool) -> None:
     assert is_path(name) == path

@@ -180,6 +180,15 @@ def test_ingest_copy_with_other_columns_is_mapped_and_stays_the_catalogues_set(t
     assert grade("The answer is: None", bbeh).correct
 
 
+def test_ingest_mapped_copy_with_an_id_twice_names_both_rows(tmp_path: Path) -> None:
+    row = json.dumps({"id": 7, "ask": "What is 9 times 2?", "truth": "18"}) + "\n"
+    (tmp_path / "a.jsonl").write_text(row * 2)
+    with pytest.raises(DataError, match=r"a\.jsonl:2: id 'gsm8k-7' is also on line 1"):
+        ingest(config(benchmarks=["gsm8k"], copies={"gsm8k": str(tmp_path / "a.jsonl")},
+                      columns={"gsm8k": {"question": "ask", "answer": "truth"}}),
+               tmp_path / "data", {"tiny-world": Made(), "huggingface": HuggingFace()}, 0.8)
+
+
 def test_ingest_copy_whose_mapped_column_is_missing_says_which_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"prompt": "?", "truth": "1"}\n')
     with pytest.raises(DataError, match=r"maps question of gsm8k to 'ask', .*; its columns are prompt, truth$"):

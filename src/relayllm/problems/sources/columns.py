@@ -27,8 +27,11 @@ MISSING_TEXT = ("nan", "<na>", "nat")
 WORDS_FOR_NOTHING = ("None", "null", "NULL")
 """What other programs write there; in an answer that is graded as text they may be meant."""
 
+TURNS = ("messages", "conversations", "conversation")
+"""Columns of whole conversations."""
 USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instruction"),
-         "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "output", "solution")}
+         "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "ground_truth",
+                    "reward_model", "output", "solution")}
 
 
 def problem_of(record: SourceRow, name: str, key: str, columns: Columns, *, grading: str = "") -> Problem:
@@ -87,8 +90,10 @@ def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str, co
                         f"{record.place}: {field} is {_shown(given[field])}, it must be text that is not empty")
     cell = cells[field]
     if not _is_text(cell):
+        source = columns.get(field, field)
+        part = _part(str(source), cell, NEEDED.index(field)) if isinstance(source, str) else None
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, a {type(cell).__name__}; it must be text: convert "
-                        "the column" + (f", or map a part of it (`{field}: {field}.0`)" * isinstance(cell, list)))
+                        "the column" + (f", or map a part of it (`{field}: {part}`)" if part else ""))
     if isinstance(cell, float | Decimal) and not math.isfinite(cell):
         raise DataError(f"{record.place}: {field} is {_shown(cell)}, it must be text or a finite number")
     text = _plain(cell)
@@ -99,11 +104,33 @@ def _text(record: SourceRow, name: str, cells: Mapping[str, Any], field: str, co
 
 def _absent(record: SourceRow, name: str, field: str) -> str:
     """No such column: which there are, and the lines of params.yaml that would map them."""
-    guess = {need: next((usual for usual in USUAL[need] if usual in record.cells), "COLUMN") for need in NEEDED
-             if need not in record.cells}
+    guess = {need: _guess(record, need) for need in NEEDED if need not in record.cells}
     lines = ", ".join(f"{need}: {column}" for need, column in guess.items())
     return (f"{record.place}: no {field}; its columns are {_listed(record)}. Map them in params.yaml: `ingest.columns: "
             f"{{{name}: {{{lines}}}}}` (a nested column by its path, as messages.0.content)")
+
+
+def _guess(record: SourceRow, need: str) -> str:
+    """The column that most probably holds what is needed, with the path to the text in it."""
+    place = NEEDED.index(need)
+    usual = next((column for column in USUAL[need] if column in record.cells), None)
+    if usual is not None:
+        return _part(usual, record.cells[usual], place) or usual
+    parts = (_part(column, record.cells.get(column), place) for column in TURNS)
+    return next(filter(None, parts), "COLUMN")
+
+
+def _part(column: str, cell: Any, place: int) -> str | None:
+    """Path to a text in a nested cell: of a conversation the question, or the turn behind; None: it has no parts."""
+    if isinstance(cell, Mapping):
+        return next((f"{column}.{name}" for name, inner in cell.items() if _is_text(inner)), None)
+    if not isinstance(cell, list) or not cell:
+        return None
+    if not isinstance(cell[0], Mapping):
+        return f"{column}.0"
+    users = [index for index, turn in enumerate(cell) if {turn.get("role"), turn.get("from")} & {"user", "human"}]
+    text = "content" if "content" in cell[0] else "value"
+    return f"{column}.{(users or [0])[0] + place}.{text}"
 
 
 def _optional(record: SourceRow, cells: Mapping[str, Any], field: str) -> str:
@@ -150,7 +177,10 @@ def _choices(record: SourceRow, choices: Any) -> list[str]:
     except json.JSONDecodeError:
         read = None
     if not isinstance(read, list) or len(read) < 2:
-        raise DataError(f"{record.place}: choices is {choices!r:.80}, it must be a JSON list of at least two options")
+        inside = next((name for name, cell in choices.items() if isinstance(cell, list)), "") if isinstance(
+            choices, Mapping) else ""
+        raise DataError(f"{record.place}: choices is {choices!r:.80}, it must be a JSON list of at least two options"
+                        + (f": map a part of it (`choices: choices.{inside}`)" if inside else ""))
     return [str(option) for option in read]
 
 

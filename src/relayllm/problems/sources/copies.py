@@ -9,7 +9,7 @@ from relayllm.problems.catalogue import Benchmark
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources.columns import Columns, problem_of
 from relayllm.problems.sources.conversion import convert
-from relayllm.problems.sources.records import SourceRow, digest, records, set_name, shards
+from relayllm.problems.sources.records import SourceRow, digest, records, refuse_second, set_name, shards
 from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 
@@ -17,14 +17,18 @@ def read_copy(benchmark: Benchmark, query: SourceQuery) -> ProblemSet:
     """Read a copy as the hub's rows are read: the same readers, the same ids, at most `limit` rows parsed.
 
     Raises:
-        DataError: no such file, or a row that is not in the set's schema, or has not the columns that are mapped;
-            names file and line.
+        DataError: no such file, an id twice, or a row that is not in the set's schema, or has not the columns that
+            are mapped; names file and line.
     """
     paths = shards(query.copy)
-    problems = tuple(_mapped(benchmark, record, query.columns) if query.columns else
-                     convert(benchmark, record.index, {**record.cells, "part": _part(benchmark, record.path)},
-                             record.place) for record in records(paths, query.limit, query.seed))
-    return ProblemSet(query.name, problems, f"{benchmark.hub}, copy {Path(query.copy).name}",
+    seen: dict[str, SourceRow] = {}
+    problems = []
+    for record in records(paths, query.limit, query.seed):
+        problem = _mapped(benchmark, record, query.columns) if query.columns else convert(
+            benchmark, record.index, {**record.cells, "part": _part(benchmark, record.path)}, record.place)
+        refuse_second(seen, record, problem.id)
+        problems.append(problem)
+    return ProblemSet(query.name, tuple(problems), f"{benchmark.hub}, copy {Path(query.copy).name}",
                       f"sha256 {digest(paths)}", benchmark.licence)
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relayllm.errors import DataError
 from relayllm.problems.catalogue import own_name
-from relayllm.problems.problem import Problem
 from relayllm.problems.sources.columns import problem_of
-from relayllm.problems.sources.records import SourceRow, digest, records, set_name, shards
+from relayllm.problems.sources.records import SourceRow, digest, records, refuse_second, set_name, shards
 from relayllm.problems.sources.source import ProblemSet, SourceQuery
 
 
@@ -27,7 +25,7 @@ class Files:
         problems = []
         for record in records(paths, query.limit, query.seed):
             problem = problem_of(record, name, _key(record, len(paths) > 1), query.columns)
-            _refuse_second(seen, record, problem)
+            refuse_second(seen, record, problem.id)
             problems.append(problem)
         return ProblemSet(name, tuple(problems), f"file {Path(query.name).name}", f"sha256 {digest(paths)}",
                           "not stated")
@@ -36,10 +34,3 @@ class Files:
 def _key(record: SourceRow, several: bool) -> str:
     """Id of a row that has none: its line, and with several files the file's name."""
     return f"{set_name(record.path.name)}-{record.line:05d}" if several else f"{record.line:05d}"
-
-
-def _refuse_second(seen: dict[str, SourceRow], record: SourceRow, problem: Problem) -> None:
-    first = seen.setdefault(problem.id, record)
-    if first is not record:
-        where = f"on line {first.line}" if first.path == record.path else f"at {first.place}"
-        raise DataError(f"{record.place}: id {problem.id!r} is also {where}: ids must be unique within a set")

@@ -6,10 +6,12 @@ groups without a wanted row are not read.
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ BLOCK = 1 << 20
 LONGEST_CELL = 1 << 24
 """Characters of a cell of CSV; Python's own limit is 131,072."""
 LISTS = "a list of objects is a .json file"
+EACH_LINE = f"each line is one JSON object, {LISTS}"
 
 Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
@@ -38,21 +41,55 @@ class FileFormat:
     rows: Callable[[Path, set[int]], Rows]
 
 
+def ending_of(name: str) -> str:
+    """The ending of a file of problems as it is written, `.jsonl` or `.CSV.gz`; empty: it is none."""
+    plain = name.lower()
+    packed = next((each for each in PACKED if plain.endswith(each)), "")
+    plain = plain.removesuffix(packed)
+    kind = next((each for each in FORMATS if plain.endswith(each) and (not packed or each != ".parquet")), "")
+    return name[len(name) - len(kind + packed):] if kind else ""
+
+
 def format_of(path: Path) -> FileFormat:
     """The format that a file's ending says, compression aside."""
-    name = path.name.removesuffix(".gz").removesuffix(".zst")
-    return FORMATS[name[name.rindex("."):]]
+    kind = ending_of(path.name).lower()
+    return FORMATS[kind[:kind.find(".", 1)] if kind.endswith(tuple(PACKED)) else kind]
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file, unpacked where it is compressed, as a stream."""
-    if path.suffix == ".gz":
-        return gzip.open(path)  # type: ignore[return-value]
-    if path.suffix == ".zst":
-        import pyarrow as pa
+    """The bytes of a file of text, unpacked where it is compressed, as a stream.
 
-        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"), BLOCK)
-    return path.open("rb")
+    Raises:
+        DataError: the first bytes are those of another kind of file, or of text that is not UTF-8.
+    """
+    file = io.BufferedReader(PACKED.get(path.suffix.lower(), open_plain)(path), BLOCK)
+    head = file.peek(4)[:4]
+    other = next((what for mark, what in OTHER.items() if head.startswith(mark)), None)
+    if other is None and b"\0" in head:
+        other = "text in UTF-16 or no text: save it as UTF-8"
+    if other is not None:
+        file.close()
+        raise DataError(f"{path}: this is {other}")
+    return file
+
+
+def open_plain(path: Path) -> Any:
+    """The bytes as they are."""
+    return path.open("rb", buffering=0)
+
+
+def _open_zstd(path: Path) -> Any:
+    import pyarrow as pa
+
+    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+PACKED: Mapping[str, Callable[[Path], Any]] = {".gz": gzip.open, ".zst": _open_zstd, ".xz": lzma.open, ".bz2": bz2.open}
+OTHER = {b"\xff\xfe": "text in UTF-16: save it as UTF-8", b"\xfe\xff": "text in UTF-16: save it as UTF-8",
+         b"\x1f\x8b": "packed by gzip: end its name in .gz", b"(\xb5/\xfd": "packed by zstd: end its name in .zst",
+         b"\xfd7zX": "packed by xz: end its name in .xz", b"PAR1": "Parquet: end its name in .parquet",
+         b"PK\x03\x04": "a ZIP archive, as a workbook is, too: save its table as .csv, or unpack it"}
+"""First bytes of files that are not what their ending says -> what they are, and what to do."""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -76,8 +113,7 @@ def _json_object(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{number}: byte {error.start + 1} is not UTF-8: save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno}); each line is one JSON "
-                        f"object, {LISTS}") from error
+        raise DataError(f"{path}:{number}: not JSON ({_said(error)}); {_remedy(error) or EACH_LINE}") from error
     except RecursionError as error:
         raise DataError(f"{path}:{number}: nested too deeply to be read: leave the column out") from error
     except ValueError as error:  # an integer of thousands of digits
@@ -96,18 +132,38 @@ def _object(place: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _json_array(path: Path) -> list[Mapping[str, Any]]:
     """The rows of a JSON file: a list of objects, or an object with one such list ("examples", "data")."""
     with closing(open_bytes(path)) as file:
-        try:
-            content = json.loads(file.read().decode("utf-8-sig"), object_pairs_hook=partial(_object, path))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); one object a line is a .jsonl file"
-                            ) from error
-        except RecursionError as error:
-            raise DataError(f"{path}: nested too deeply to be read") from error
-    lists = [value for value in content.values() if isinstance(value, list)] if isinstance(content, dict) else [content]
-    rows = lists[0] if len(lists) == 1 else None
+        text = file.read().decode("utf-8-sig")
+    if not text.strip():
+        return []
+    try:
+        content = json.loads(text, object_pairs_hook=partial(_object, path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not JSON ({_said(error)}); "
+                        f"{_remedy(error) or 'one object a line is a .jsonl file: rename it'}") from error
+    except RecursionError as error:
+        raise DataError(f"{path}: nested too deeply to be read") from error
+    lists = {name: value for name, value in content.items() if isinstance(value, list)} if isinstance(
+        content, dict) else {"": content}
+    rows = next(iter(lists.values())) if len(lists) == 1 else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path}: not a list of JSON objects, nor an object with one such list")
+        inside = f" (it is an object of {', '.join(content)})"[:80] if isinstance(content, dict) else ""
+        raise DataError(f"{path}: not a list of JSON objects, nor an object with one such list{inside}: write the rows "
+                        "as one list, or one a line in a .jsonl file")
     return rows
+
+
+def _said(error: json.JSONDecodeError) -> str:
+    return f"{error.msg.removesuffix(' at')} at column {error.colno}"
+
+
+def _remedy(error: json.JSONDecodeError) -> str:
+    """What to do about the mistakes that are made most; empty for any other."""
+    before, rest = error.doc[:error.pos].rstrip(), error.doc[error.pos:].lstrip()
+    if (before.endswith(",") and rest[:1] in ("}", "]")) or rest.startswith(","):
+        return "remove the comma that nothing follows"
+    if rest.startswith("'"):
+        return "write texts in double quotes, as json.dumps does"
+    return ""
 
 
 def _json_rows(path: Path, wanted: set[int]) -> Rows:
@@ -131,7 +187,8 @@ def _csv_cells(path: Path, separator: str) -> Rows:
                     header = _header(f"{path}:{start}", cells)
                 start = reader.line_num + 1
         except csv.Error as error:
-            raise DataError(f"{path}:{start}: not CSV ({error}): close every quote") from error
+            raise DataError(f"{path}:{start}: not CSV ({error}): a cell that begins with a quote ends with one, and "
+                            "quotes in it are doubled") from error
 
 
 def _header(place: str, names: list[str]) -> list[str]:
@@ -196,4 +253,5 @@ FORMATS = {
     ".csv": FileFormat(lambda path: sum(1 for _ in _csv_cells(path, ",")), partial(_csv_rows, separator=",")),
     ".tsv": FileFormat(lambda path: sum(1 for _ in _csv_cells(path, "\t")), partial(_csv_rows, separator="\t")),
     ".parquet": FileFormat(_parquet_count, _parquet_rows),
+    ".ndjson": FileFormat(lambda path: sum(1 for _ in _lines(path)), _jsonl_rows),
 }

@@ -6,8 +6,8 @@ drawn is skipped (of a Parquet file, whole row groups).
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import lzma
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,9 @@ from typing import Any
 
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError, RelayError
-from relayllm.problems.sources.formats import format_of
+from relayllm.problems.sources.formats import FORMATS, PACKED, ending_of, format_of, open_bytes
 
-COMPRESSED = (".gz", ".zst")
-TEXT_ENDINGS = (".jsonl", ".json", ".csv", ".tsv")
-ENDINGS = (*TEXT_ENDINGS, ".parquet", *(ending + packed for ending in TEXT_ENDINGS for packed in COMPRESSED))
+ENDINGS = f"{', '.join(FORMATS)} (all but Parquet also with {', '.join(PACKED)})"
 SAVED = ("state.json", "dataset_dict.json")
 SPLITS = ("train", "test", "validation", "valid", "dev")
 
@@ -44,15 +42,14 @@ class SourceRow:
 
 def is_path(name: str) -> bool:
     """Whether a name of params.yaml means a file, a glob or a folder, and not a row of the catalogue."""
-    return name.endswith(ENDINGS) or "/" in name or "*" in name or Path(name).is_dir()
+    return ending_of(name) != "" or "/" in name or "*" in name or Path(name).is_dir()
 
 
 def set_name(name: str) -> str:
     """Name of the set that lies at a path: `mine` for `a/mine.jsonl.gz`, `b/mine/` and `b/mine-*.parquet`."""
     path = Path(name)
     stem = path.name.split("*")[0].rstrip("-_.") or path.parent.name
-    ending = max((ending for ending in ENDINGS if stem.endswith(ending)), key=len, default="")
-    return stem.removesuffix(ending)
+    return stem.removesuffix(ending_of(stem))
 
 
 def shards(name: str) -> list[Path]:
@@ -64,10 +61,10 @@ def shards(name: str) -> list[Path]:
     """
     path = Path(name)
     if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if each.name.endswith(ENDINGS) and each.is_file()
+        found = sorted(each for each in path.rglob("*") if ending_of(each.name) and each.is_file()
                        and not any(part.startswith(".") for part in each.relative_to(path).parts))
         if any(each.name in SAVED for each in found):
-            raise DataError(f"{path}: a data set as datasets.save_to_disk leaves it, not {', '.join(ENDINGS)} files: "
+            raise DataError(f"{path}: a data set as datasets.save_to_disk leaves it, not {ENDINGS}: "
                             "write it with its method to_parquet")
         splits = sorted({split for each in found for split in SPLITS if each.name.startswith(split)})
         if len(splits) > 1:
@@ -76,11 +73,11 @@ def shards(name: str) -> list[Path]:
     else:
         found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
     if not found:
-        raise DataError(f"{path}: no file ending in {', '.join(ENDINGS)}")
+        raise DataError(f"{path}: no file ending in {ENDINGS}")
     for each in found:
-        if not each.name.endswith(ENDINGS):
-            raise DataError(f"{each}: problems are read from {', '.join(ENDINGS)} files, not from "
-                            f"{each.suffix or 'this'}: convert it")
+        if not ending_of(each.name):
+            raise DataError(f"{each}: problems are read from {ENDINGS}, not from "
+                            f"{each.suffix or 'a name without an ending'}: rename, unpack or convert it")
         if not each.is_file():
             raise DataError(f"no file {each}: params.yaml, ingest names files relative to {Path.cwd()}")
     return found
@@ -142,10 +139,34 @@ def _guarded(path: Path, step: Callable[[Path], Any]) -> Any:
     try:
         return step(path)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.object[error.start]:#x} is not UTF-8: save the file as UTF-8") from error
-    except (EOFError, gzip.BadGzipFile, OSError, pa.ArrowException) as error:
-        kind = "a Parquet file" if path.suffix == ".parquet" else f"a whole {path.suffix} file"
+        raise DataError(f"{path}:{_line_of_other_bytes(path)}: byte {error.object[error.start]:#x} is not UTF-8: save "
+                        "the file as UTF-8") from error
+    except (EOFError, OSError, lzma.LZMAError, pa.ArrowException) as error:
+        kind = "a Parquet file" if path.suffix.lower() == ".parquet" else f"a whole {path.suffix} file"
         raise DataError(f"{path}: not {kind} ({error})") from error
     except (LookupError, ValueError, ArithmeticError) as error:  # a time that Python has no date or zone for
         raise DataError(f"{path}: a cell cannot be read ({type(error).__name__}: {error}): make its column text or "
                         "leave it out") from error
+
+
+def _line_of_other_bytes(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def refuse_second(seen: dict[str, SourceRow], record: SourceRow, identity: str) -> None:
+    """Stop at an id that an earlier row of the set has.
+
+    Raises:
+        DataError: names both rows.
+    """
+    first = seen.setdefault(identity, record)
+    if first is not record:
+        where = f"on line {first.line}" if first.path == record.path else f"at {first.place}"
+        raise DataError(f"{record.place}: id {identity!r} is also {where}: ids must be unique within a set")

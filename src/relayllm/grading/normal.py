@@ -29,7 +29,8 @@ LEAD = re.compile(r"(?:[=:]|\\(?:therefore|implies|[rR]ightarrow|Longrightarrow|
                   r"|答案[是为:]?"
                   r"|(?:\\text\s*\{)?\s*(?:the\s+)?(?:(?:open|closed|half-open|ordered)\s+)?"
                   r"(?:interval|set|point|pair|triple|vector|matrix)\s*\}?\s*(?=[\\(\[{])"
-                  r"|(?:\\text\s*\{)?\s*(?:for\s+)?all\s*\}?\s*(?=[A-Za-z]\s*(?:[<>≤≥]|\\[gl]e))"
+                  r"|(?:\\text\s*\{)?\s*(?:for\s+)?all\s+(?:(?:positive|real|natural)\s+)?(?:(?:integers?|numbers?|reals?|values\s+of)\s+)?"
+                  r"\}?\s*(?=[A-Za-z]\s*(?:[<>≤≥]|\\[gl]e))"
                   r"|(?:\\text\{)?\s*(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\b|\s*[:=])\s*:?\s*\}?"
                   r"|(?:about|approximately|around|roughly|exactly|just|only|simply|clearly|indeed|therefore|thus|hence|then"
                   r"|so|a total of)\b(?=\s))\s*(?=\S)", re.IGNORECASE)

@@ -14,7 +14,7 @@ from relayllm.grading import spelling
 from relayllm.grading.normal import canonical, is_words
 from relayllm.grading.structure import Kind, ParsedAnswer
 
-ONE_NAME = re.compile(rf"(?:{spelling.NAME})\s*(?:\([^()\d]*\))?")
+ONE_NAME = re.compile(rf"(?:{spelling.NAME})\s*(?:\([^()\d]*\))?|m?\s*\\angle\s*(?:[A-Z](?:{spelling.INDEX})?\s*)+")
 BASE = re.compile(r"\\?[A-Za-z]+")
 WITHOUT_DIGITS = re.compile(rf"{spelling.INDEX}|\^\s*(?:\{{[^{{}}]*\}}|\w)|[A-Za-z]\([^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])(?!(?:sin|cos|tan|log|exp)\b)[a-z]{3,}\s+[a-z]{2,}(?![A-Za-z])")

@@ -15,7 +15,7 @@ from relayllm.grading.normal import GROUPED, canonical, tidy
 
 SIGNS = re.compile(r"\\(?:le|ge|ne|in|approx|simeq|equiv|notin|lt|gt|sim|to|rightarrow)(?![A-Za-z])|(?<!\\)[=<>≈]")
 AND = re.compile(r",?\s*\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*\}\s*,?"
-                 r"|,?\s*(?:(?<![A-Za-z\\])(?:and|or)|\\lor|\\vee)(?![A-Za-z])\s*,?")
+                 r"|,?\s*(?:(?<![A-Za-z\\])(?:and|or(?!\s+(?:more|less|fewer|greater|higher|above|below)\b))|\\lor|\\vee)(?![A-Za-z])\s*,?")
 FOR_ALL = re.compile(r"(?<=\S)\s*,?\s*\(?(?:\\(?:text|mathrm|mbox)\s*\{\s*)?"
                      r"(?:for\s+(?:all|any|every|each)\b|\\forall).*$", re.DOTALL)
 """What an answer holds for, which is its question's."""

@@ -10,12 +10,13 @@ import re
 from fractions import Fraction
 
 TEXT_UNIT = re.compile(r"(?:(?<=[\d})%])|(?<=\\pi))\s*"
-                       r"((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{[^{}]*\}(?:\^\{?-?\d\}?)?[\s/.*]*(?:\\cdot\s*)?)+)$")
+                       r"((?:\\(?:text|mathrm|mbox|operatorname|rm)\s*\{(?:[^{}]|\{[^{}]*\})*\}"
+                       r"(?:\^\{?-?\d\}?)?[\s/.*]*(?:\\cdot\s*)?)+)$")
 POWER = r"\s*\^\{?-?\d\}?"
 NUMBER = (r"-?(?:[\d.,/]*\d(?:[eE][+-]?\d+|\s*(?:\\times|\\cdot|\*)\s*10\s*\^\s*(?:\{[+-]?\d+\}|\d+))?|\d+ \d+/\d+"
           r"|\\frac\s*(?:\{\d+\}\{\d+\}|\d\s*\d)|(?:\d+|\\frac\s*\{\d+\}\{\d+\})?\s*\\pi(?:/\d+)?)")
-WORD_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+(?P<bracket>\()?(?P<unit>(?:[A-Za-z]{{3,}}|[A-Za-z]+/[A-Za-z]+|"
-                       r"(?i:cm|mm|km|kg|mg|ml|ms|hz|nm|ev|ft|in|yd|mi|oz|lb|hr|am|pm|of))"
+WORD_UNIT = re.compile(rf"(?P<number>{NUMBER})\s+(?P<bracket>\()?(?P<unit>(?:[A-Za-z]{{3,}}|o'clock|"
+                       r"[A-Za-z]+/[A-Za-z]+|(?i:cm|mm|km|kg|mg|ml|ms|hz|nm|ev|ft|in|yd|mi|oz|lb|hr|am|pm|of))"
                        rf"(?:[ /][A-Za-z]+)*(?:{POWER})?\.?)(?(bracket)\))")
 """Two letters alone are a product unless they are known: `5 ab` is not 5."""
 LETTER_UNIT = re.compile(rf"(?P<number>{NUMBER})(?P<unit>(?:cm|mm|km|kg|mg|ml|mL|min|sec|ms|Hz|kHz|nm|eV|keV|MeV|mph|"
@@ -29,7 +30,7 @@ NO_UNIT = frozenset(re.findall(r"\w+",
     "pi sqrt and or mod thousand million billion trillion hundred dozen over out to not plus minus divided "
     "multiplied squared cubed than half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths "
     "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sin cos tan log ln exp "
-    "if when where for choose modulo factorial wrong incorrect i e x y z n"))
+    "most least if when where for choose modulo factorial wrong incorrect i e x y z n"))
 """Words that change a value, or make a claim of their own."""
 
 Dimension = tuple[tuple[str, int], ...]

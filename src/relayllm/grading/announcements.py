@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MARK = re.compile(r"####[ \t]*\n?[ \t]*([^\n]+)")
-HEADING = re.compile(r"\W*(?:(?!answer|the\b|final\b)[A-Za-z]{2,}\b[\s:]+\S|final answer\W*$|\d+[.):]\s+[A-Za-z])",
+HEADING = re.compile(r"[^\w\\]*(?:(?!answer|the\b|final\b)[A-Za-z]{2,}\b[\s:]+\S|final answer\W*$|\d+[.):]\s+[A-Za-z])",
                      re.IGNORECASE)
 """`#### Step 1: ...` and `#### 2. Compute` are headings of Markdown."""
 ANNOUNCED = re.compile(
@@ -30,10 +30,13 @@ GOES_ON = re.compile(r"\s*(?:=|≈|<|>)")
 HOPE = re.compile(r"\.?\s*I hope it is correct.*$", re.IGNORECASE | re.DOTALL)
 TAG = re.compile(r"</?[A-Za-z]+>|<\|[^<>|]*\|>")
 SENTENCE = re.compile(r"\.(?=\s+[A-Z(])|[.;,]?\s+(?:because|since|as we|which|so that)\b"
-                      r"|(?<!point)(?<!pair)(?<!interval)(?<!triple)\s+\(|(?<=\w)[!?]+(?=\s|$)|(?<=\b[Yy]es),|(?<=\b[Nn]o),"
+                      r"|\s+\(|(?<=\w)[!?]+(?=\s|$)|(?<=\b[Yy]es),|(?<=\b[Nn]o),"
                       r"|(?:;|(?<=\d):|\s[-–—])\s+(?=[a-z]{2})|,\s+not\b"
                       r"|,?\s+(?:and|but|so)\s+(?:I|he|she|it|they|we|that|this|nothing)\b")
 _PICTURE = "[\\s☀-➿\U0001F300-\U0001FAFF\uFE0F]+"
+ASIDE = re.compile(r"(?<![\\A-Za-z])(?!(?:sin|cos|tan|log|exp|sqrt)\b)(?:[A-Za-z]{3,}|or)\b")
+PLACE = re.compile(r"\\.*|point|pair|interval|triple|set|vector|and|or|sin|cos|tan|log|exp|sqrt|arc.*", re.IGNORECASE)
+"""What a bracket of mathematics may follow."""
 PICTURES = re.compile(f"^{_PICTURE}|{_PICTURE}$")
 EMPHASIS = re.compile(r"(?<![\w\\])(\*\*|__|\*|_|`)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 LONGEST = 1000
@@ -63,8 +66,25 @@ def _said(text: str) -> str | None:
         return None  # a box that was cut off
     if maths := _maths(line):
         return maths
-    plain = SENTENCE.split(line, maxsplit=1)[0].strip().strip("*`").strip()
+    plain = line[:_end(line)].strip().strip("*`").strip()
     return re.sub(r"(?<!\.)\.$", "", plain).strip() or None
+
+
+def _end(line: str) -> int:
+    """Where the first sentence ends; a bracket with an aside ends it, one of mathematics does not."""
+    ends = (found for found in SENTENCE.finditer(line) if not found.group().endswith("(")
+            or _is_aside(line[:found.start()], line[found.end():].partition(")")[0]))
+    return next((found.start() for found in ends), len(line))
+
+
+def _is_aside(before: str, inside: str) -> bool:
+    r"""`12 (twelve)`, `3 meters (or so)`, `12 (6+6)`; not `n (n+1)`, `\cos (t)`, `\cup (3,4)`, `the point (3,4)`."""
+    word = re.search(r"\\?[A-Za-z]+$", before)
+    if ASIDE.search(inside) and not (word and word.group().startswith("\\")):
+        return True
+    if word:
+        return len(word.group()) > 2 and not PLACE.fullmatch(word.group())
+    return before[-1:].isdigit() and re.search(r"[A-Za-z,]", inside) is None
 
 
 def _maths(line: str) -> str | None:

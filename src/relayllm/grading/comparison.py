@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from relayllm.grading import relations
+from relayllm.grading import relations, spelling
 from relayllm.grading.normal import GROUPED, canonical, is_words, tidy
 from relayllm.grading.numerals import half_unit
 from relayllm.grading.plain import same_plain
@@ -175,6 +175,8 @@ def _same_read(gold: str, answer: str, tolerance: float, natural: bool) -> bool:
     left, right = (values.value_of(each, natural) for each in _same_angles(tidy(gold), tidy(answer)))
     if left is None or right is None:
         return False
+    if values.is_number(left) and spelling.has_words(answer):
+        return False  # as a product of letters, "at least 0" is nought
     if not (values.is_expression(left) and values.is_expression(right)):
         return values.same_object(left, right)
     if values.equal(left, right) or (tolerance > 0 and values.near(left, right, tolerance)):

@@ -46,6 +46,8 @@ def same_number(gold: str, answer: str, tolerance: float) -> bool | None:
     if name and other and name != other:
         return False
     ratio = ratio_of_units(with_money(gold), with_money(answer))
+    if ratio is None:  # a dollar sign beside degrees is one of mathematics that was not closed
+        ratio = ratio_of_units(tidy(gold), tidy(answer))
     if ratio is None:
         return False
     if close(left * ratio, right, tolerance) or is_rounded(found, right) or is_rounded(wanted, left):

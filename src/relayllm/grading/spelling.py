@@ -43,6 +43,7 @@ MIXED_PLAIN = re.compile(r"(?<![\d.}_^/])(\d+) (\d+)/(\d+)")
 DEGREE_NUMBER = re.compile(rf"(\d+(?:\.\d+)?)\s*(?:{DEGREES.pattern})")
 FACTOR = re.compile(r"(?<=\d)\s*(?=\()")
 ONE_INDEX = re.compile(r"(?<=[a-z])\s*_\s*(\w)")
+WORD = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*[A-Za-z]{2,}|(?<![\\A-Za-z])[A-Za-z]{4,}")
 WHOLE = re.compile(r"\d{2,}")
 r"""TeX reads `\sqrt13` as the root of 1, times 3; nobody means that."""
 NO_PRODUCT = re.compile(r"\d\s+[\d.]|\d\s*[_']|\.\.")
@@ -73,6 +74,11 @@ def parsable(text: str, natural: bool = False) -> str:
         raise ValueError("numbers that are no product")
     text = FACTOR.sub(r"\\cdot ", text)
     return rf"\frac{{{text[:-1]}}}{{100}}" if text.endswith("%") else text
+
+
+def has_words(text: str) -> bool:
+    """Whether a value without its unit holds words that name no function."""
+    return WORD.search(NAMED_FUNCTION.sub("", INVERSE.sub("", WHOLE_NUMBER.sub("", without_units(text))))) is not None
 
 
 def symbol(name: str) -> str:

@@ -92,7 +92,7 @@ def _same_parts(gold: ParsedAnswer, answer: ParsedAnswer, tolerance: float) -> b
     if gold.kind in UNORDERED and answer.kind in (*UNORDERED, Kind.TUPLE):
         if answer.kind is Kind.TUPLE and (gold.kind is not Kind.LIST or not _is_sequence(answer)):
             return False
-        once = Kind.LIST in (gold.kind, answer.kind) and Kind.SET not in (gold.kind, answer.kind)
+        once = gold.kind is Kind.LIST or (answer.kind is Kind.LIST and gold.kind is not Kind.SET)
         return _matched(gold.parts, answer.parts, alike, repeated=once)
     if gold.kind is Kind.TUPLE and answer.kind is Kind.TUPLE:
         return _same_brackets(gold, answer) and _in_order(gold.parts, answer.parts, alike)

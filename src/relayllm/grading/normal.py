@@ -73,6 +73,7 @@ IN_WORDS = (
     (re.compile(r"(?:there (?:is|are) )?no (?:real )?solutions?|(?:the )?empty set", re.IGNORECASE), r"\emptyset"),
     (re.compile(r"infinity|infinitely many", re.IGNORECASE), r"\infty"))
 """What has a sign as well as a name."""
+NOT = re.compile(r"\\not\s*(?:=|\\(in)(?![A-Za-z]))|!=|<>")
 SAME_SIGN = re.compile(r"\\(le|ge|ne)(?:q|qslant)(?![A-Za-z])")
 
 
@@ -98,6 +99,7 @@ def tidy(answer: str) -> str:
     text = ROUND.sub(lambda found: found.group().replace(",", ""), text)
     for long, short in SHORT:
         text = text.replace(long, short)
+    text = NOT.sub(lambda found: "\\notin " if found[1] else "\\ne ", text)
     text = RECURRING.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
     text = TIMES.sub(r"\\times ", SAME_SIGN.sub(r"\\\1", text))
     text = ONGOING.sub(r"\1\\overline{\2}", RATIO.sub(":", CURRENCY.sub(r"\1", text.strip()).strip()))

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from relayllm.grading.normal import canonical, number
-from relayllm.grading.numerals import in_words, same_number, with_money
+from relayllm.grading.normal import MAX_DIGITS, PLAIN, canonical, number
+from relayllm.grading.numerals import close, in_words, same_number, with_money
 from relayllm.grading.units import Dimension, dimension, split
 
 LETTER = re.compile(r"[A-Za-z-]")
@@ -27,6 +27,8 @@ AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?|\d+/\d+)\s*([A-Za-z]+)\.?(?:(?:,| and|
 
 def same_plain(gold: str, answer: str, tolerance: float) -> bool | None:
     """Whether two answers are the same time, date, measure or number; None unless both are one of these."""
+    if PLAIN.fullmatch(gold) and PLAIN.fullmatch(answer) and len(gold + answer) < MAX_DIGITS:
+        return close(Fraction(answer), Fraction(gold), tolerance)
     for same in (same_clock, same_date, same_measure) if LETTER.search(gold + answer) else ():
         if (decided := same(gold, answer)) is not None:
             return decided

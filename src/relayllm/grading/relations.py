@@ -22,7 +22,9 @@ INDEXED = re.compile(r"_\d+$")
 EQUAL, ABOUT = ("=", "\\in", "\\equiv"), ("\\approx", "\\simeq", "\\sim", "≈")
 TURNED = {"<": ">", "\\le": "\\ge"}
 NEAR = 0.01
-"""How far a value may be from what it is said to be about."""
+"""How far a value may be from what it is said to be about, and be meant as well."""
+FAR = 0.1
+"""How far it may be and the other still be true."""
 Alike = Callable[[ParsedAnswer, ParsedAnswer], bool]
 
 
@@ -79,7 +81,9 @@ def claims(relation: ParsedAnswer, alike: Alike) -> list[ParsedAnswer]:
         return []
     if about and _is_naming(value):
         return about[-1:]
-    return [value, *(part for part in about if _is_about(value, part))]
+    if not all(_is_about(value, part, FAR) for part in about):
+        return []
+    return [value, *(part for part in about if _is_about(value, part, NEAR))]
 
 
 def same(gold: ParsedAnswer, answer: ParsedAnswer, alike: Alike) -> bool:
@@ -123,19 +127,20 @@ def _is_naming(part: ParsedAnswer) -> bool:
     """Letters alone, as before a value: `m + n`, `f(1)`, `a^2`; a number in it makes it an equation."""
     if part.kind is Kind.TUPLE:
         return all(map(_is_naming, part.parts))
-    plain = WITHOUT_DIGITS.sub("", part.text)
-    return part.kind is Kind.VALUE and re.search(r"[A-Za-z]", part.text) is not None and not re.search(r"\d", plain)
+    letters = re.search(r"[A-Za-z]", re.sub(r"\\pi(?![A-Za-z])", "", part.text)) is not None
+    number = re.search(r"\d", WITHOUT_DIGITS.sub("", part.text)) is not None
+    return part.kind is Kind.VALUE and letters and not number and not part.text.startswith("-")
 
 
 def _is_tuple_of_names(part: ParsedAnswer) -> bool:
     return part.kind is Kind.TUPLE and all(is_name(each.text) for each in part.parts)
 
 
-def _is_about(value: ParsedAnswer, part: ParsedAnswer) -> bool:
+def _is_about(value: ParsedAnswer, part: ParsedAnswer, share: float) -> bool:
     from relayllm.grading import values
 
     wanted, found = values.value_of(value.text), values.value_of(part.text)
-    return wanted is not None and found is not None and values.near(wanted, found, NEAR)
+    return wanted is not None and found is not None and values.near(wanted, found, share)
 
 
 def _is_same_name(gold: str, answer: str) -> bool:

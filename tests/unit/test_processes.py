@@ -15,8 +15,9 @@ from tests.support.waiting import alive, eventually
 
 CHILD = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
 PARENT = """
-import os, sys
+import os, signal, sys
 from relayllm.processes import run_in_group
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this
 sys.exit(run_in_group([sys.executable, "-c", sys.argv[1], sys.argv[2]], dict(os.environ)))
 """
 

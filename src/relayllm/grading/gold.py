@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 from relayllm.grading.equivalence import fault
-from relayllm.grading.mathematics import IN_BASE
+from relayllm.grading.graders.mathematics import IN_BASE
 from relayllm.grading.normal import canonical, is_words, named, number
 from relayllm.grading.plain import same_plain
 from relayllm.problems.catalogue import grading_of

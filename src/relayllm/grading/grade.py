@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relayllm.errors import DataError
-from relayllm.grading import choice, mathematics, wording
 from relayllm.grading.equivalence import TIME_LIMIT as TIME_LIMIT
+from relayllm.grading.graders import choice, mathematics, wording
 from relayllm.problems.catalogue import grading_of
 from relayllm.problems.problem import Problem
 

@@ -135,13 +135,13 @@ def test_interrupt_ends_what_other_threads_run_and_nothing_is_started_again():
     def flow():
         with processes.ended_together():
             thread.start()
-            assert begun.wait(30)
+            assert begun.wait(60)
             raise KeyboardInterrupt
 
     thread = threading.Thread(target=stage)
     with pytest.raises(KeyboardInterrupt):
         flow()
-    thread.join(15)
+    thread.join(60)
     assert len(faults) == 1
     with pytest.raises(StageError, match="interrupted"):
         processes.run(words, ROOT, "slow", print)

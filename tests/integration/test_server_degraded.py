@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -17,11 +18,13 @@ from tests.support.waiting import eventually
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
 ALONE = "There are 3 boxes with 4 pens. 3 x 4 = . The answer is ."
-QUICK = RemoteOptions(stall_seconds=0.3, attempts=2, backoff_seconds=0.01, breaker_failures=2, breaker_seconds=3)
+PATIENT = RemoteOptions(attempts=2, backoff_seconds=0.01, breaker_failures=2, breaker_seconds=600)
+"""A teacher that is slow because the machine is busy has not fallen silent."""
+QUICK = replace(PATIENT, stall_seconds=0.3)
 
 
 @contextmanager
-def remote(*, url=None, model=None, options=QUICK):
+def remote(*, url=None, model=None, options=PATIENT):
     """A server whose student is scripted and whose teacher is behind HTTP."""
     ours, _ = tokenizers()
     with FakeTeacher(ours, lambda ids: plain_ids(ours, "12" * 20)) as teacher:
@@ -57,7 +60,7 @@ def test_teacher_that_is_well_is_not_degraded():
     Fault.garbage('{"choices": [{"token_ids": ["x"]}]}'), Fault.cut(0)],
     ids=["silent", "trickling", "failing", "forbidden", "garbage", "wrong-ids", "hangs-up"])
 def test_teacher_fault_costs_the_help_and_not_the_answer(fault):
-    with remote() as (server, teacher):
+    with remote(options=QUICK if fault.kind in ("stall", "trickle") else PATIENT) as (server, teacher):
         teacher.always = fault
         assert_degraded(server)
 
@@ -74,7 +77,7 @@ def test_teacher_that_serves_another_model_costs_the_help():
 
 
 def test_teacher_cut_in_the_middle_keeps_what_came_and_goes_on():
-    with remote(options=RemoteOptions(stall_seconds=0.3, attempts=1, breaker_failures=5)) as (server, teacher):
+    with remote(options=replace(PATIENT, attempts=1)) as (server, teacher):
         teacher.always = Fault.cut(1)
         answer = assert_degraded(server, TEXT[:40])
         assert answer["relay"]["ledger"]["teacher_tokens"] == 1
@@ -88,7 +91,7 @@ def test_degraded_stream_is_finished_and_flagged():
         assert text.rstrip().endswith("data: [DONE]")
 
 
-def test_circuit_opens_and_closes_when_the_teacher_is_back():
+def test_circuit_opens_and_the_teacher_is_asked_no_more():
     with remote() as (server, teacher):
         teacher.always = Fault.refuse(500)
         assert [server.chat().json()["relay"]["degraded"] for _ in range(3)] == [True] * 3
@@ -96,6 +99,12 @@ def test_circuit_opens_and_closes_when_the_teacher_is_back():
         asked = len(teacher.bodies)
         assert server.chat().json()["relay"]["degraded"] is True
         assert len(teacher.bodies) == asked
+
+
+def test_circuit_closes_when_the_teacher_is_back():
+    with remote(options=replace(PATIENT, breaker_seconds=0.5)) as (server, teacher):
+        teacher.always = Fault.refuse(500)
+        assert [server.chat().json()["relay"]["degraded"] for _ in range(3)] == [True] * 3
         teacher.always = None
         assert eventually(lambda: server.metric("relay_teacher_up") == 1)
         answer = server.chat().json()

@@ -187,7 +187,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             assert eventually(lambda: server.started)
             yield Running(url, app, model_router, decoder, client, loops[0])
     finally:

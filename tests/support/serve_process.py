@@ -24,7 +24,7 @@ def served(settings: Settings, *options: str) -> Iterator[httpx.Client]:
     words = [sys.executable, "-m", "relayllm.cli", "serve", "--port", "0", "--reload-seconds", "0.5", *options]
     running = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        with httpx.Client(base_url=address_of(running), timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=address_of(running), timeout=60, trust_env=False) as client:
             yield client
     finally:
         running.kill()

@@ -24,7 +24,7 @@ PRICES = Prices(student=0.05, student_read=0.01, teacher=2.4, teacher_read=0.6, 
 @pytest.fixture(scope="module")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("no chromium: apt-get install chromium")
+        pytest.skip("no Chromium, and the page was not tried in it: apt-get install chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as play:
         chrome = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu",

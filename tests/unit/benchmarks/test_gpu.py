@@ -51,7 +51,7 @@ def test_part_that_takes_too_long_ends_with_its_children_and_keeps_what_it_had(r
     child = tmp_path / "child"
     code = (f"{WRITE}; import subprocess, time; one = subprocess.Popen(['sleep', '600']);"
             f"open({str(child)!r}, 'w').write(str(one.pid)); time.sleep(600)")
-    run_parts([part("rows", code, seconds=3)], SETUP, results, seconds=600)
+    run_parts([part("rows", code, seconds=10)], SETUP, results, seconds=600)
     assert results.parts["rows"]["status"] == "late"
     assert results.parts["rows"]["result"]["measures"]["speed"]["value"] == 1.5
     assert not alive(int(child.read_text()))

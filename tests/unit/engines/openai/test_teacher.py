@@ -58,7 +58,7 @@ def test_ask_tokens_arrive_one_by_one(serve):
 def test_ask_many_at_once_none_waits_for_another(serve):
     server, teacher = serve(options=RemoteOptions())
     teacher.verify()
-    server.barrier = threading.Barrier(16, timeout=20)  # no answer begins before all have been asked for
+    server.barrier = threading.Barrier(16, timeout=60)  # no answer begins before all have been asked for
     answers = [teacher.submit(request(6)) for _ in range(16)]
     assert [finish(teacher, stream) for stream in answers] == ["two an"] * 16
 
@@ -105,5 +105,5 @@ def test_close_from_several_threads_ends_once(serve):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert not any(thread.is_alive() for thread in threads)

@@ -194,7 +194,7 @@ def test_completion_ends_while_its_call_waits_for_the_database():
     allowance = Allowance(budgets, BEN, prices=Prices())
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(allowance.length, 5)
-        assert table.asked.wait(20)
+        assert table.asked.wait(60)
         allowance.close(0)  # in the event loop of a server: it must not wait
         assert not call.done()
         table.go_on.set()

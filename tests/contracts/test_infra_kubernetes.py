@@ -206,6 +206,17 @@ def test_pods_prepare_before_they_work(overlay, pod, before):
         assert settings("overlays/gpu")["RELAY_ROOT"] == "/project"
 
 
+@pytest.mark.parametrize("overlay", RENDERED)
+def test_whoever_fetches_from_the_hub_has_its_token(overlay):
+    given = {name: {variable["name"]: variable.get("valueFrom") for variable in one.get("env", [])}
+             for name, one in containers(overlay)}
+    fetching = {name: variables for name, variables in given.items() if "HF_HOME" in variables}
+    assert fetching
+    for name, variables in fetching.items():
+        key = variables["HF_TOKEN"]["secretKeyRef"]
+        assert key == {"name": "relay-secrets", "key": "HF_TOKEN", "optional": True}, name
+
+
 def test_server_keeps_what_it_fetches_in_a_bounded_folder():
     from relayllm.settings import current_settings as of_the_process
 

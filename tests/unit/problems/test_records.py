@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import tracemalloc
 from pathlib import Path
 
 import pandas as pd
@@ -84,6 +85,35 @@ def test_records_row_groups_without_a_drawn_row_are_not_read(tmp_path: Path) -> 
     assert cells(path, 5) == list(sample(ROWS, 5, 0))
     with pytest.raises(DataError, match="not a Parquet file"):
         cells(path)
+
+
+def test_records_lines_that_are_not_drawn_are_not_held(tmp_path: Path) -> None:
+    """16 MiB of rows, of which a few are held at a time, to count and to draw."""
+    path = tmp_path / "mine.jsonl"
+    with path.open("w") as file:
+        for number in range(16 * 1024):
+            file.write(json.dumps({"question": f"{number} " + "x" * 1000, "answer": "1"}) + "\n")
+    tracemalloc.start()
+    try:
+        assert len(cells(path, 5)) == 5
+        assert tracemalloc.get_traced_memory()[1] < path.stat().st_size / 8
+    finally:
+        tracemalloc.stop()
+
+
+def test_records_one_row_group_is_read_in_pieces(tmp_path: Path) -> None:
+    """As most tools write it: small on the disk, large in memory, and with one group of rows."""
+    path, count = tmp_path / "mine.parquet", 64 * 1024
+    pq.write_table(pa.table({"question": [f"{number} " + "x" * 1000 for number in range(count)],
+                             "answer": ["1"] * count}), path, compression="zstd")
+    assert (pq.ParquetFile(path).metadata.num_row_groups, path.stat().st_size < 2**21) == (1, True)
+    before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.system_memory_pool())
+    pa.set_memory_pool(pool)
+    try:
+        assert len(cells(path, 5)) == 5
+    finally:
+        pa.set_memory_pool(before)
+    assert 0 < pool.max_memory() < count * 1000 / 2
 
 
 def test_records_parquet_column_that_is_nested_keeps_its_form(tmp_path: Path) -> None:

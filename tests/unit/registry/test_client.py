@@ -29,6 +29,14 @@ def test_register_stores_scores_params_and_data_set(registry, settings, name, tm
     assert [given.dataset.digest for given in run.inputs.dataset_inputs] == [DATA]
 
 
+def test_register_names_the_commit_and_the_params_it_ran_with(registry, name, tmp_path, store):
+    folder = hollow_package(tmp_path / "p", registered_name=name, git_commit="0123456789abcdef-dirty",
+                            params_md5="a" * 32)
+    version = registry.register(folder)
+    for tags in (version.tags, store.get_run(version.run_id).data.tags):
+        assert (tags["git_commit"], tags["params"]) == ("0123456789abcdef-dirty", "a" * 32)
+
+
 def test_find_where_nothing_was_ever_registered_says_so_and_makes_no_store(settings, tmp_path):
     store = tmp_path / "mlflow.db"
     empty = Registry(replace(settings, root=tmp_path, tracking_uri=f"sqlite:///{store}", registry_uri=f"sqlite:///{store}"))

@@ -23,9 +23,10 @@ BENCHMARK = [replace(problem, id=f"b{n}", question=problem.question.replace(f"{n
                      answer=str(2 * n + 101), solution="") for n, problem in enumerate(TRAINING[:5])]
 
 
-def ingested(folder: Path, training: Sequence[Problem] = TRAINING, benchmark: Sequence[Problem] = BENCHMARK) -> Path:
+def ingested(folder: Path, training: Sequence[Problem] = TRAINING, benchmark: Sequence[Problem] = BENCHMARK,
+             named: str = "pens") -> Path:
     entries = []
-    for name, file, problems in (("train", "train.jsonl", training), ("pens", "benchmarks/pens.jsonl", benchmark)):
+    for name, file, problems in (("train", "train.jsonl", training), (named, f"benchmarks/{named}.jsonl", benchmark)):
         write_problems(folder / file, problems)
         entries.append({"name": name, "file": file, "rows": len(problems),
                         "sha256": hashlib.sha256((folder / file).read_bytes()).hexdigest()})
@@ -89,6 +90,19 @@ def test_validate_benchmark_of_the_users_own_that_contradicts_itself_fails(tmp_p
     twice = [*BENCHMARK, replace(BENCHMARK[0], id="b9", answer="1")]
     with pytest.raises(DataError, match=r"benchmarks: contradicts .*b9 \(contradicts: answer 1, but 101 in b0\)"):
         run(CONFIG, data=ingested(tmp_path / "data", benchmark=twice), report=tmp_path / "report")
+
+
+def test_validate_gold_of_a_benchmark_that_cannot_be_read_is_named(tmp_path: Path,
+                                                                   capsys: pytest.CaptureFixture) -> None:
+    """Before anyone trains: in one of the user's own as an error, in a public one, which nobody can edit, as a note."""
+    misprint = [*BENCHMARK, replace(BENCHMARK[0], id="b2045", question="For which t?", answer="t(0,4]")]
+    said = r"benchmarks: gold_fault .*b2045 \(gold_fault: .*no whole expression"
+    with pytest.raises(DataError, match=said):
+        run(CONFIG, data=ingested(tmp_path / "own", benchmark=misprint), report=tmp_path / "report")
+    capsys.readouterr()
+    public = ingested(tmp_path / "public", benchmark=misprint, named="olympiadbench")
+    run(CONFIG, data=public, report=tmp_path / "report")
+    assert re.search(f"note: {said}", capsys.readouterr().out)
 
 
 def test_validate_questions_of_a_template_are_counted_and_pass(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import random
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,7 +142,7 @@ def _guarded(path: Path, step: Callable[[Path], Any]) -> Any:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{_line_of_other_bytes(path)}: byte {error.object[error.start]:#x} is not UTF-8: save "
                         "the file as UTF-8") from error
-    except (EOFError, OSError, lzma.LZMAError, pa.ArrowException) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, pa.ArrowException) as error:
         kind = "a Parquet file" if path.suffix.lower() == ".parquet" else f"a whole {path.suffix} file"
         raise DataError(f"{path}: not {kind} ({error})") from error
     except (LookupError, ValueError, ArithmeticError) as error:  # a time that Python has no date or zone for

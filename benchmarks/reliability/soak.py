@@ -32,7 +32,7 @@ tracer.close()
 
 
 def run(count: int, folder: Path) -> dict[str, Any]:
-    """Send `count` requests in parts, each with calls; look at the process after each part."""
+    """Send `count` requests or a few more, as many per client and part; look at the process after each part."""
     place = {**os.environ, "PYTHONPATH": f"src{os.pathsep}.", "RELAY_ROOT": str(folder)}
     with subprocess.Popen([sys.executable, "-c", SERVER, str(SHARE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True, env=place) as process:
@@ -40,8 +40,9 @@ def run(count: int, folder: Path) -> dict[str, Any]:
         assert process.stdin is not None
         port = int(process.stdout.readline().rsplit(":", 1)[1])
         refused, looks = 0, []
+        turns = -(-count // (PARTS * CLIENTS))
         for part in range(PARTS):
-            seen = load(port, _bodies(max(1, count // PARTS // CLIENTS), seed=part * count))
+            seen = load(port, _bodies(turns, seed=part * count))
             refused += len(seen.faults)
             looks.append(_look(process.pid, folder))
         process.stdin.write("\n")
@@ -49,7 +50,7 @@ def run(count: int, folder: Path) -> dict[str, Any]:
     settled = looks[PARTS // 4:]
     figures = {name: [looks[0][name], settled[0][name], looks[-1][name]] for name in looks[0]}
     grown = figures["rss_mib"][2] - figures["rss_mib"][1]
-    return {"requests": max(1, count // PARTS // CLIENTS) * CLIENTS * PARTS, "refused": refused,
+    return {"requests": turns * CLIENTS * PARTS, "refused": refused,
             "first_quarter_last": figures,
             "faults": refused + (grown > 32) + (figures["handles"][2] > figures["handles"][1] + 8)
             + (figures["threads"][2] > figures["threads"][1] + 2)}

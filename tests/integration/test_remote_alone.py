@@ -30,7 +30,7 @@ from tests.support.small_models import pair
 
 PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
 PARAMS = load_params(Path("params/smoke.yaml"))
-QUICK = RemoteOptions(stall_seconds=5.0, attempts=2, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=60)
+QUICK = RemoteOptions(attempts=2, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=60)
 
 
 @pytest.fixture

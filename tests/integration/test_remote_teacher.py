@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.teacher import OpenAITeacher
+from relayllm.relay.options import Options
 from relayllm.relay.policy import Scripted
 from relayllm.relay.row import Pen
 from relayllm.relay.teacher import RemoteTeacher
@@ -17,7 +20,7 @@ from tests.support.small_models import pair
 
 PROMPTS = ["How many pens are there?", "Four boxes of 12.", "The answer"]
 SCRIPT = Scripted(script={0: [(0, 4), (6, 3)], 1: [(3, 5)], 2: [(2, 2), (2, 2), (9, 30)]})
-QUICK = RemoteOptions(stall_seconds=1.0, attempts=4, backoff_seconds=0.01, breaker_failures=2, breaker_seconds=60)
+QUICK = RemoteOptions(attempts=4, backoff_seconds=0.01, breaker_failures=2, breaker_seconds=60)
 
 
 @pytest.fixture
@@ -86,24 +89,21 @@ def test_remote_tokens_before_a_failure_stand(served):
 
 
 def test_remote_silent_server_holds_up_only_the_row_that_called(served):
-    remote, server, _ = served
-    server.faults += [Fault.stall(), Fault.stall()]
+    _, server, local = served
+    server.always = Fault.hold()
+    patient = OpenAITeacher(server.url, local.tokenizer, options=replace(QUICK, stall_seconds=120, attempts=1),
+                            forbidden_ids=(local.commands.call, local.commands.end))
+    remote = RelayDecoder(local.student, local.tokenizer, RemoteTeacher(patient), local.tokenizer)
+    options = Options(max_new_tokens=40, policy=Scripted(script={0: [(0, 4)]}))
     session = remote.session(slots=2)
-    remote.generate(["warm up"], max_new_tokens=2)
-    handles = [session.submit(remote.request(prompt, _options(), row=row)) for row, prompt in enumerate(PROMPTS[:2])]
-    others: list[int] = []
+    calling, other = (session.submit(remote.request(PROMPTS[row], options, row=row)) for row in range(2))
+    while other not in [done.handle for done in session.step()]:  # it comes to its end while the first row waits
+        pass
+    assert session.row(calling).pen is Pen.TEACHER
+    server.release.set()
     while session.busy:
         session.step()
-        calling, other = map(session.row, handles)
-        if calling is not None and calling.pen is Pen.TEACHER and len(calling.calls) == 1 and other is not None:
-            others.append(other.position)
-    assert others[-1] - others[0] >= 3  # written while the first row waits for its first call
-
-
-def _options():
-    from relayllm.relay.options import Options
-
-    return Options(max_new_tokens=40, policy=SCRIPT)
+    patient.close()
 
 
 def test_from_pretrained_takes_an_address_for_the_teacher(served, tmp_path, monkeypatch):

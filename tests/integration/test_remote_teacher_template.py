@@ -21,7 +21,7 @@ from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import ScriptedEngine, tokenizers
 from tests.support.small_models import make_model, other_tokenizer
 
-QUICK = RemoteOptions(stall_seconds=2.0, attempts=4, backoff_seconds=0.01)
+QUICK = RemoteOptions(attempts=4, backoff_seconds=0.01)
 SCRIPT = ("There are 3 boxes", 3, " with pens. So ", 2, ".")
 QUESTION = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "How many?"}]
 

@@ -20,7 +20,7 @@ from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import STUDENT_SCRIPT, ScriptedEngine, serving, tokenizers
 from tests.support.waiting import eventually
 
-QUICK = RemoteOptions(stall_seconds=5, attempts=1, backoff_seconds=0.01, breaker_failures=1, breaker_seconds=600)
+QUICK = RemoteOptions(attempts=1, backoff_seconds=0.01, breaker_failures=1, breaker_seconds=600)
 CARD, NO_CARD = "4111 1111 1111 1111", "4111 1111 1111 1112"
 
 

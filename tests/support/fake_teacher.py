@@ -51,6 +51,11 @@ class Fault:
         return cls("stall", after=after)
 
     @classmethod
+    def hold(cls, after: int = 0) -> Fault:
+        """Fall silent after some tokens until the teacher's `release` is set, and go on then."""
+        return cls("hold", after=after)
+
+    @classmethod
     def trickle(cls, after: int = 0) -> Fault:
         """Keep the connection alive, but write no more."""
         return cls("trickle", after=after)
@@ -87,6 +92,8 @@ class FakeTeacher:
         self.connections = 0
         self.abandoned = threading.Event()
         """A client went away in the middle of an answer."""
+        self.release = threading.Event()
+        """What a `Fault.hold` waits for."""
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", port), partial(_Handler, self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -227,11 +234,13 @@ class _Handler(BaseHTTPRequestHandler):
         ids, reason = self.teacher.continuation(body)
         for index, token in enumerate(ids):
             if fault is not None and index == fault.after:
-                return self._suffer(fault)
+                if fault.kind != "hold":
+                    return self._suffer(fault)
+                self._wait(self.teacher.release)
             time.sleep(self.teacher.token_seconds)
             last = index == len(ids) - 1
             self._event({"choices": [self._choice(body, token, reason if last else None)]})
-        if fault is not None:  # it strikes after the last token
+        if fault is not None and fault.kind != "hold":  # it strikes after the last token
             return self._suffer(fault)
         usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(ids), "prompt_tokens_details": {
             "cached_tokens": self.teacher.cached(body)}}
@@ -253,10 +262,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.kind == "garbage":
             self._chunk(f"data: {fault.said}\n\n".encode())
             self._chunk(b"")
-        while fault.kind in ("stall", "trickle") and not self.teacher.closing.wait(0.02):
+        if fault.kind in ("stall", "trickle"):
+            self._wait(threading.Event(), keep_alive=fault.kind == "trickle")
+
+    def _wait(self, until: threading.Event, *, keep_alive: bool = False) -> None:
+        """Write no tokens until then, or until the server is closed or the client goes."""
+        while not until.wait(0.02) and not self.teacher.closing.is_set():
             if self._client_gone():
                 raise BrokenPipeError
-            if fault.kind == "trickle":
+            if keep_alive:
                 self._chunk(b": still here\n\n")
 
     def _client_gone(self) -> bool:

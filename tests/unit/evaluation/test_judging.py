@@ -23,7 +23,7 @@ from relayllm.evaluation.report.render import Material, html
 from tests.support.make_records import make_records
 
 CONFIG = JudgeConfig(model="arbiter", prompt="equivalence-1", max_tokens=64)
-PATIENCE = RemoteOptions(connect_seconds=2.0, stall_seconds=5.0, attempts=3, backoff_seconds=0.01, connections=3)
+PATIENCE = RemoteOptions(attempts=3, backoff_seconds=0.01, connections=3)
 
 
 class Arbiter(ThreadingHTTPServer):

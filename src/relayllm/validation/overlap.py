@@ -2,7 +2,8 @@
 
 Two questions are *alike* when their word pairs (shingles) are: the share of the shorter one's pairs that the longer one
 has (containment), so that an instruction behind a question or a number before it does not hide it. For this, numbers
-are one word, and so are names: a word that the questions never write in lower case. Alike questions are a
+are one word, and so are names: a word that the questions never write in lower case, or seldom beside how often they
+write it with a capital inside a sentence (a Lily among lilies). Alike questions are a
 
 - `copy` when one holds the numbers of the other, in their order and without a gap. Where a question has fewer than two
   numbers, or follows a template and has fewer than `TELLING`, names count as what they are;
@@ -28,6 +29,8 @@ from typing import Literal
 SPACING = re.compile(r"\\(?:[!,;: ]|left|right|displaystyle|dfrac|tfrac|text|mathrm)(?![A-Za-z])|[${}~]")
 SEPARATOR = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/=^<>|!%]")
+INSIDE = re.compile(r"(?<=[a-z,] )[A-Z][^\W\d_]+")
+"""A capital where no sentence begins."""
 
 NUMBER, NAME = "0", "A"
 """What stands for every number, and for every name, in the form of a question."""
@@ -35,6 +38,8 @@ TEMPLATE = 3
 """So many training questions may be alike to one of a benchmark before their form is taken for a template."""
 TELLING = 3
 """So many equal numbers in a row tell a question from the others of its template, whatever the names are."""
+SELDOM = 5
+"""So many times as often with a capital inside a sentence as in lower case, and a word is a name all the same."""
 SHORT = 8
 """Words from which a question may be found within a longer one; shorter ones are compared whole."""
 SHARE = 0.3
@@ -83,11 +88,13 @@ class Text:
 
 
 def texts(questions: Iterable[str]) -> list[Text]:
-    """Questions as they are compared, names told from the words that any of them writes in lower case."""
-    tokens = [_tokens(question) for question in questions]
-    lower = {token for each in tokens for token in each if token.islower()}
-    names = {token.casefold() for each in tokens for token in each
-             if token[0].isupper() and len(token) > 1 and token.casefold() not in lower}
+    """Questions as they are compared, names told from other words by how all of them write them."""
+    asked = list(questions)
+    tokens = [_tokens(question) for question in asked]
+    lower = Counter(token for each in tokens for token in each if token.islower())
+    inside = Counter(word.casefold() for question in asked for word in INSIDE.findall(question))
+    capital = {token.casefold() for each in tokens for token in each if token[0].isupper() and len(token) > 1}
+    names = {word for word in capital if SELDOM * lower[word] <= inside[word]}
     return [_text([token.casefold() for token in each], names) for each in tokens]
 
 

@@ -84,6 +84,15 @@ def test_overlaps_renamed_copy_within_a_template_is_told_by_three_numbers(number
     assert kinds([*repeated, planted], ask.format(*numbers), 0.95)[5] == kind
 
 
+@pytest.mark.parametrize(("often", "kind"), [(5, "copy"), (1, None)])
+def test_overlaps_word_that_is_seldom_no_name_is_a_name(often: int, kind: str | None) -> None:
+    """Lily is a name beside a lily, as long as it is one most of the time; "Give" at a line's start is none."""
+    asked = "Today Amy made 20 more friends than Lily. Yesterday Lily made 50, and how many did Lily make with Amy?"
+    others = [*[f"Today Bo and Lily met {n} cats." for n in range(often - 3)], "Is a lily white? Give its colour."]
+    planted = asked.replace("Lily", "Ulrike").replace("Amy", "Tadeo")
+    assert kinds([planted, *others], asked, 0.95)[0] == kind
+
+
 def test_overlaps_short_question_within_a_long_one_is_no_copy() -> None:
     assert kinds([f"{FARM} And what is 14 + 9?"], "What is 14 + 9?") == [None]
 

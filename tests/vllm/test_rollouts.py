@@ -14,7 +14,9 @@ from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.engines.openai.weights import ServedWeights
 from relayllm.errors import StudentError
+from relayllm.training.lora import ready_to_decode
 from relayllm.training.served import ServedDecoders
+from tests.support.adapters import adapted
 from tests.vllm.make_model import build_tokenizer
 from tests.vllm.make_model import main as write_model
 from tests.vllm.servers import KEY, STUDENT_FLAGS, TRAINED_FLAGS, vllm_server
@@ -69,6 +71,24 @@ def test_vllm_writes_with_the_weights_in_training_after_every_change(folder, url
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
         seen.append([trace.token_ids for trace in here])
     assert seen[0] != seen[1]
+    served.close()
+
+
+def test_vllm_writes_with_an_adapter_in_training(folder, url, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELAY_STUDENT_API_KEY", KEY)
+    served = decoders(url, folder, tmp_path)
+    network, tokenizer = load_model(folder, dtype="float32", device="cpu"), load_tokenizer(folder)
+    options = {"max_new_tokens": 24, "max_calls": 0}
+    bare = RelayDecoder.from_models(network, tokenizer).generate(PROMPTS, **options)
+    model = adapted(network, tokenizer)
+    with ready_to_decode(model) as inner:
+        here = RelayDecoder.from_models(inner, tokenizer).generate(PROMPTS, **options)
+    with served.of(model) as decoder:
+        there = decoder.generate(PROMPTS, **options)
+    assert [trace.token_ids for trace in there] == [trace.token_ids for trace in here]
+    assert [trace.token_ids for trace in here] != [trace.token_ids for trace in bare]
+    for one, other in zip(there, here, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
     served.close()
 
 

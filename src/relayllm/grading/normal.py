@@ -23,6 +23,9 @@ SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lr]?|checkmark|blacksquare|qed|dis
                    r"normalsize|[lL]arge|LARGE|[hH]uge|HUGE)(?![A-Za-z])")
 FONT = re.compile(r"\\(?:mathbf|boldsymbol|bold|bm|mathit|mathsf|mathtt|mathcal|mathnormal|pmb|underline|bf|it|tt|emph)"
                   r"(?![A-Za-z])\s*")
+UNIT_VECTOR = re.compile(r"\\(?:wide)?(?:hat|vec)\s*"
+                         r"(?:\{\s*(?:\\mathbf\s*)?\\?([ijk])(?:math)?\s*\}|\\?([ijk])(?![A-Za-z]))")
+"""`\\hat{i}`, `\\vec j`, `\\hat{\\imath}`: the same as `\\mathbf{i}`."""
 UNSEEN = re.compile(r"\\(?:(?:text)?color|label|tag|[hv]space\*?|h?phantom)\s*\{[^{}]*\}")
 """Commands that print nothing of what is in their braces."""
 LEAD = re.compile(r"(?:[=:]|\\(?:therefore|implies|[rR]ightarrow|Longrightarrow|approx|sim|simeq)(?![A-Za-z])"
@@ -74,6 +77,9 @@ IN_WORDS = (
     (re.compile(r"infinity|infinitely many", re.IGNORECASE), r"\infty"))
 """What has a sign as well as a name."""
 NOT = re.compile(r"\\not\s*(?:=|\\(in)(?![A-Za-z]))|!=|<>")
+EQUALS = re.compile(r"^(\\?[A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?)\s+"
+                    r"(?:\\text\s*\{\s*)?(?:equals|is\s+equal\s+to)\s*\}?\s+")
+"""`x is equal to 5`: the sign in words behind one symbol."""
 SAME_SIGN = re.compile(r"\\(le|ge|ne)(?:q|qslant)(?![A-Za-z])")
 
 
@@ -94,11 +100,13 @@ def canonical(answer: str) -> str:
 def tidy(answer: str) -> str:
     """The answer in one spelling of LaTeX, its words, spaces and units still in place."""
     text = _unwrapped(UNSEEN.sub("", SIZES.sub("", OF_COUNTRY.sub("$", latex(answer).strip()))))
+    text = UNIT_VECTOR.sub(lambda found: found[1] or found[2], text)
     text = SPACING.sub(" ", THOUSANDS.sub("", FONT.sub("", ANNOTATION.sub("", text)))).strip()
     text = NEGATIVE.sub("-", LEAD.sub("", text, 1) if LEAD.match(text) else text, 1)
     text = ROUND.sub(lambda found: found.group().replace(",", ""), text)
     for long, short in SHORT:
         text = text.replace(long, short)
+    text = EQUALS.sub(r"\1 = ", text)
     text = NOT.sub(lambda found: "\\notin " if found[1] else "\\ne ", text)
     text = RECURRING.sub(lambda found: f"{found[1]}\\overline{{{found[2] or found[3]}}}", text)
     text = TIMES.sub(r"\\times ", SAME_SIGN.sub(r"\\\1", text))

@@ -53,16 +53,22 @@ def decoders(url: str, folder: Path, run: Path) -> ServedDecoders:
     return ServedDecoders([url], load_tokenizer(folder), folder, folder, ALONE, run)
 
 
+def change(model: torch.nn.Module, seed: int) -> None:
+    """A step of training that is large enough for other answers."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.1)
+
+
 def test_vllm_writes_with_the_weights_in_training_after_every_change(folder, url, tmp_path, monkeypatch):
     monkeypatch.setenv("RELAY_STUDENT_API_KEY", KEY)
     served = decoders(url, folder, tmp_path)
     model, tokenizer = load_model(folder, dtype="float32", device="cpu"), load_tokenizer(folder)
     options, seen = {"max_new_tokens": 24, "max_calls": 0}, []
     for seed in (1, 2):
-        torch.manual_seed(seed)
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.add_(torch.randn_like(weight) * 0.1)
+        change(model, seed)
         here = RelayDecoder.from_models(model, tokenizer).generate(PROMPTS, **options)
         with served.of(model) as decoder:
             there = decoder.generate(PROMPTS, **options)
@@ -78,9 +84,11 @@ def test_vllm_writes_with_an_adapter_in_training(folder, url, tmp_path, monkeypa
     monkeypatch.setenv("RELAY_STUDENT_API_KEY", KEY)
     served = decoders(url, folder, tmp_path)
     network, tokenizer = load_model(folder, dtype="float32", device="cpu"), load_tokenizer(folder)
+    change(network, seed=1)
     options = {"max_new_tokens": 24, "max_calls": 0}
     bare = RelayDecoder.from_models(network, tokenizer).generate(PROMPTS, **options)
     model = adapted(network, tokenizer)
+    change(model, seed=1)
     with ready_to_decode(model) as inner:
         here = RelayDecoder.from_models(inner, tokenizer).generate(PROMPTS, **options)
     with served.of(model) as decoder:

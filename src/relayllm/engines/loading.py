@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.utils import logging as bars
 
+from relayllm.engines.checkpoints.adapters import adapter_settings, is_adapter
 from relayllm.engines.checkpoints.gguf import names_gguf, read_tokenizer
 from relayllm.errors import ModelError
 from relayllm.relay.protocols import CausalLM, Tokenizer
@@ -29,6 +30,9 @@ def no_progress_bars() -> None:
 
 no_progress_bars()  # here, since whoever loads, trains or saves a model imports this module
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json",
+              "sentencepiece.bpe.model")
+"""Files of which a tokenizer has at least one: where its vocabulary is."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -43,9 +47,12 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> PreTraine
     if names_gguf(source):
         return read_tokenizer(Path(source))
     _check_folder(source)
+    if (folder := Path(source)).is_dir() and not any((folder / name).is_file() for name in TOKENIZERS):
+        raise ModelError(f"{source} has no tokenizer: none of {', '.join(TOKENIZERS)}; copy the folder whole, every "
+                         "file of it")
     try:
         return AutoTokenizer.from_pretrained(str(source), revision=revision)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # json, tokenizers, sentencepiece: each has errors of its own for a broken file
         raise ModelError(_message(source, "tokenizer", error)) from error
 
 
@@ -60,7 +67,7 @@ def load_config(source: str | Path) -> PreTrainedConfig:
     _check_folder(source)
     try:
         return AutoConfig.from_pretrained(str(source))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # values that do not fit each other have an error of their own
         raise ModelError(_message(source, "config", error)) from error
 
 
@@ -69,17 +76,41 @@ def load_model(source: str | Path, *, dtype: str | torch.dtype | None = None, de
     """A causal LM in eval mode, on `device` (the accelerator when there is one, else the CPU).
 
     Raises:
-        ModelError: it is missing or unreadable.
+        ModelError: it is missing or unreadable, or lacks weights that its config speaks of.
     """
+    _check_folder(source)
+    model, _ = _loaded(source, dtype=DTYPES[dtype] if isinstance(dtype, str) else dtype or "auto", revision=revision)
+    return model.to(device or best_device()).eval()
+
+
+def check_weights(folder: Path) -> None:
+    """Hold the weights of a folder against its config: names and shapes alone, nothing is read.
+
+    Raises:
+        ModelError: one of them has what the other does not know, or another shape.
+    """
+    _, unexpected = _loaded(folder, device_map="meta")
+    if unexpected:
+        raise ModelError(f"the config of {folder} knows nothing of {len(unexpected)} weights that are there, like "
+                         f"{unexpected[0]}: the two do not belong together; copy the folder again, every file of it")
+
+
+def _loaded(source: str | Path, **more: Any) -> tuple[PreTrainedModel, list[str]]:
+    """(model, weights that it has no place for)."""
     from transformers import AutoModelForCausalLM
 
-    _check_folder(source)
-    wanted = DTYPES[dtype] if isinstance(dtype, str) else dtype or "auto"
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(source), dtype=wanted, revision=revision)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            str(source), output_loading_info=True, ignore_mismatched_sizes=True, **more)
     except Exception as error:  # safetensors, json, torch: each has errors of its own for a broken file
         raise ModelError(_message(source, "model", error)) from error
-    return model.to(device or best_device()).eval()
+    if missing := sorted(found["missing_keys"]):
+        raise ModelError(f"{source} lacks {len(missing)} weights of which its config speaks, like {missing[0]}: they "
+                         "would be random numbers; copy the folder again, every file of it")
+    for name, there, wanted in sorted(found["mismatched_keys"]):
+        raise ModelError(f"{name} of {source} has the shape {tuple(there)}, and its config wants {tuple(wanted)}: the "
+                         "two do not belong together; copy the folder again, every file of it")
+    return model, sorted(found["unexpected_keys"])
 
 
 def load_teacher(folder: Path, *, dtype: str | None = None) -> tuple[PreTrainedModel | str, PreTrainedTokenizerBase]:
@@ -111,6 +142,10 @@ def end_ids(model: CausalLM, tokenizer: Tokenizer) -> frozenset[int]:
 def _check_folder(source: str | Path) -> None:
     path = Path(source)
     looks_local = isinstance(source, Path) or path.is_absolute() or str(source).startswith(("./", "../", "artifacts/"))
+    if is_adapter(path):
+        base = adapter_settings(path).get("base_model_name_or_path")
+        raise ModelError(f"{path} is an adapter over {base!r}, which no model is by itself: name it as a local model "
+                         "in base_models of params.yaml, and the stage base_models writes it merged")
     if looks_local and not (path / "config.json").is_file():
         there = "exists but holds no config.json" if path.exists() else "does not exist"
         raise ModelError(f"no model at {path}: the folder {there}; run the stage that makes it (`dvc repro`, or "
@@ -119,6 +154,8 @@ def _check_folder(source: str | Path) -> None:
 
 def _message(source: str | Path, what: str, error: BaseException) -> str:
     local = Path(source).exists()
-    remedy = ("the folder is damaged: make it again (`dvc repro --force STAGE`) or take a good copy" if local else
+    remedy = ("the folder is damaged, or of a kind that cannot be read here: take a good copy, or, if a stage made it, "
+              "run that again (`dvc repro --force STAGE`)" if local else
               "check the name; without a network only local folders and what the hub's cache holds can be loaded")
-    return f"cannot load the {what} {source}: {type(error).__name__}: {str(error).splitlines()[0][:300]}; {remedy}"
+    said = " ".join(str(error).split())[:300]
+    return f"cannot load the {what} {source}: {type(error).__name__}: {said}; {remedy}"

@@ -54,24 +54,21 @@ def _make(config: BaseModelsConfig, roles: Mapping[str, ModelSource],
 
 
 def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
-    from relayllm.engines.checkpoints.local_models import (
-        ADAPTER,
-        adapter_base,
-        check_digest,
-        content_digest,
-        copy_model,
-        locate,
-    )
+    from relayllm.engines.checkpoints.adapters import base_of, is_adapter
+    from relayllm.engines.checkpoints.fitness import check_model, role_of
+    from relayllm.engines.checkpoints.local_models import check_digest, content_digest, copy_model, locate
 
     root = current_settings().root
     source = locate(model, root)
+    if any(source.glob("*.safetensors")) and not is_adapter(source):
+        check_model(source, role, role_of(role))  # before gigabytes are read, and with the name that the user gave
     digest = content_digest(source)
     check_digest(model, digest)
     print_line(f"{role}: {source}, digest {digest}")
-    if source.is_dir() and (source / ADAPTER).is_file() and not (source / "config.json").is_file():
+    if is_adapter(source):
         from relayllm.training.lora import trains_commands, write_merged
 
-        write_merged(adapter_base(source, root), source, dtype, folder, commands=trains_commands(source))
+        write_merged(base_of(source, root), source, dtype, folder, commands=trains_commands(source))
     else:
         copy_model(source, folder, dtype)
     return digest
@@ -79,10 +76,9 @@ def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
 
 def _check(folders: Mapping[str, Path]) -> dict[str, int]:
     """Refuse what does not fit its role, warn of what seldom helps; returns the number of parameters of each."""
-    from relayllm.engines.checkpoints.fitness import check_model, size_warnings
+    from relayllm.engines.checkpoints.fitness import check_model, role_of, size_warnings
 
-    checked = {name: check_model(folder, name, "student" if name == "student" else "teacher")
-               for name, folder in folders.items()}
+    checked = {name: check_model(folder, name, role_of(name)) for name, folder in folders.items()}
     counts = {name: found.parameters for name, found in checked.items()}
     for warning in [*(line for found in checked.values() for line in found.warnings), *size_warnings(counts)]:
         print_line(f"warning: {warning}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from relayllm.config import LoraConfig
+from relayllm.engines.checkpoints.adapters import ADAPTER, adapter_settings, check_adapter
 from relayllm.engines.checkpoints.weights import weights_digest
 from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.loading import DTYPES, load_model, load_tokenizer
@@ -155,8 +156,9 @@ def write_merged(base: Path, adapter: Path, dtype: str, folder: Path, *, command
         How much of the adapter's change is in the rounded weights, along its own direction: 1 is all of it.
 
     Raises:
-        ModelError: the adapter was trained over other weights.
+        ModelError: the adapter is damaged, or was trained over other weights.
     """
+    check_adapter(adapter)
     _check_base(adapter, base)
     tokenizer = load_tokenizer(base)
     network = load_model(base, dtype="float32", device="cpu")
@@ -177,7 +179,7 @@ def write_merged(base: Path, adapter: Path, dtype: str, folder: Path, *, command
 
 def trains_commands(adapter: Path) -> bool:
     """Whether an adapter brings rows of command tokens, which its base must have room for."""
-    return bool(json.loads((adapter / "adapter_config.json").read_text()).get("trainable_token_indices"))
+    return bool(adapter_settings(adapter).get("trainable_token_indices"))
 
 
 def _check_base(adapter: Path, base: Path) -> None:
@@ -193,7 +195,7 @@ def _loaded(network: PreTrainedModel, adapter: Path) -> PeftModel:
 
     try:
         return PeftModel.from_pretrained(network, str(adapter))
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # json, torch, safetensors, peft: each has errors of its own
         raise ModelError(f"the adapter in {adapter} does not fit {type(network).__name__} of "
                          f"{network.config.name_or_path}: {str(error).splitlines()[0][:300]}; take the adapter that "
                          "was trained over this model") from error
@@ -234,6 +236,6 @@ def rounded(tensor: torch.Tensor, dtype: torch.dtype, generator: torch.Generator
 
 def _name_base(adapter: Path, base: Path) -> None:
     """Say in an adapter's folder which weights it belongs to."""
-    path = adapter / "adapter_config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": str(base)}, indent=2))
+    named = adapter_settings(adapter) | {"base_model_name_or_path": str(base)}
+    (adapter / ADAPTER).write_text(json.dumps(named, indent=2))
     write_json(adapter / BASE_FILE, {"weights": weights_digest(base)})

@@ -124,7 +124,16 @@ def cut_off(folder):
 
 
 def no_safetensors(folder):
+    (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+
+
+def pointer_of_git(folder):
     (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+
+
+def broken_link(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to(folder / "nowhere")
 
 
 def missing_shard(folder):
@@ -148,16 +157,70 @@ def too_few_rows(folder):
     edit(folder / "config.json", vocab_size=100)
 
 
+def more_rows_than_weights(folder):
+    edit(folder / "config.json", vocab_size=4000)
+
+
+def more_layers_than_weights(folder):
+    edit(folder / "config.json", num_hidden_layers=3, layer_types=["full_attention"] * 3)
+
+
+def fewer_layers_than_weights(folder):
+    edit(folder / "config.json", num_hidden_layers=1, layer_types=["full_attention"])
+
+
+def width_of_another_model(folder):
+    edit(folder / "config.json", hidden_size=48)
+
+
+def width_that_is_no_number(folder):
+    edit(folder / "config.json", hidden_size="wide")
+
+
+def encoder_and_decoder(folder):
+    edit(folder / "config.json", model_type="t5", architectures=["T5ForConditionalGeneration"])
+
+
+def encoder(folder):
+    edit(folder / "config.json", model_type="bert", architectures=["BertForMaskedLM"])
+
+
+def of_a_kind_to_come(folder):
+    edit(folder / "config.json", model_type="zilla", architectures=["ZillaForCausalLM"])
+
+
+def without_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+
+
+def tokenizer_of_no_json(folder):
+    (folder / "tokenizer.json").write_text("{ no json")
+
+
+def template_that_renders_nothing(folder):
+    (folder / "chat_template.jinja").write_text("{% for message in messages %}{{ message.content }")
+
+
 @pytest.mark.parametrize(("harm", "said"), [
     (without_weights, "lacks weights"), (cut_off, "was cut off"), (no_safetensors, "is no safetensors file"),
+    (pointer_of_git, "git lfs pull"), (broken_link, "is a link to .*nowhere"),
     (missing_shard, "lacks model-00002.safetensors"), (quantised, r"quantised checkpoint \(gptq\)"),
     (windows, "sliding_attention"), (sinks, "attention sinks"), (too_few_rows, "scores 100 tokens"),
+    (more_rows_than_weights, "embed_tokens.weight.*4000"), (width_of_another_model, "wants .*48"),
+    (width_that_is_no_number, "cannot load the config"),
+    (more_layers_than_weights, r"lacks 11 weights .*model\.layers\.2\."),
+    (fewer_layers_than_weights, r"knows nothing of 11 weights .*model\.layers\.1\."),
+    (encoder_and_decoder, r"\(t5\) is no causal language model"), (encoder, r"\(bert\) is no causal language model"),
+    (of_a_kind_to_come, "zilla"), (without_tokenizer, "no tokenizer"), (tokenizer_of_no_json, "cannot load the tok"),
+    (template_that_renders_nothing, "chat template cannot render a question"),
     (shutil.rmtree, "no model at"), (lambda folder: (folder / "config.json").unlink(), "is no model"),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_local_folder_that_cannot_be_used_is_refused_with_its_reason(root, harm, said):
     harm(root / "models/student")
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=said) as refused:
         bring(root)
+    assert str(root / "models/student") in str(refused.value)
+    assert not (root / "out/student").exists()
     assert not (root / "out/others").exists()
 
 
@@ -186,6 +249,36 @@ def test_adapter_of_another_base_is_refused(root):
     edit(adapter / "adapter_config.json", base_model_name_or_path="some/hub-id")
     with pytest.raises(ModelError, match="an adapter over 'some/hub-id'"):
         bring(root, "adapter")
+
+
+def without_adapter_weights(adapter):
+    (adapter / "adapter_model.safetensors").unlink()
+
+
+def adapter_weights_that_are_none(adapter):
+    (adapter / "adapter_model.safetensors").write_bytes(b"abc")
+
+
+def adapter_config_of_no_json(adapter):
+    (adapter / "adapter_config.json").write_text("{")
+
+
+@pytest.mark.parametrize(("harm", "said"), [
+    (without_adapter_weights, "lacks weights"), (adapter_weights_that_are_none, "is no safetensors file"),
+    (adapter_config_of_no_json, "cannot read"),
+], ids=lambda value: getattr(value, "__name__", None))
+def test_adapter_that_cannot_be_used_is_refused_with_its_reason(root, harm, said):
+    _, adapter, _ = saved("qwen3", root)
+    edit(adapter / "adapter_config.json", base_model_name_or_path="base")
+    harm(adapter)
+    with pytest.raises(ModelError, match=said) as refused:
+        bring(root, "adapter")
+    assert str(adapter) in str(refused.value)
+
+
+def test_weights_given_for_their_folder_are_refused(root):
+    with pytest.raises(ModelError, match="name the folder it lies in"):
+        bring(root, "models/student/model.safetensors")
 
 
 def test_teacher_smaller_than_the_student_is_a_warning(root, capsys):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from relayllm.config import LocalModel
-from relayllm.engines.checkpoints.gguf import unpack
+from relayllm.engines.checkpoints.adapters import ADAPTER
+from relayllm.engines.checkpoints.gguf import is_gguf, unpack
 from relayllm.engines.checkpoints.hub import WANTED
 from relayllm.engines.checkpoints.weights import weights_of
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ModelError
 from relayllm.files import atomic_write
-
-ADAPTER = "adapter_config.json"
 
 
 def locate(model: LocalModel, root: Path) -> Path:
@@ -27,6 +25,9 @@ def locate(model: LocalModel, root: Path) -> Path:
     """
     path = (root / Path(model.path).expanduser()).resolve()
     if path.is_file():
+        if not is_gguf(path):
+            raise ModelError(f"{path} is no GGUF file: it does not begin with GGUF; copy it again, or, if it is a part "
+                             "of a model folder, name the folder it lies in")
         return path
     if not path.is_dir():
         raise ModelError(f"no model at {path}: params.yaml, base_models names {model.path!r}; put or link the folder, "
@@ -36,8 +37,9 @@ def locate(model: LocalModel, root: Path) -> Path:
         return path
     if len(packed) == 1:
         return packed[0]
-    raise ModelError(f"{path} is no model: it has neither config.json nor {ADAPTER}"
-                     + (f", and {len(packed)} GGUF files: name one of them" if packed else ""))
+    raise ModelError(f"{path} is no model: it has neither config.json nor {ADAPTER}, "
+                     + (f"and {len(packed)} GGUF files: name one of them" if packed else
+                        "and no GGUF file: copy the model's folder whole, or change the path in params.yaml"))
 
 
 def content_digest(path: Path) -> str:
@@ -60,20 +62,6 @@ def check_digest(model: LocalModel, found: str) -> None:
     if model.digest not in (None, found):
         raise ModelError(f"{model.path} has the digest {found}, params.yaml pins {model.digest}: take the pinned "
                          "files, or write the digest found into params.yaml")
-
-
-def adapter_base(adapter: Path, root: Path) -> Path:
-    """The folder of the model that an adapter was trained over, as the adapter says.
-
-    Raises:
-        ModelError: it does not say, or what it names is no folder here.
-    """
-    name = json.loads((adapter / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    base = (root / Path(name or "")).resolve()
-    if not name or not (base / "config.json").is_file():
-        raise ModelError(f"{adapter} is an adapter over {name!r}, and that is no model folder here: write the folder "
-                         f"of its base into base_model_name_or_path of {adapter / ADAPTER}")
-    return base
 
 
 def copy_model(source: Path, folder: Path, dtype: str) -> None:

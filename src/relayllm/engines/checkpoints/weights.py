@@ -11,6 +11,8 @@ from pathlib import Path
 from relayllm.errors import ModelError
 
 INDEX = "model.safetensors.index.json"
+POINTER = b"version https://git-lfs"
+"""How the file begins that git has in a large file's place, until `git lfs pull` fetches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,7 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
         ModelError: there are none, one is cut off or damaged, or the index names a file that is missing.
     """
     files = sorted(folder.glob("*.safetensors"))
-    index = folder / INDEX
-    named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
+    named = _named(folder / INDEX)
     missing = sorted(named - {path.name for path in files})
     if missing or not files:
         raise ModelError(f"{folder} lacks {', '.join(missing[:3]) or 'weights (*.safetensors)'}: copy the folder "
@@ -42,10 +43,26 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return {name: tensor for path in files for name, tensor in _header(path).items()}
 
 
+def _named(index: Path) -> set[str]:
+    """The files that an index of shards names; none where there is no index."""
+    if not index.is_file():
+        return set()
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is no index of shards ({type(error).__name__}: {error}): copy it again") from error
+
+
 def _header(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise ModelError(f"{path} is a link to {path.readlink()}, which is not there: copy the file itself")
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+            first = file.read(8)
+            if POINTER.startswith(first) and first:
+                raise ModelError(f"{path} is what git has in the weights' place: run `git lfs pull` where it was "
+                                 "cloned, then copy the folder again")
+            length = int.from_bytes(first, "little")
             entries = json.loads(file.read(length))
         entries.pop("__metadata__", None)
         end = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)

@@ -36,7 +36,7 @@ Grader = Callable[[str, str, bool], bool]
 
 
 @dataclass
-class Count:
+class Tally:
     """What one grader made of the answers of one set."""
 
     right: int = 0
@@ -126,9 +126,9 @@ def _gsm8k(gold: str, text: str) -> bool:
     return plain[0].lower() == plain[1].lower()
 
 
-def count(grader: Grader, answers: Iterator[tuple[str, str, str, bool]], numbers: bool) -> Count:
+def count(grader: Grader, answers: Iterator[tuple[str, str, str, bool]], numbers: bool) -> Tally:
     """What a grader makes of (what was done, gold, answer, right) rows."""
-    counted = Count()
+    counted = Tally()
     started = time.perf_counter()
     for what, gold, answer, is_right in answers:
         try:
@@ -191,7 +191,7 @@ def _print_cases(path: Path, show: int) -> None:
         print(f"    {case['case']}: {case['gold']!r} <- {case['text']!r}: {verdicts}")
 
 
-def _print(name: str, grader: str, one: Count, show: int) -> None:
+def _print(name: str, grader: str, one: Tally, show: int) -> None:
     each = 1000 * one.seconds / max(1, one.right + one.wrong)
     print(f"{name:16} {grader:12} {one.right_taken:>7}/{one.right:<7} {one.wrong_taken:>7}/{one.wrong:<7} "
           f"{one.limits:>6} {each:>8.2f}", flush=True)

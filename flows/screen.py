@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from relayllm.progress import Clock
+
 EVERY_SECONDS = 30.0
 """Between two plain lines of one stage; its log has them all."""
 FINISHED = re.compile(r"Finished in state (\w+)\((.*)\)")
@@ -54,7 +56,6 @@ class Line:
 
 Show = Callable[[str, Line, str], None]
 """Told the stage's name, its line, and what of it should stay on the screen."""
-Clock = Callable[[], float]
 
 
 class Screen(logging.Handler):

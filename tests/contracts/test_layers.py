@@ -1,6 +1,7 @@
 """Who may import whom: import-linter over the package, and the same for what it does not read."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -72,13 +73,20 @@ def test_library_is_imported_in_its_homes_only(library):
     assert [user for user in users if not user.startswith(HOMES[library])] == []
 
 
-def test_public_class_has_a_name_of_its_own():
+def types_of(path: Path) -> list[str]:
+    """Names of a module's public types: its classes, and the aliases that are written like classes."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    named = [node.name if isinstance(node, ast.ClassDef) else ast.unparse(node.targets[0])
+             for node in body if isinstance(node, ast.ClassDef | ast.Assign)]
+    return [name for name in named if re.fullmatch(r"[A-Z]\w*[a-z]\w*", name)]
+
+
+def test_public_type_has_a_name_of_its_own():
     homes: dict[str, list[str]] = {}
     folders = (SOURCE, ROOT / "flows", ROOT / "benchmarks")
     for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+        for name in types_of(path):
+            homes.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 
@@ -90,6 +98,14 @@ def test_modules_have_no_circle(folder):
 def test_rooms_hold_no_more_than_twenty_modules():
     rooms = Counter(path.parent.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
     assert {room: count for room, count in rooms.items() if count > 20} == {}
+
+
+def test_functions_are_no_longer_than_forty_lines():
+    long = {f"{module_name(path)}.{node.name}": node.end_lineno - node.lineno + 1
+            for folder in ("src/relayllm", "flows") for path in (ROOT / folder).rglob("*.py")
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 40}
+    assert long == {}
 
 
 def test_flows_reach_neither_stages_nor_models():

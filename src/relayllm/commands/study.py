@@ -121,18 +121,11 @@ def _keep(values: dict[str, Any], runs: Sequence[str]) -> None:
 
 def steps(params: Params, folder: Path) -> Iterator[Step]:
     """The commands of one seed, in order."""
-    data, base = folder / "data", folder / "base_models"
-    kept, unfiltered = folder / "filter/problems.jsonl", folder / "unfiltered/problems.jsonl"
+    data, base, metrics, grpo = folder / "data", folder / "base_models", folder / "metrics", folder / "grpo"
     student, teacher, others, warm = base / "student", base / "teacher", base / "others", folder / "warmup/model"
-    rows, metrics = folder / "warmup_set/rows.parquet", folder / "metrics"
-
-    found = params.model_dump(mode="json")
-    runs = found["grpo"].pop("runs")
-
-    def step(name: str, *outputs: Path, reads: Sequence[Step] = (), says: object = None, **options: Path | str) -> Step:
-        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
-        made_by = [name, found[name.replace("-", "_")], says, [one.key for one in reads]]
-        return Step((name, *words), outputs, sha256(json.dumps(made_by).encode()).hexdigest())
+    kept, unfiltered = folder / "filter/problems.jsonl", folder / "unfiltered/problems.jsonl"
+    rows, records = folder / "warmup_set/rows.parquet", folder / "evaluate"
+    step = Steps(params)
 
     yield (begun := step("ingest", data / "manifest.json", data=data))
     yield (models := step("base-models", student, teacher, others, reads=[begun], data=data, student=student,
@@ -143,25 +136,37 @@ def steps(params: Params, folder: Path) -> Iterator[Step]:
                            metrics=metrics / "warmup_set.json"))
     yield (warmed := step("warmup", warm, reads=[written], warmup_set=rows, student=student, model=warm,
                           metrics=metrics / "warmup.json"))
-    reads = [warmed]
-    if PART in runs:
-        reads.append(step("filter", unfiltered, reads=[models], says=PART, params=folder / "unfiltered.yaml",
-                          data=data, teacher=teacher, kept=unfiltered, metrics=metrics / "unfiltered.json"))
-        yield reads[-1]
+    part = [warmed]  # what the run without a filter reads
+    if PART in step.runs:
+        part.append(step("filter", unfiltered, reads=[models], says=PART, params=folder / "unfiltered.yaml",
+                         data=data, teacher=teacher, kept=unfiltered, metrics=metrics / "unfiltered.json"))
+        yield part[-1]
     trained = []
-    for run, config in runs.items():
-        model, history = folder / "grpo" / run / "model", folder / "grpo" / run / "history.json"
-        problems = unfiltered if run == PART else kept
-        trained.append(step("grpo", model, history, reads=reads if run == PART else [warmed], says=config, run=run,
-                            problems=problems, student=warm, teacher=teacher, model=model,
+    for run, config in step.runs.items():
+        model, history = grpo / run / "model", grpo / run / "history.json"
+        trained.append(step("grpo", model, history, reads=part if run == PART else [warmed], says=config, run=run,
+                            problems=unfiltered if run == PART else kept, student=warm, teacher=teacher, model=model,
                             metrics=metrics / f"grpo-{run}.json", history=history))
         yield trained[-1]
-    records = folder / "evaluate"
-    yield (answered := step("evaluate", records, reads=trained, data=data, base=student, warmup=warm,
-                            grpo=folder / "grpo", teacher=teacher, others=others, records=records,
-                            metrics=metrics / "evaluate.json"))
+    yield (answered := step("evaluate", records, reads=trained, data=data, base=student, warmup=warm, grpo=grpo,
+                            teacher=teacher, others=others, records=records, metrics=metrics / "evaluate.json"))
     yield step("report", folder / "report", reads=[answered], records=records, metrics_folder=metrics,
                report=folder / "report")
+
+
+class Steps:
+    """Makes the steps of one seed, each with a key of its params and of the steps that it reads from."""
+
+    def __init__(self, params: Params) -> None:
+        self._params = params.model_dump(mode="json")
+        self.runs: dict[str, object] = self._params["grpo"].pop("runs")
+
+    def __call__(self, name: str, *outputs: Path, reads: Sequence[Step] = (), says: object = None,
+                 **options: Path | str) -> Step:
+        """One step; `says` is what of its work neither the params nor the steps before it tell."""
+        words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        made_by = [name, self._params[name.replace("-", "_")], says, [one.key for one in reads]]
+        return Step((name, *words), outputs, sha256(json.dumps(made_by).encode()).hexdigest())
 
 
 def environment(folder: Path) -> dict[str, str]:

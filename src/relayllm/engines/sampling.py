@@ -8,10 +8,9 @@ import torch
 
 from relayllm.relay.command import ALL_DIGITS
 from relayllm.relay.engine import StepInput
+from relayllm.relay.trace import Top
 
 BITS = 12
-Top = tuple[tuple[int, float], ...]
-"""Tokens with their log-probabilities, best first."""
 
 
 class Sampler:

@@ -25,7 +25,7 @@ RATIO = re.compile(r"\d+(?:\.\d+)?(?::\d+(?:\.\d+)?)+")
 """A ratio or a time of the day, compared as a text."""
 POINT = re.compile(r"[A-Z]\s*\(")
 """`P(2,1)`"""
-Parts = Sequence[ParsedAnswer]
+Parsed = Sequence[ParsedAnswer]
 
 
 def same(gold: str, answer: str, tolerance: float = 0.0) -> bool:
@@ -132,11 +132,11 @@ def _same_brackets(gold: ParsedAnswer, answer: ParsedAnswer) -> bool:
     return gold.marks == answer.marks or (_is_sequence(gold) and _is_sequence(answer))
 
 
-def _in_order(gold: Parts, answer: Parts, alike: Callable[[ParsedAnswer, ParsedAnswer], bool]) -> bool:
+def _in_order(gold: Parsed, answer: Parsed, alike: Callable[[ParsedAnswer, ParsedAnswer], bool]) -> bool:
     return len(gold) == len(answer) and all(map(alike, gold, answer))
 
 
-def _matched(gold: Parts, answer: Parts, alike: Callable[[ParsedAnswer, ParsedAnswer], bool], repeated: bool) -> bool:
+def _matched(gold: Parsed, answer: Parsed, alike: Callable[[ParsedAnswer, ParsedAnswer], bool], repeated: bool) -> bool:
     """Whether every part has its own counterpart, or where repetitions do not count, any."""
     if not repeated:
         return all(any(alike(one, other) for other in answer) for one in gold) and all(

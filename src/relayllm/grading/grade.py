@@ -25,9 +25,9 @@ class Grade:
 
 
 Finder = Callable[[str, Problem], str | None]
-Judge = Callable[[str, Problem, float], tuple[bool, str]]
+Decide = Callable[[str, Problem, float], tuple[bool, str]]
 
-KINDS: dict[str, tuple[Finder, Judge]] = {
+KINDS: dict[str, tuple[Finder, Decide]] = {
     "math": (mathematics.find, mathematics.judge),
     "choice": (choice.find, choice.judge),
     "text": (wording.find, wording.judge),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from relayllm.relay.events import Event
     from relayllm.relay.trace import Trace
 
-Load = Callable[[Package], "RelayDecoder"]
+LoadPackage = Callable[[Package], "RelayDecoder"]
 PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": int, "max_calls": int,
           "max_call_tokens": int, "teacher_temperature": float, "teacher_enabled": bool, "call_bias": float,
           "min_call_tokens": int, "call_ratio": float}
@@ -53,7 +53,7 @@ def load_decoder(package: Package) -> RelayDecoder:
 class RelayModel(PythonModel):
     """What MLflow loads. `predict` answers a table of prompts, `predict_stream` one prompt token by token."""
 
-    def __init__(self, load: Load = load_decoder) -> None:
+    def __init__(self, load: LoadPackage = load_decoder) -> None:
         self._load = load
         self._alone = threading.Lock()
 

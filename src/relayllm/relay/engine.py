@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from relayllm.relay.trace import Top
+
 
 @dataclass(slots=True)
 class StepInput:
@@ -45,7 +47,7 @@ class StepOutput:
     entropies: list[float] = field(default_factory=list)
     """Nats, or what the probe reads; empty unless asked for."""
     seconds: float = 0.0
-    tops: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    tops: list[Top] = field(default_factory=list)
     """The likeliest tokens with their log-probabilities; empty unless some input asks for them."""
     scores: list[tuple[float, ...]] = field(default_factory=list)
     """Log-probabilities of the tokens read, as many as each input asks to `score`, commands and what may never be

@@ -19,7 +19,7 @@ from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.running import RunningRow
 from relayllm.relay.scheduler import Finished, Session
-from relayllm.relay.trace import StopReason
+from relayllm.relay.trace import StopReason, Top
 
 STUDENT_SALT = 0x57D7
 """Keeps a remote student's seeds apart from the teacher's at the same position."""
@@ -33,7 +33,7 @@ class WrittenToken:
 
     id: int
     logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
+    top: Top = ()
     """The likeliest tokens with their log-probabilities, when asked for."""
 
 

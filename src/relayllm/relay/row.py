@@ -15,7 +15,7 @@ from relayllm.relay.command import CommandTokens, CommandWriter, Mask, may_call
 from relayllm.relay.options import GenerationRequest
 from relayllm.relay.policy import STUDENT, CallPolicy
 from relayllm.relay.randomness import key_of
-from relayllm.relay.trace import Author, Call, Ledger, StopReason
+from relayllm.relay.trace import Author, Call, Ledger, StopReason, Top
 
 PROCESS = secrets.randbits(64)
 """Another number in every process: what is hashed with it cannot be guessed."""
@@ -76,15 +76,14 @@ class Row:
         self.teacher_prompt = request.teacher_view if with_teacher else ()
         self.policy: CallPolicy = options.policy or STUDENT
         self.with_teacher = with_teacher and options.teacher_enabled and options.max_calls > 0
-        self.pen = Pen.STUDENT
+        self.pen, self.degraded = Pen.STUDENT, False
         self.stop: StopReason | None = None
-        self.degraded = False
         self.started = len(prefix.token_ids)
         """Completion tokens that were there at the start."""
         self.ids = list(prefix.token_ids)
         self.authors = list(prefix.authors)
         self.logprobs: list[float | None] = [None] * self.started
-        self.tops: list[tuple[tuple[int, float], ...]] = [()] * self.started if options.top_logprobs else []
+        self.tops: list[Top] = [()] * self.started if options.top_logprobs else []
         """One entry per token where the options ask for the likeliest ones, else none at all."""
         self.scored = self.started
         """How many tokens have the log-probability that they keep."""
@@ -102,15 +101,14 @@ class Row:
         """Tokens of the completion that are not yet in the teacher's view."""
         self.call_tokens: list[int] = []
         """The running call's tokens, in the teacher's vocabulary."""
-        self.teacher_left = 0
-        self.teacher_name = ""
+        self.teacher_left, self.teacher_name = 0, ""
         """Who writes, or wrote, the last call."""
         self.call_from = (0, 0)
         """What teachers had read fresh and found cached when the call began."""
         self.student_tokens, self.command_tokens, self.teacher_tokens = (
             prefix.authors.count(author) for author in (Author.STUDENT, Author.COMMAND, Author.TEACHER))
-        self.student_prefilled = self.teacher_prefilled = self.teacher_cached = 0
-        self.student_cached = self.student_reread = 0
+        self.student_prefilled = self.student_cached = self.student_reread = 0
+        self.teacher_prefilled = self.teacher_cached = 0
         self.student_seconds = self.teacher_seconds = 0.0
 
     @property
@@ -165,8 +163,7 @@ class Row:
         return self.writer.mask(may_call=self.may_call and self.policy.student_calls, remaining=self.remaining,
                                 max_call_tokens=self.options.max_call_tokens)
 
-    def student_wrote(self, token: int, logprob: float | None, ends: bool,
-                      top: tuple[tuple[int, float], ...] = ()) -> None:
+    def student_wrote(self, token: int, logprob: float | None, ends: bool, top: Top = ()) -> None:
         """Append one token of the student; a finished command passes the pen."""
         n = self.writer.push(token)
         self._append(token, Author.STUDENT, logprob, top)
@@ -241,8 +238,7 @@ class Row:
                       self.teacher_prefilled, self.teacher_cached, self.student_cached, self.student_reread,
                       self.student_seconds, self.teacher_seconds)
 
-    def _append(self, token: int, author: Author, logprob: float | None,
-                top: tuple[tuple[int, float], ...] = ()) -> None:
+    def _append(self, token: int, author: Author, logprob: float | None, top: Top = ()) -> None:
         self.ids.append(token)
         self.authors.append(author)
         self.logprobs.append(logprob)

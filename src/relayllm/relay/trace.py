@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+Top = tuple[tuple[int, float], ...]
+"""The likeliest tokens at one position with their log-probabilities, best first."""
+
 
 class Author(StrEnum):
     """Who a completion token belongs to. The student writes the command tokens, too."""
@@ -142,7 +145,7 @@ class Trace:
     """Index among the n completions of one prompt."""
     segments: tuple[Segment, ...] = ()
     """The completion as runs of one author."""
-    tops: tuple[tuple[tuple[int, float], ...], ...] = ()
+    tops: tuple[Top, ...] = ()
     """Per token the likeliest ones, best first, from the distribution of `logprobs`; an empty entry for a token of the
     teacher; nothing at all unless `Options.top_logprobs` asks."""
 

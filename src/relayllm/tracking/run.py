@@ -24,8 +24,6 @@ from typing import IO, Any
 from relayllm.files import write_json
 from relayllm.settings import Settings, current_settings, quiet
 
-Rows = Sequence[Mapping[str, Any]]
-
 
 class StageRun:
     """The run of one stage: hand it numbers, files and tables."""
@@ -46,7 +44,7 @@ class StageRun:
         """Log a file or folder that stays where it is."""
         self._send({"kind": "artifact", "path": str(Path(path).resolve()), "folder": folder})
 
-    def table(self, name: str, rows: Rows) -> None:
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log rows that the UI shows as a table."""
         self._send({"kind": "table", "name": name, "rows": [dict(row) for row in rows]})
 

@@ -19,16 +19,16 @@ from relayllm.files import atomic_write
 from relayllm.settings import Settings
 
 MESSAGES, FILES = "messages.jsonl", "files"
-Message = Mapping[str, Any]
+WriterMessage = Mapping[str, Any]
 
 
 class Sink(Protocol):
     """What sends messages to a tracking server."""
 
-    def write(self, message: Message) -> None:
+    def write(self, message: WriterMessage) -> None:
         """Send one; raises what the server's client raises."""
 
-    def position(self) -> Message | None:
+    def position(self) -> WriterMessage | None:
         """The message that lets another sink go on with the same run; None before there is one."""
 
 
@@ -43,7 +43,7 @@ class Spool:
         fcntl.flock(self._lines, fcntl.LOCK_EX)  # held while the stage runs: nobody sends half of it
         self._copies = 0
 
-    def keep(self, message: Message) -> None:
+    def keep(self, message: WriterMessage) -> None:
         """Append a message; an artifact is copied, for the next run writes over it."""
         if message["kind"] == "artifact":
             message = {**message, "path": str(self._copy(Path(message["path"])))}
@@ -91,7 +91,7 @@ def send_all(settings: Settings, connect: Callable[[], Sink]) -> Iterator[Path]:
         yield folder
 
 
-def _send(folder: Path, messages: Iterable[Message], sink: Sink) -> None:
+def _send(folder: Path, messages: Iterable[WriterMessage], sink: Sink) -> None:
     rest = list(messages)
     try:
         while rest:

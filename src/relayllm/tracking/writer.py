@@ -22,7 +22,7 @@ from relayllm.files import write_json
 from relayllm.settings import Settings, current_settings, quiet, without_secrets
 from relayllm.tracking.provenance import data_digest, file_hash, git_commit
 from relayllm.tracking.reach import says_no, unreachable_store
-from relayllm.tracking.spool import Message, Sink, Spool
+from relayllm.tracking.spool import Sink, Spool, WriterMessage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,11 +43,11 @@ class RunWriter:
         self._run = ""
         self._parent = ""
 
-    def write(self, message: Message) -> None:
+    def write(self, message: WriterMessage) -> None:
         """Send one message; sent twice, it changes nothing but a table, which grows."""
         getattr(self, "_" + message["kind"])(message)
 
-    def position(self) -> Message | None:
+    def position(self) -> WriterMessage | None:
         """The message that lets another writer go on with this run."""
         return {"kind": "resume", "run": self._run, "parent": self._parent} if self._run else None
 
@@ -59,16 +59,16 @@ class RunWriter:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def _resume(self, message: Message) -> None:
+    def _resume(self, message: WriterMessage) -> None:
         self._run, self._parent = message["run"], message["parent"]
 
-    def _start(self, message: Message) -> None:
+    def _start(self, message: WriterMessage) -> None:
         if not self._run:
             self._create_run(message)
         self._log_params(message["params"])
         self._log_data_set(message["tags"]["data"])
 
-    def _create_run(self, message: Message) -> None:
+    def _create_run(self, message: WriterMessage) -> None:
         with self._alone():
             self._parent = self._pipeline_run(message["pipeline"], message["tags"])
         name = "-".join(filter(None, (message["stage"], message["variant"])))
@@ -111,7 +111,7 @@ class RunWriter:
             for run in (self._run, self._parent):
                 self._client.log_inputs(run, datasets=[given])
 
-    def _metrics(self, message: Message) -> None:
+    def _metrics(self, message: WriterMessage) -> None:
         from mlflow.entities import Metric
 
         entries = [Metric(_safe(name), value, message["time"], message["step"])
@@ -119,14 +119,14 @@ class RunWriter:
         for start in range(0, len(entries), 500):
             self._client.log_batch(self._run, metrics=entries[start:start + 500])
 
-    def _artifact(self, message: Message) -> None:
+    def _artifact(self, message: WriterMessage) -> None:
         path = Path(message["path"])
         if path.is_dir():
             self._client.log_artifacts(self._run, str(path), message["folder"] or path.name)
         elif path.is_file():
             self._client.log_artifact(self._run, str(path), message["folder"])
 
-    def _table(self, message: Message) -> None:
+    def _table(self, message: WriterMessage) -> None:
         columns: dict[str, list[Any]] = {name: [] for row in message["rows"] for name in row}
         for row in message["rows"]:
             for name, cells in columns.items():
@@ -134,11 +134,11 @@ class RunWriter:
         if columns:
             self._client.log_table(self._run, columns, f"tables/{message['name']}.json")
 
-    def _tags(self, message: Message) -> None:
+    def _tags(self, message: WriterMessage) -> None:
         for name, value in message["tags"].items():
             self._client.set_tag(self._run, name, value)
 
-    def _end(self, message: Message) -> None:
+    def _end(self, message: WriterMessage) -> None:
         self._client.set_terminated(self._run, message["status"], message["time"])
         self._client.set_tag(self._parent, "dvc_lock", message["dvc_lock"])
         self._client.set_terminated(self._parent, message["status"], message["time"])
@@ -180,7 +180,7 @@ class Forwarder:
         self._stage = ""
         self._running = False
 
-    def take(self, message: Message) -> None:
+    def take(self, message: WriterMessage) -> None:
         """Send a message, or keep it from the first that cannot be sent on."""
         message = {**message, **self._origin(message["kind"])}
         self._stage = str(message.get("stage", self._stage))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayllm.relay.protocols import Usage
+from relayllm.relay.trace import Top
 
 FILTERED = 422
 """What a content filter counts as that strikes in the middle of an answer: this request's fault alone."""
@@ -21,7 +22,7 @@ class StreamChunk:
     text: str
     finish_reason: str | None
     """`stop`, `length`, or None while it goes on."""
-    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...] = ()
+    logprobs: tuple[tuple[float, Top], ...] = ()
     """Per token its log-probability and the likeliest tokens, where they were asked for."""
 
 
@@ -69,7 +70,7 @@ def read_choice(choice: dict[str, Any]) -> StreamChunk:
     return StreamChunk(None if ids is None else tuple(ids), text, reason, _logprobs(choice.get("logprobs")))
 
 
-def _logprobs(given: dict[str, Any] | None) -> tuple[tuple[float, tuple[tuple[int, float], ...]], ...]:
+def _logprobs(given: dict[str, Any] | None) -> tuple[tuple[float, Top], ...]:
     """vLLM's, asked for with `return_tokens_as_token_ids`: tokens are named `token_id:N`."""
     if not given:
         return ()

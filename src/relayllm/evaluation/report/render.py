@@ -23,7 +23,7 @@ from relayllm.evaluation.report.money_table import (
     setting_rows,
     setting_warnings,
 )
-from relayllm.evaluation.report.step_times import STEP_TIMES, Step, step_time_rows
+from relayllm.evaluation.report.step_times import STEP_TIMES, StepSeconds, step_time_rows
 from relayllm.evaluation.report.wording import (
     BIAS,
     JUDGE,
@@ -65,7 +65,7 @@ class Material:
     """What each stage measured."""
     call_value: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Method -> what its calls were worth."""
-    steps: Mapping[str, Sequence[Step]] = field(default_factory=dict)
+    steps: Mapping[str, Sequence[StepSeconds]] = field(default_factory=dict)
     """GRPO run -> its steps with their seconds."""
 
 

@@ -12,7 +12,7 @@ from relayllm.grading.spelled_numbers import SMALL
 from relayllm.problems.catalogue import tolerance_of
 from relayllm.problems.problem import Problem
 
-Verdict = tuple[bool, str]
+Decision = tuple[bool, str]
 
 BASES = {word: str(value) for word, value in SMALL.items() if 2 <= value <= 16}
 IN_BASE = re.compile(rf"\(?(-?[0-9A-Fa-f.]+)\)?(?:_\{{?\(?(?:base)?|base\{{?)(\d+|{'|'.join(BASES)})\)?\}}?")
@@ -27,7 +27,7 @@ def find(text: str, problem: Problem) -> str | None:
     return find_answer(text)
 
 
-def judge(answer: str, problem: Problem, seconds: float) -> Verdict:
+def judge(answer: str, problem: Problem, seconds: float) -> Decision:
     """Compare with the gold answer; cheap ways first."""
     if answer == problem.answer:
         return True, "equal text"
@@ -40,7 +40,7 @@ def judge(answer: str, problem: Problem, seconds: float) -> Verdict:
     return decided or equivalent(problem.answer, answer, tolerance, seconds)
 
 
-def _by_text(found: str, gold: str) -> Verdict | None:
+def _by_text(found: str, gold: str) -> Decision | None:
     if found == gold or (is_words(gold) and _without_article(found) == _without_article(gold)):
         return True, "equal text"
     option = OPTION.fullmatch(found) if len(gold) == 1 and gold.isupper() else None
@@ -54,7 +54,7 @@ def _without_article(words: str) -> str:
     return re.sub(r"^(?:an?|the) ", "", words.casefold()).rstrip("!")
 
 
-def _by_base(found: str, gold: str) -> Verdict | None:
+def _by_base(found: str, gold: str) -> Decision | None:
     """Numbers that name their base. An answer may leave it out, as the question names it."""
     wanted, given = IN_BASE.fullmatch(gold), IN_BASE.fullmatch(found)
     if wanted is None:

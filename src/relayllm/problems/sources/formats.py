@@ -30,7 +30,7 @@ LONGEST_CELL = 1 << 24
 LISTS = "a list of objects is a .json file"
 EACH_LINE = f"each line is one JSON object, {LISTS}"
 
-Rows = Iterator[tuple[int, Mapping[str, Any]]]
+NumberedRows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FileFormat:
     """How rows of one kind of file are counted and read; `rows` yields (line, cells) of the wanted positions."""
 
     count: Callable[[Path], int]
-    rows: Callable[[Path, set[int]], Rows]
+    rows: Callable[[Path, set[int]], NumberedRows]
 
 
 def ending_of(name: str) -> str:
@@ -101,7 +101,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, text
 
 
-def _jsonl_rows(path: Path, wanted: set[int]) -> Rows:
+def _jsonl_rows(path: Path, wanted: set[int]) -> NumberedRows:
     for index, (number, line) in enumerate(_lines(path)):
         if index in wanted:
             yield number, _json_object(path, number, line)
@@ -166,13 +166,13 @@ def _remedy(error: json.JSONDecodeError) -> str:
     return ""
 
 
-def _json_rows(path: Path, wanted: set[int]) -> Rows:
+def _json_rows(path: Path, wanted: set[int]) -> NumberedRows:
     for index, cells in enumerate(_json_array(path)):
         if index in wanted:
             yield index + 1, cells
 
 
-def _csv_cells(path: Path, separator: str) -> Rows:
+def _csv_cells(path: Path, separator: str) -> NumberedRows:
     """Records under the header, each with the line it begins on; empty lines are none."""
     header, start = list[str](), 1
     csv.field_size_limit(LONGEST_CELL)
@@ -213,7 +213,7 @@ def _named(place: str, header: list[str], cells: list[str]) -> Mapping[str, Any]
     return dict(zip(header, cells, strict=True))
 
 
-def _csv_rows(path: Path, wanted: set[int], separator: str) -> Rows:
+def _csv_rows(path: Path, wanted: set[int], separator: str) -> NumberedRows:
     for index, (line, cells) in enumerate(_csv_cells(path, separator)):
         if index in wanted:
             yield line, cells
@@ -226,7 +226,7 @@ def _parquet_count(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
-def _parquet_rows(path: Path, wanted: set[int]) -> Rows:
+def _parquet_rows(path: Path, wanted: set[int]) -> NumberedRows:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, pre_buffer=False) as file:
@@ -239,7 +239,7 @@ def _parquet_rows(path: Path, wanted: set[int]) -> Rows:
             start = end
 
 
-def _group_rows(file: Any, group: int, start: int, wanted: set[int]) -> Rows:
+def _group_rows(file: Any, group: int, start: int, wanted: set[int]) -> NumberedRows:
     for batch in file.iter_batches(BATCH, row_groups=[group], use_threads=False):
         kept = [offset for offset in range(batch.num_rows) if start + offset in wanted]
         for offset, cells in zip(kept, shortest_floats(batch.take(kept)).to_pylist() if kept else (), strict=True):

@@ -22,13 +22,13 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 PATIENCE = 3.0
 """Seconds to wait for a host before taking it as out of reach."""
 
-Load = Callable[[Benchmark], Iterable[Mapping[str, Any]]]
+LoadRows = Callable[[Benchmark], Iterable[Mapping[str, Any]]]
 
 
 class HuggingFace:
     """Sets of the catalogue that live on the hub."""
 
-    def __init__(self, load: Load | None = None) -> None:
+    def __init__(self, load: LoadRows | None = None) -> None:
         self._load = load or load_rows
 
     def read(self, query: SourceQuery) -> ProblemSet:

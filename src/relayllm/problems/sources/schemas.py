@@ -14,13 +14,13 @@ from typing import Any
 from relayllm.problems.problem import Problem
 from relayllm.problems.sources.worked import MARK, last_box, split_worked
 
-Row = Mapping[str, Any]
+HubRow = Mapping[str, Any]
 
 UNIT = re.compile(r"\s*\([^()]*\)\s*$")
 """The unit behind an answer of ASDiv."""
 
 
-def gsm8k(row: Row, index: int) -> Problem:
+def gsm8k(row: HubRow, index: int) -> Problem:
     """openai/gsm8k: question, answer ("... #### 1,234")."""
     if MARK not in row["answer"]:
         raise ValueError(f"its answer has no `{MARK}`")
@@ -28,14 +28,14 @@ def gsm8k(row: Row, index: int) -> Problem:
     return Problem(f"{index:05d}", row["question"], answer, solution=solution)
 
 
-def math_500(row: Row, index: int) -> Problem:
+def math_500(row: HubRow, index: int) -> Problem:
     """HuggingFaceH4/MATH-500: problem, solution, answer, subject, level, unique_id ("test/algebra/12.json")."""
     key = re.sub(r"^test/|\.json$", "", row["unique_id"]).replace("/", "-")
     meta = {"subject": row["subject"], "level": row["level"]}
     return Problem(key, row["problem"], row["answer"], solution=row["solution"], meta=meta)
 
 
-def minerva(row: Row, index: int) -> Problem:
+def minerva(row: HubRow, index: int) -> Problem:
     """math-ai/minervamath: question, answer; the authors' own file has problem and solution, the answer in its box."""
     if "question" in row:
         return Problem(f"{index:05d}", row["question"], str(row["answer"]))
@@ -43,7 +43,7 @@ def minerva(row: Row, index: int) -> Problem:
                    meta={"subject": row["type"]})
 
 
-def olympiadbench(row: Row, index: int) -> Problem:
+def olympiadbench(row: HubRow, index: int) -> Problem:
     """math-ai/olympiadbench: id, question, solution (list), final_answer (list), subfield, is_multiple_answer ..."""
     answers = [answer.strip().strip("$").strip() for answer in row["final_answer"]]
     meta = {name: row[name] for name in ("subfield", "answer_type", "is_multiple_answer", "unit") if row.get(name)}
@@ -52,41 +52,41 @@ def olympiadbench(row: Row, index: int) -> Problem:
                    solution="\n\n".join(row.get("solution") or []), meta=meta)
 
 
-def aime(row: Row, index: int) -> Problem:
+def aime(row: HubRow, index: int) -> Problem:
     """HuggingFaceH4/aime_2024 and math-ai/aime25: id, problem, answer; 2024 also has solution, url, year."""
     return Problem(str(row["id"]), row["problem"], str(int(row["answer"])), solution=row.get("solution") or "")
 
 
-def bbeh(row: Row, index: int) -> Problem:
+def bbeh(row: HubRow, index: int) -> Problem:
     """google-deepmind/bbeh: input, target; `part` is the task."""
     return Problem(f"{row['part']}-{index:04d}", row["input"], str(row["target"]), meta={"task": row["part"]})
 
 
-def mmlu_pro(row: Row, index: int) -> Problem:
+def mmlu_pro(row: HubRow, index: int) -> Problem:
     """TIGER-Lab/MMLU-Pro: question_id, question, options, answer (a letter), category ..."""
     meta = {"choices": _choices(row["options"]), "subject": row["category"]}
     return Problem(str(row["question_id"]), row["question"], row["answer"].strip(), meta=meta)
 
 
-def supergpqa(row: Row, index: int) -> Problem:
+def supergpqa(row: HubRow, index: int) -> Problem:
     """m-a-p/SuperGPQA: uuid, question, options, answer, answer_letter, discipline, difficulty ..."""
     meta = {"choices": _choices(row["options"]), "subject": row["discipline"], "level": row["difficulty"]}
     return Problem(row["uuid"], row["question"], row["answer_letter"].strip(), meta=meta)
 
 
-def dapo(row: Row, index: int) -> Problem:
+def dapo(row: HubRow, index: int) -> Problem:
     """open-r1/DAPO-Math-17k-Processed: prompt (the bare question), solution (the answer), extra_info.index ..."""
     key = (row.get("extra_info") or {}).get("index") or f"{index:05d}"
     return Problem(str(key), row["prompt"], str(row["solution"]))
 
 
-def svamp(row: Row, index: int) -> Problem:
+def svamp(row: HubRow, index: int) -> Problem:
     """ChilleD/SVAMP and the authors' SVAMP.json: ID, Body, Question, Answer (a number, "145.0"), Equation, Type."""
     return Problem(str(row["ID"]), _story(row["Body"], row["Question"]), _number(row["Answer"]),
                    meta={"equation": row["Equation"], "subject": row["Type"]})
 
 
-def mawps(row: Row, index: int) -> Problem:
+def mawps(row: HubRow, index: int) -> Problem:
     """MU-NLPC/Calc-mawps: id, question, result, equation; other copies: input, target, type, idx."""
     if "input" in row:
         return Problem(f"{int(row.get('idx', index)):05d}", row["input"].strip(), _number(row["target"]),
@@ -94,7 +94,7 @@ def mawps(row: Row, index: int) -> Problem:
     return Problem(str(row["id"]), row["question"].strip(), _number(row["result"]), meta={"equation": row["equation"]})
 
 
-def asdiv(row: Row, index: int) -> Problem:
+def asdiv(row: HubRow, index: int) -> Problem:
     """EleutherAI/asdiv: body, question, solution_type, answer ("9 (apples)"; "3 (cats); 4 (dogs)"), formula."""
     answers = [UNIT.sub("", part).strip() for part in str(row["answer"]).split(";")]
     return Problem(f"{index:05d}", _story(row["body"], row["question"]), ", ".join(filter(None, answers)),

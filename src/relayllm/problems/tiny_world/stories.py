@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Shape = Literal["sum", "product-first", "product-last"]
+StoryShape = Literal["sum", "product-first", "product-last"]
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
     """One family of problems: a shape of calculation and the many ways to tell it."""
 
-    shape: Shape
+    shape: StoryShape
     """sum: s + c - d. product-first: p * q, then + or - c. product-last: p + or - c, then * q."""
     sign: Literal[1, -1]
     """Whether the small number is added or taken away (the first one, in a sum)."""

@@ -21,7 +21,7 @@ from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
-from relayllm.serving.api.routes import FAULTS, GONE, Asker
+from relayllm.serving.api.routes import FAULTS, GONE, CallerKey
 from relayllm.serving.api.schemas.answers import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_disconnected
 from relayllm.serving.auth import Key
@@ -76,7 +76,7 @@ def table(jobs: Jobs) -> APIRouter:
 
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
                  responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
-    async def invocations(body: Invocation, request: Request, key: Asker) -> Response:
+    async def invocations(body: Invocation, request: Request, key: CallerKey) -> Response:
         job = await begin(jobs, body, key)
         if body.streamed:
             return EventStream(_events(job), job.end)

@@ -28,7 +28,7 @@ def _encodable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+EncodableText = Annotated[str, AfterValidator(_encodable)]
 StopText = Annotated[str, Field(max_length=256), AfterValidator(_encodable)]
 ModelName = Annotated[str, Field(max_length=200), AfterValidator(_encodable)]
 
@@ -126,7 +126,7 @@ class TextPart(Body):
     """A part of a message; only text is understood."""
 
     type: str
-    text: Text = ""
+    text: EncodableText = ""
 
     @field_validator("type")
     @classmethod
@@ -142,11 +142,11 @@ class TextPart(Body):
         return self
 
 
-class Message(Body):
+class ChatMessage(Body):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=64)] = ""
+    content: EncodableText | Annotated[list[TextPart], Field(min_length=1, max_length=64)] = ""
     name: Any = IGNORED
     refusal: Any = IGNORED
     annotations: Any = IGNORED
@@ -162,7 +162,7 @@ class Message(Body):
             raise PydanticCustomError(CODE, "tools and audio are not supported by this server")
 
     @model_validator(mode="after")
-    def _only_the_assistant_may_be_silent(self) -> Message:
+    def _only_the_assistant_may_be_silent(self) -> ChatMessage:
         if self.role != "assistant" and "content" not in self.model_fields_set:
             raise conflict("content", f"a message of the {self.role} needs it")
         return self
@@ -179,7 +179,7 @@ class ChatRequest(Sampling):
 
     model_config = ConfigDict(json_schema_extra=described(EXAMPLES["chat request"]))
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES, description="the conversation")]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES, description="the conversation")]
     max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31, description="stands before max_tokens")
     logprobs: bool | None = Field(default=False, description="with log-probabilities of the answer's tokens")
     top_logprobs: int | None = Field(default=None, ge=0, le=20, description="so many of the likeliest tokens")
@@ -234,8 +234,8 @@ class CompletionRequest(Sampling):
 
     model_config = ConfigDict(json_schema_extra=described(EXAMPLES["text request"]))
 
-    prompt: (Text | Annotated[list[TokenId], Field(min_length=1, max_length=1_000_000)]
-             | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS)]
+    prompt: (EncodableText | Annotated[list[TokenId], Field(min_length=1, max_length=1_000_000)]
+             | Annotated[list[EncodableText], Field(min_length=1, max_length=MAX_PROMPTS)]
              | Annotated[list[Annotated[list[TokenId], Field(min_length=1)]],
                          Field(min_length=1, max_length=MAX_PROMPTS)])
     max_tokens: int | None = Field(default=None, ge=0, lt=2**31, description="0 with echo scores the prompt only")

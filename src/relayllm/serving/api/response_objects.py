@@ -13,7 +13,15 @@ from pydantic_core import PydanticCustomError
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.trace import Author, Trace
 from relayllm.serving.api.jobs import Job
-from relayllm.serving.api.protocol import MAX_MESSAGES, ChatRequest, Json, Message, ModelName, RelayOptions, Text
+from relayllm.serving.api.protocol import (
+    MAX_MESSAGES,
+    ChatMessage,
+    ChatRequest,
+    EncodableText,
+    Json,
+    ModelName,
+    RelayOptions,
+)
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
 from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict
@@ -37,7 +45,7 @@ class InputPart(Body):
     """A part of a turn; only text is understood."""
 
     type: Literal["input_text", "output_text", "text"]
-    text: Text
+    text: EncodableText
     annotations: Any = IGNORED
     logprobs: Any = IGNORED
 
@@ -47,22 +55,22 @@ class InputMessage(Body):
 
     type: Literal["message"] = "message"
     role: Literal["system", "developer", "user", "assistant"]
-    content: Text | Annotated[list[InputPart], Field(min_length=1, max_length=64)]
+    content: EncodableText | Annotated[list[InputPart], Field(min_length=1, max_length=64)]
     id: Any = IGNORED
     status: Any = IGNORED
     phase: Any = IGNORED
 
     @property
-    def message(self) -> Message:
+    def message(self) -> ChatMessage:
         """The turn as chat has it."""
         text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message(role=self.role, content=text)
+        return ChatMessage(role=self.role, content=text)
 
 
 class ResponseAsChat(ChatRequest):
     """What chat is asked in place of a response: its instructions are a turn besides those of the input."""
 
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES + 1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES + 1)]
     prompt_field: ClassVar[str] = "input"
 
     @property
@@ -74,8 +82,8 @@ class ResponseAsChat(ChatRequest):
 class ResponseRequest(Unsupported):
     """`POST /v1/responses`."""
 
-    input: Text | Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
-    instructions: Text | None = None
+    input: EncodableText | Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_MESSAGES)]
+    instructions: EncodableText | None = None
     model: ModelName | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
@@ -117,8 +125,8 @@ class ResponseRequest(Unsupported):
     @property
     def chat(self) -> ChatRequest:
         """The same request as chat has it."""
-        first = [Message(role="system", content=self.instructions)] if self.instructions else []
-        turns = ([Message(role="user", content=self.input)] if isinstance(self.input, str)
+        first = [ChatMessage(role="system", content=self.instructions)] if self.instructions else []
+        turns = ([ChatMessage(role="user", content=self.input)] if isinstance(self.input, str)
                  else [turn.message for turn in self.input])
         return ResponseAsChat(model=self.model, messages=first + turns, max_completion_tokens=self.max_output_tokens,
                            temperature=self.temperature, top_p=self.top_p, stream=self.stream, relay=self.relay)

@@ -48,7 +48,7 @@ async def who(request: Request) -> Key:
     return request.app.state.keys.who(request.headers.get("authorization"))  # type: ignore[no-any-return]
 
 
-Asker = Annotated[Key, Depends(who)]
+CallerKey = Annotated[Key, Depends(who)]
 
 
 def api(jobs: Jobs) -> APIRouter:
@@ -61,25 +61,25 @@ def api(jobs: Jobs) -> APIRouter:
     objects = {200: {"description": "The answer; with stream, OpenAI's events", "model": ResponseObject}, **FAULTS}
 
     @router.post("/chat/completions", summary="Answer a conversation", responses=chats, response_model=None)
-    async def chat(body: ChatRequest, request: Request, key: Asker) -> Response:
+    async def chat(body: ChatRequest, request: Request, key: CallerKey) -> Response:
         return await _answer(jobs, request, body, key)
 
     @router.post("/completions", summary="Continue a text", responses=texts, response_model=None)
-    async def completions(body: CompletionRequest, request: Request, key: Asker) -> Response:
+    async def completions(body: CompletionRequest, request: Request, key: CallerKey) -> Response:
         return await _answer(jobs, request, body, key)
 
     @router.post("/responses", summary="Answer a conversation, in OpenAI's newer envelope; nothing is stored",
                  responses=objects, response_model=None)
-    async def responses(body: ResponseRequest, request: Request, key: Asker) -> Response:
+    async def responses(body: ResponseRequest, request: Request, key: CallerKey) -> Response:
         return await _respond(jobs, request, body, key)
 
     @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
-    async def models(key: Asker) -> Json:
+    async def models(key: CallerKey) -> Json:
         return {"object": "list", "data": _models(model_router)}
 
     @router.get("/models/{model:path}", summary="One model",
                 responses={200: {"model": ModelEntry}, 401: FAULTS[401], 404: FAULTS[404]})
-    async def model(model: str, key: Asker) -> Json:
+    async def model(model: str, key: CallerKey) -> Json:
         for entry in _models(model_router):
             if entry["id"] == model:
                 return entry

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field
 
 from relayllm.relay.options import GenerationRequest
 from relayllm.relay.row import Row
-from relayllm.relay.trace import Author, Trace
+from relayllm.relay.trace import Author, Top, Trace
 from relayllm.serving.budgets.allowance import Allowance
-
-Top = tuple[tuple[int, float], ...]
 
 
 class QueueFull(Exception):

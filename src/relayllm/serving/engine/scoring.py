@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from relayllm.serving.engine.requests import Top
+from relayllm.relay.trace import Top
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder

@@ -38,7 +38,7 @@ PROBES, PROBE_TOKENS = 4, 12
 """Packed questions that a student's servers are asked, and tokens of each answer that are compared."""
 PATIENCE = 30.0
 """Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
-Load = Callable[..., "RelayDecoder"]
+LoadModels = Callable[..., "RelayDecoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def find(source: str, settings: Settings, registry: Callable[[], Registry], pati
 
 
 def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[str] = (),
-         make: Load | None = None, **options: Any) -> LoadedModel:
+         make: LoadModels | None = None, **options: Any) -> LoadedModel:
     """Load both models. `teacher` stands in for the package's own; `none` leaves it out.
 
     `students` stand in for the package's own: the addresses of servers, with which no model is loaded here, or one GGUF
@@ -223,7 +223,7 @@ def _name_of(folder: Path) -> str:
         return FALLBACK_NAME
 
 
-def _maker(students: Sequence[str]) -> Load:
+def _maker(students: Sequence[str]) -> LoadModels:
     """What makes a decoder of a package's student and teacher: with its own weights, or with who stands in for them.
 
     Raises:

@@ -50,7 +50,7 @@ def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_
     described = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys.from_environment({}), Budgets(), metrics,
                            HttpLimits()).openapi()
     page = http_api_page(described)
-    for name in ("ChatRequest", "CompletionRequest", "ResponseRequest", "RelayOptions", "RelayEntry", "Message"):
+    for name in ("ChatRequest", "CompletionRequest", "ResponseRequest", "RelayOptions", "RelayEntry", "ChatMessage"):
         assert [field for field in described["components"]["schemas"][name]["properties"]
                 if f"`{field}`" not in page] == []
     assert set(re.findall(r"\]\(#(\w+)\)", page)) == {

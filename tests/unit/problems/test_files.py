@@ -176,7 +176,7 @@ def test_files_text_answer_is_not_split(tmp_path: Path) -> None:
 
 
 def test_files_missing_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no file .*mine\.jsonl"):
+    with pytest.raises(DataError, match=r"no file or folder .*mine\.jsonl"):
         read(tmp_path / "mine.jsonl")
 
 
@@ -185,3 +185,13 @@ def test_files_not_utf8_says_so(tmp_path: Path) -> None:
     path.write_bytes('{"question": "é", "answer": "1"}'.encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.jsonl:1: byte 15 is not UTF-8"):
         read(path)
+
+
+def test_files_lie_in_the_projects_root_wherever_a_command_is_run(tmp_path, monkeypatch):
+    (tmp_path / "root/own").mkdir(parents=True)
+    (tmp_path / "root/own/mine.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}')
+    monkeypatch.setenv("RELAY_ROOT", str(tmp_path / "root"))
+    monkeypatch.chdir(tmp_path)
+    assert len(Files().read(SourceQuery("own/mine.jsonl", 5, 0, False)).problems) == 1
+    with pytest.raises(DataError, match=r"no file or folder .*root/own/folder: params\.yaml, ingest names .own/folder."):
+        Files().read(SourceQuery("own/folder", 5, 0, False))

@@ -18,6 +18,7 @@ from typing import Any
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError, RelayError
 from relayllm.problems.sources.formats import FORMATS, PACKED, ending_of, format_of, open_bytes
+from relayllm.settings import current_settings
 
 ENDINGS = f"{', '.join(FORMATS)} (all but Parquet also with {', '.join(PACKED)})"
 SAVED = ("state.json", "dataset_dict.json")
@@ -54,13 +55,13 @@ def set_name(name: str) -> str:
 
 
 def shards(name: str) -> list[Path]:
-    """The files at a path, a glob or a folder, in the order of their names.
+    """The files at a path, a glob or a folder, in the order of their names; a path is read from the project's root.
 
     Raises:
         ConfigError: a folder holds several splits, so that training and test problems would be read as one set.
         DataError: nothing there, or nothing that can be read.
     """
-    path = Path(name)
+    path = current_settings().root / Path(name).expanduser()
     if path.is_dir():
         found = sorted(each for each in path.rglob("*") if ending_of(each.name) and each.is_file()
                        and not any(part.startswith(".") for part in each.relative_to(path).parts))
@@ -76,11 +77,12 @@ def shards(name: str) -> list[Path]:
     if not found:
         raise DataError(f"{path}: no file ending in {ENDINGS}")
     for each in found:
+        if not each.exists():
+            raise DataError(f"no file or folder {each}: params.yaml, ingest names {name!r}, relative to the project's "
+                            "root; put or link it there, or change the path")
         if not ending_of(each.name):
             raise DataError(f"{each}: problems are read from {ENDINGS}, not from "
                             f"{each.suffix or 'a name without an ending'}: rename, unpack or convert it")
-        if not each.is_file():
-            raise DataError(f"no file {each}: params.yaml, ingest names files relative to {Path.cwd()}")
     return found
 
 

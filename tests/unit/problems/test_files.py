@@ -193,5 +193,5 @@ def test_files_lie_in_the_projects_root_wherever_a_command_is_run(tmp_path, monk
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path / "root"))
     monkeypatch.chdir(tmp_path)
     assert len(Files().read(SourceQuery("own/mine.jsonl", 5, 0, False)).problems) == 1
-    with pytest.raises(DataError, match=r"no file or folder .*root/own/folder: params\.yaml, ingest names .own/folder."):
+    with pytest.raises(DataError, match=r"no file or folder .*root/own/folder: params\.yaml, ingest names"):
         Files().read(SourceQuery("own/folder", 5, 0, False))

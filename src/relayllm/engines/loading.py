@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers.utils import logging as bars
 
-from relayllm.engines.checkpoints.adapters import adapter_settings, is_adapter
+from relayllm.engines.checkpoints.adapters import refuse_adapter
 from relayllm.engines.checkpoints.gguf import names_gguf, read_tokenizer
 from relayllm.errors import ModelError
 from relayllm.relay.protocols import CausalLM, Tokenizer
@@ -142,10 +142,7 @@ def end_ids(model: CausalLM, tokenizer: Tokenizer) -> frozenset[int]:
 def _check_folder(source: str | Path) -> None:
     path = Path(source)
     looks_local = isinstance(source, Path) or path.is_absolute() or str(source).startswith(("./", "../", "artifacts/"))
-    if is_adapter(path):
-        base = adapter_settings(path).get("base_model_name_or_path")
-        raise ModelError(f"{path} is an adapter over {base!r}, which no model is by itself: name it as a local model "
-                         "in base_models of params.yaml, and the stage base_models writes it merged")
+    refuse_adapter(path)
     if looks_local and not (path / "config.json").is_file():
         there = "exists but holds no config.json" if path.exists() else "does not exist"
         raise ModelError(f"no model at {path}: the folder {there}; run the stage that makes it (`dvc repro`, or "

@@ -136,7 +136,8 @@ def open_package(folder: Path) -> Package:
     path = folder / "artifacts" / RECORD
     if not path.is_file():
         raise ModelError(f"{folder} is no packaged relay decoder, it has no artifacts/{RECORD}: give the folder that "
-                         "`relay package` wrote, or a registered version such as models:/relay-decoder@champion")
+                         "`relay package` wrote, a model's folder with its config.json, or a registered version such "
+                         "as models:/relay-decoder@champion")
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         package, found = Package(folder, record), record["format"]

@@ -30,6 +30,18 @@ def adapter_settings(folder: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read {path}: {type(error).__name__}: {error}; copy the adapter again") from error
 
 
+def refuse_adapter(folder: Path) -> None:
+    """Say what an adapter is, where a model is wanted.
+
+    Raises:
+        ModelError: the folder holds an adapter.
+    """
+    if is_adapter(folder):
+        base = adapter_settings(folder).get("base_model_name_or_path")
+        raise ModelError(f"{folder} is an adapter over {base!r}, which no model is by itself: name it as a local model "
+                         "in base_models of params.yaml, and the stage base_models writes it merged")
+
+
 def base_of(adapter: Path, root: Path) -> Path:
     """The folder of the model that an adapter was trained over, as the adapter says.
 

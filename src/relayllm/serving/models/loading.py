@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from relayllm.engines.checkpoints.adapters import refuse_adapter
 from relayllm.engines.checkpoints.gguf import names_gguf
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError, RelayError, StudentError
 from relayllm.files import write_json
@@ -84,7 +85,7 @@ def find(source: str, settings: Settings, registry: Callable[[], Registry], pati
     Raises:
         NoSuchVersion: the registry answers, and the alias or version is gone; the last good copy is forgotten.
         RegistryError: the registry does not answer, and nothing of it was served from here before.
-        ModelError: the folder does not exist.
+        ModelError: the folder does not exist, or holds an adapter.
     """
     if not source.startswith("models:/"):
         folder = Path(source)
@@ -93,6 +94,7 @@ def find(source: str, settings: Settings, registry: Callable[[], Registry], pati
         if not folder.is_dir():
             raise ModelError(f"there is no model at {folder}: give a folder, a .gguf file, or a registered version "
                              "such as models:/relay-decoder@champion (`make pipeline` promotes one)")
+        refuse_adapter(folder)
         return FoundModel(_name_of(folder), folder.resolve().name, folder)
     note = settings.store / "serving" / f"{source.removeprefix('models:/').replace('/', '_')}.json"
     try:

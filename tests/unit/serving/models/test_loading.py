@@ -145,3 +145,9 @@ def test_load_damaged_package_says_what_and_what_to_do(package, damage, said):
     damage(package)
     with pytest.raises(ModelError, match=said):
         load(FoundModel("relay-decoder", "1", package), make=made)
+
+
+def test_adapter_is_named_as_one(place, tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "some/base"}))
+    with pytest.raises(ModelError, match="is an adapter over 'some/base'"):
+        find(str(tmp_path), place, FakeRegistry(tmp_path))

@@ -61,8 +61,8 @@ def test_content_hash_sees_names_and_bytes_but_no_caches(tmp_path):
 
 def test_open_package_of_format_1_is_read_under_its_old_names(tmp_path):
     """As one was packed whose curve was called a dial, and its problem scores outcomes."""
-    dial = {"methods": {}, "training": [{"call_bias": -4.0, "call_ratio": 0.01}, {"call_bias": 0.0, "call_ratio": 0.03}]}
-    folder = hollow_package(tmp_path / "p", 5, format=1, dial=dial)
+    measured = [{"call_bias": -4.0, "call_ratio": 0.01}, {"call_bias": 0.0, "call_ratio": 0.03}]
+    folder = hollow_package(tmp_path / "p", 5, format=1, dial={"points": [], "training": measured})
     (folder / "artifacts/problem_scores.json").rename(folder / "artifacts/outcomes.json")
     package = open_package(folder)
     assert package.bias_curve.setting_for(0.02).call_bias == pytest.approx(-2.0)

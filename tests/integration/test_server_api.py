@@ -261,6 +261,14 @@ def test_description_says_where_a_key_is_needed(server):
                       "/v1/responses"}
 
 
+def test_echo_with_logprobs_is_refused_where_the_student_is_no_transformers_model(server):
+    """As a GGUF file is, which llama.cpp decodes."""
+    answer = server.complete(echo=True, logprobs=1, max_tokens=0)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "echo"
+    assert "GGUF" in answer.json()["error"]["message"]
+
+
 def test_echo_with_logprobs_scores_the_prompt_like_a_plain_forward():
     import torch
 

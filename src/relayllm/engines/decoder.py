@@ -204,6 +204,11 @@ class RelayDecoder:
         """Whether the student is behind servers, and no model is in this process."""
         return hasattr(self.student, "begin")
 
+    @property
+    def student_model(self) -> CausalLM | None:
+        """The student's transformers model; None where servers or llama.cpp have it."""
+        return getattr(self.student, "model", None)
+
     def close(self) -> None:
         """Let go of servers, once or again; models in this process go when nobody holds them."""
         if self.remote:

@@ -35,9 +35,10 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
         prompts = await read_prompts(body, deployment)
         rooms = [room_for(body, deployment, prompt, cap=jobs.limits.cap_tokens) for prompt in prompts]
         scored = isinstance(body, CompletionRequest) and body.scores_prompt
-        if scored and deployment.decoder.remote:
-            raise bad_request("echo with logprobs scores the prompt, which needs the student in this process: this "
-                              "server asks others; leave out echo or logprobs", "echo")
+        if scored and deployment.decoder.student_model is None:
+            raise bad_request("echo with logprobs scores the prompt, which needs the student as a model folder in this "
+                              "process: this server asks others, or decodes a GGUF file; leave out echo or logprobs",
+                              "echo")
         job = Job(deployment, prompts)
         if body.limit != 0:
             seed = body.seed if body.seed is not None else secrets.randbits(31)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relayllm.relay.trace import Top
 
@@ -29,7 +29,7 @@ def score(decoder: RelayDecoder, token_ids: Sequence[int], top: int) -> PromptLo
     """Score a prompt in one forward of the student, commands left out. Runs between two steps of the engine."""
     import torch
 
-    model = decoder.student.model
+    model: Any = decoder.student_model
     body, head = getattr(model, model.base_model_prefix), model.get_output_embeddings()
     logprobs: list[float | None] = [None]
     tops: list[Top] = [()]

@@ -9,10 +9,15 @@ import zlib
 import httpx
 import openai
 import pytest
+from openai.types import completion_create_params as text_params
+from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import response_create_params as response_params
 
 from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from relayllm.relay.prices import Prices
 from relayllm.serving.api.limits import HttpLimits
+from relayllm.serving.api.protocol import ChatRequest, CompletionRequest
+from relayllm.serving.api.response_objects import ResponseRequest
 from tests.support.fakes_serving import scripted_decoder, serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."
@@ -39,7 +44,10 @@ def client(server):
     {"stop": ""}, {"stop": []}, {"stop": ["", ""]}, {"stop": None}, {"n": None}, {"metadata": {}}, {"user": None},
     {"service_tier": "auto"}, {"modalities": ["text"]}, {"audio": None}, {"unheard_of": None}, {"unheard_of": []},
     {"relay": None}, {"relay": {}}, {"seed": None}, {"temperature": None}, {"logprobs": None}, {"top_logprobs": None},
-    {"stream_options": None}, {"model": None}, {"store": False}, {"max_tokens": None}])
+    {"stream_options": None}, {"model": None}, {"store": False}, {"max_tokens": None}, {"stream_options": {}},
+    {"stream_options": {"include_usage": False, "include_obfuscation": None}}, {"top_logprobs": 0},
+    {"tool_choice": ""}, {"reasoning_effort": ""}, {"logit_bias": []}, {"modalities": []}, {"guided_choice": []},
+    {"verbosity": "medium"}, {"moderation": None}])
 def test_what_asks_for_nothing_is_as_absent(server, more):
     answer = server.chat(**more)
     assert answer.status_code == 200, answer.text
@@ -49,7 +57,8 @@ def test_what_asks_for_nothing_is_as_absent(server, more):
 
 def test_assistants_message_may_come_back_as_it_was_sent(server):
     said = server.chat().json()["choices"][0]["message"]
-    for message in (said, {"role": "assistant", "content": None, "tool_calls": None, "annotations": []}):
+    for message in (said, {"role": "assistant", "content": None, "tool_calls": None, "annotations": []},
+                    {"role": "assistant", "content": []}):
         assert server.chat(messages=[USER, message, USER]).status_code == 200
 
 
@@ -65,6 +74,8 @@ def test_assistants_message_may_come_back_as_it_was_sent(server):
     ({"min_p": 0.1}, "min_p", "min_p is not supported"),
     ({"reasoning_effort": "high"}, "reasoning_effort", "reasoning effort is not supported"),
     ({"audio": {"voice": "x"}}, "audio", "audio is not supported"),
+    ({"web_search_options": {}}, "web_search_options", "web search is not supported"),
+    ({"moderation": {"model": "m"}}, "moderation", "moderation is not supported"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
      "messages.0.content.0.type", "parts other than text are not supported"),
     ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, USER]}, "messages.0.tool_calls",
@@ -76,8 +87,17 @@ def test_features_that_are_not_there_are_named(server, more, param, words):
     assert words in error["message"]
 
 
+@pytest.mark.parametrize(("params", "ours"), [
+    (chat_params.CompletionCreateParamsBase, ChatRequest), (text_params.CompletionCreateParamsBase, CompletionRequest),
+    (response_params.ResponseCreateParamsBase, ResponseRequest)])
+def test_every_field_of_openais_client_is_known_by_name(params, ours):
+    assert set(params.__annotations__) - set(ours.model_fields) == set()
+
+
 @pytest.mark.parametrize(("more", "param", "message"), [
     ({"messages": [{"role": "user", "content": None}]}, "messages.0.content",
+     "messages.0.content: a message of the user needs it"),
+    ({"messages": [{"role": "user", "content": []}]}, "messages.0.content",
      "messages.0.content: a message of the user needs it"),
     ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content",
      "messages.0.content: must be a text or a list"),
@@ -221,11 +241,13 @@ def test_packed_body_that_cannot_be_read_is_refused(server, body, encoding, stat
 def test_browser_of_another_origin_may_send_what_openais_client_sends():
     origin = "https://app.example"
     asked = {"origin": origin, "access-control-request-method": "POST",
-             "access-control-request-headers": "authorization,content-type,x-stainless-os,x-stainless-retry-count"}
+             "access-control-request-headers": "authorization,content-type,x-stainless-os,x-stainless-retry-count",
+             "access-control-request-private-network": "true"}  # Chrome, from a public page to this machine
     with serving(limits=HttpLimits(origins=(origin,), body_bytes=1000)) as server:
         preflight = server.client.options("/v1/chat/completions", headers=asked)
         assert preflight.status_code == 200
         assert "x-stainless-os" in preflight.headers["access-control-allow-headers"]
+        assert preflight.headers["access-control-allow-private-network"] == "true"
         for answer in (server.client.get("/v1/models", headers={"origin": origin}),
                        server.client.post("/v1/completions", content=b"x" * 2000, headers={"origin": origin})):
             assert answer.headers["access-control-allow-origin"] == origin

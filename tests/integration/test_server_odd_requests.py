@@ -36,6 +36,15 @@ def test_calls_and_metrics_tell_no_folder_and_no_address_of_the_teacher(name, sh
         assert "secret" not in server.client.get("/metrics").text
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_fault_of_the_decoder_tells_no_folder_and_no_address(stream):
+    said = "no /srv/models/secret/part-1.bin at http://user@10.0.0.7:8001/v1: I/O 3/4"
+    with serving(scripted_decoder(fault=lambda: RuntimeError(said))) as server:
+        answer = server.chat(stream=stream).text
+    assert "no part-1.bin at <address>: I/O 3/4" in answer
+    assert not any(word in answer for word in ("secret", "10.0.0.7", "user"))
+
+
 @pytest.mark.parametrize("more", [{}, {"logprobs": 1}])
 def test_echoed_prompt_beyond_the_context_is_refused(server, more):
     answer = server.complete(prompt=[5] * 600, max_tokens=0, echo=True, **more)
@@ -110,7 +119,8 @@ def test_response_that_does_not_fit_names_its_own_field(server, given, status):
 
 @pytest.mark.parametrize("more", [
     {"reasoning": {"summary": None}}, {"reasoning": {"effort": "none"}}, {"text": {"format": None}},
-    {"text": {"format": {"type": "text"}, "verbosity": None}}])
+    {"text": {"format": {"type": "text"}, "verbosity": None}}, {"previous_response_id": ""},
+    {"text": {"format": {"type": "text"}, "verbosity": "medium"}}, {"text": {"verbosity": "medium"}}])
 def test_response_fields_whose_parts_ask_for_nothing_are_as_absent(server, more):
     assert respond(server, **more).status_code == 200
 

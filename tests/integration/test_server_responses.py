@@ -68,16 +68,23 @@ def test_response_that_is_cut_says_so(client):
     ({"text": {"format": {"type": "json_object"}}}, "text", "response formats other than text) are not supported"),
     ({"text": {"verbosity": "low"}}, "text", "verbosity"),
     ({"reasoning": {"effort": "high"}}, "reasoning", "not supported"), ({"input": []}, "input", "at least 1"),
-    ({"inputs": "x"}, "inputs", "no such field")])
+    ({"inputs": "x"}, "inputs", "no such field"), ({"top_logprobs": 2}, "top_logprobs", "not supported"),
+    ({"input": [{"type": "function_call_output", "call_id": "c", "output": "3"}]}, "input.0",
+     "input.0: items other than messages are not supported by this server"),
+    ({"input": [{"type": "item_reference", "id": "x"}]}, "input.0", "items other than messages are not supported"),
+    ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "input.0.content.0.type",
+     "input.0.content.0.type: parts other than text are not supported by this server")])
 def test_response_refuses_what_needs_a_memory_or_tools(server, more, param, words):
     refused = server.client.post("/v1/responses", json={"input": "x", **more})
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, param)
     assert words in refused.json()["error"]["message"]
+    assert "missing" not in refused.json()["error"]["message"]
 
 
 def test_response_keeps_to_its_schema_and_asks_for_nothing_with_null(server):
     nothing = {"tools": [], "reasoning": None, "text": {"format": {"type": "text"}}, "store": True, "metadata": None,
-               "truncation": "disabled", "include": [], "previous_response_id": None, "tool_choice": "auto"}
+               "top_logprobs": 0, "moderation": None, "truncation": "disabled", "include": [],
+               "previous_response_id": None, "tool_choice": "auto"}
     ResponseObject.model_validate(server.client.post("/v1/responses", json={"input": "x", **nothing}).json())
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -21,6 +23,8 @@ KINDS = {"string_type": "a text", "list_type": "a list", "int_type": "a whole nu
          "float_type": "a number", "finite_number": "a finite number", "bool_type": "true or false",
          "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object"}
 """What a field should have been, by pydantic's names of the faults."""
+PLACE = re.compile(r"https?://\S+?(?=[^\w/]*(?:\s|$))|(?<![\w/.])(?:/[\w.@+-]+){2,}")
+"""The address of a server, or the path of a file."""
 
 
 class ApiError(Exception):
@@ -48,11 +52,17 @@ def bad_request(message: str, param: str | None = None, code: str | None = None)
 
 def unavailable(message: str, seconds: int = 1) -> ApiError:
     """An error 503: not now; the client may come back."""
-    return ApiError(503, message, code="unavailable", headers={"Retry-After": str(seconds)})
+    return ApiError(503, PLACE.sub(_shown, message), code="unavailable", headers={"Retry-After": str(seconds)})
+
+
+def _shown(place: re.Match[str]) -> str:
+    """What a client may know of the machines behind the server: of a path its last part, of an address nothing."""
+    return "<address>" if place[0].startswith("http") else Path(place[0]).name
 
 
 def decoder_failed(error: BaseException) -> ApiError:
-    """The decoder broke off an answer, or never began it."""
+    """The decoder broke off an answer, or never began it: told to the log whole, to the client without places."""
+    LOG.error("the decoder failed on a request: %s", error)
     return unavailable(f"the decoder failed on this request: {error}".encode("utf-8", "replace").decode())
 
 

@@ -59,5 +59,5 @@ def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics:
     app.add_middleware(HeadAsGet)
     if limits.origins:  # outermost: a refusal must have the headers, too, or a page cannot read it
         app.add_middleware(CORSMiddleware, allow_origins=list(limits.origins), allow_methods=["GET", "HEAD", "POST"],
-                           allow_headers=["*"], expose_headers=EXPOSED)
+                           allow_headers=["*"], expose_headers=EXPOSED, allow_private_network=True)
     return app

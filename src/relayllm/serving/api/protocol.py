@@ -97,7 +97,7 @@ class Sampling(Unsupported):
 
     @model_validator(mode="after")
     def _stream_options_need_a_stream(self) -> Sampling:
-        if self.stream_options is not None and not self.stream:
+        if self.with_usage and not self.stream:
             raise conflict("stream_options", "is for streams only: set stream to true")
         return self
 
@@ -125,13 +125,15 @@ class Sampling(Unsupported):
 class TextPart(Body):
     """A part of a message; only text is understood."""
 
+    texts: ClassVar[tuple[str, ...]] = ("text",)
+    """The types that are text."""
     type: str
     text: EncodableText = ""
 
     @field_validator("type")
     @classmethod
     def _is_text(cls, value: str) -> str:
-        if value != "text":
+        if value not in cls.texts:
             raise PydanticCustomError(CODE, "parts other than text are not supported by this server")
         return value
 
@@ -146,7 +148,7 @@ class ChatMessage(Body):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: EncodableText | Annotated[list[TextPart], Field(min_length=1, max_length=64)] = ""
+    content: EncodableText | Annotated[list[TextPart], Field(max_length=64)] = ""
     name: Any = IGNORED
     refusal: Any = IGNORED
     annotations: Any = IGNORED
@@ -163,7 +165,7 @@ class ChatMessage(Body):
 
     @model_validator(mode="after")
     def _only_the_assistant_may_be_silent(self) -> ChatMessage:
-        if self.role != "assistant" and "content" not in self.model_fields_set:
+        if self.role != "assistant" and ("content" not in self.model_fields_set or self.content == []):
             raise conflict("content", f"a message of the {self.role} needs it")
         return self
 
@@ -224,7 +226,7 @@ class ChatRequest(Sampling):
 
     @model_validator(mode="after")
     def _top_needs_logprobs(self) -> ChatRequest:
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             raise conflict("top_logprobs", "needs logprobs: set logprobs to true")
         return self
 

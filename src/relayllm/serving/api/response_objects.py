@@ -21,10 +21,11 @@ from relayllm.serving.api.protocol import (
     Json,
     ModelName,
     RelayOptions,
+    TextPart,
 )
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict
+from relayllm.serving.api.unsupported import CODE, EMPTY, IGNORED, NOT, Body, Unsupported, conflict
 from relayllm.serving.engine.requests import RequestOutput
 
 STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -32,20 +33,26 @@ STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "conversation": ("conversations kept by the server are", ()),
     "background": ("answers in the background are", (False,)),
     "reasoning": ("reasoning settings are", ({}, {"effort": "none"})),
-    "text": ("text settings (verbosity, response formats other than text) are", ({}, {"format": {"type": "text"}})),
+    "text": ("text settings (verbosity, response formats other than text) are", (
+        {}, {"format": {"type": "text"}}, {"verbosity": "medium"},
+        {"format": {"type": "text"}, "verbosity": "medium"})),
     "truncation": ("truncation is", ("disabled",)),
-    "include": ("additional output is", ([],)),
+    "include": ("additional output is", ()),
+    "top_logprobs": ("log-probabilities in a response are", (0,)),
     "max_tool_calls": ("tools are", ()),
     "prompt": ("prompt templates are", ()),
+    "background_options": ("answers in the background are", ()),
+    "context_management": ("context management is", ()),
+    "access_programs": ("access programs are", ()),
+    "image": ("images are", ()),
 }
-"""Field -> what is not supported, and the values besides null that ask for nothing."""
+"""Field -> what is not supported, and the values besides null and EMPTY that ask for nothing."""
 
 
-class InputPart(Body):
+class InputPart(TextPart):
     """A part of a turn; only text is understood."""
 
-    type: Literal["input_text", "output_text", "text"]
-    text: EncodableText
+    texts: ClassVar = ("input_text", "output_text", "text")
     annotations: Any = IGNORED
     logprobs: Any = IGNORED
 
@@ -53,12 +60,19 @@ class InputPart(Body):
 class InputMessage(Body):
     """One turn; an answer's own `output` may come back as it is."""
 
-    type: Literal["message"] = "message"
+    type: str = "message"
     role: Literal["system", "developer", "user", "assistant"]
     content: EncodableText | Annotated[list[InputPart], Field(min_length=1, max_length=64)]
     id: Any = IGNORED
     status: Any = IGNORED
     phase: Any = IGNORED
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_message(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("type") not in (None, "message"):
+            raise PydanticCustomError(CODE, "items other than messages are not supported by this server")
+        return given
 
     @property
     def message(self) -> ChatMessage:
@@ -105,15 +119,20 @@ class ResponseRequest(Unsupported):
     text: Any = NOT
     truncation: Any = NOT
     include: Any = NOT
+    top_logprobs: Any = NOT
     max_tool_calls: Any = NOT
     prompt: Any = NOT
+    background_options: Any = NOT
+    context_management: Any = NOT
+    access_programs: Any = NOT
+    image: Any = NOT
 
     @field_validator(*STATELESS)
     @classmethod
     def _needs_no_memory(cls, value: Any, info: Any) -> None:
         what, neutral = STATELESS[info.field_name]
         asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
-        if asked not in neutral:
+        if asked not in (*EMPTY, *neutral):
             raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
     @model_validator(mode="after")

@@ -9,14 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 CODE = "unsupported_parameter"
+EMPTY: tuple[Any, ...] = ("", [])
+"""What asks for nothing in every field that is not supported."""
 NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "tools": ("tools are", ([],)),
+    "tools": ("tools are", ()),
     "tool_choice": ("tools are", ("none", "auto")),
     "parallel_tool_calls": ("tools are", (True, False)),
-    "functions": ("functions are", ([],)),
+    "functions": ("functions are", ()),
     "function_call": ("functions are", ("none", "auto")),
     "reasoning_effort": ("reasoning effort is", ("none",)),
-    "verbosity": ("verbosity is", ()),
+    "verbosity": ("verbosity is", ("medium",)),
     "presence_penalty": ("penalties are", (0,)),
     "frequency_penalty": ("penalties are", (0,)),
     "repetition_penalty": ("penalties are", (1,)),
@@ -30,7 +32,8 @@ NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
     "audio": ("audio is", ()),
     "prediction": ("predicted outputs are", ()),
     "web_search_options": ("web search is", ()),
-    "suffix": ("a suffix is", ("",)),
+    "moderation": ("moderation is", ()),
+    "suffix": ("a suffix is", ()),
     "service_tier": ("service tiers are", ("auto", "default")),
     "guided_json": ("guided decoding is", ()),
     "guided_regex": ("guided decoding is", ()),
@@ -39,7 +42,7 @@ NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
     "structured_outputs": ("guided decoding is", ()),
     "response_format": ("response formats other than text are", ({"type": "text"},)),
 }
-"""Field -> what is not supported, and the values besides null that ask for nothing."""
+"""Field -> what is not supported, and the values besides null and EMPTY that ask for nothing."""
 REFUSED_FIELD = "not supported: only null, or what asks for nothing"
 IGNORED_FIELD = "accepted and ignored"
 NOT, IGNORED = (Field(default=None, description=about) for about in (REFUSED_FIELD, IGNORED_FIELD))
@@ -109,6 +112,7 @@ class Unsupported(Body):
     audio: Any = NOT
     prediction: Any = NOT
     web_search_options: Any = NOT
+    moderation: Any = NOT
     suffix: Any = NOT
     service_tier: Any = NOT
     guided_json: Any = NOT
@@ -122,7 +126,7 @@ class Unsupported(Body):
     @classmethod
     def _asks_for_nothing(cls, value: Any, info: Any) -> None:
         what, neutral = NEUTRAL[info.field_name]
-        if not any(type(value) is type(none) and value == none for none in _of_kind(value, neutral)):
+        if not any(type(value) is type(none) and value == none for none in (*EMPTY, *_of_kind(value, neutral))):
             raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
 

@@ -134,8 +134,8 @@ def test_relay_call_ratio_is_refused_without_a_measured_curve_and_out_of_its_rea
     assert server.chat(relay={"call_ratio": 0.02}).status_code == 200
     refused = server.chat(relay={"call_ratio": 0.5})
     assert (refused.status_code, "0.0000 to 0.0400" in refused.json()["error"]["message"]) == (400, True)
-    assert server.chat(relay={"call_ratio": 0.02, "call_bias": 1.0}).status_code == 422
-    assert server.chat(relay={"call_ratio": 0.02, "min_call_tokens": 2}).status_code == 422
+    assert server.chat(relay={"call_ratio": 0.02, "call_bias": 1.0}).status_code == 400
+    assert server.chat(relay={"call_ratio": 0.02, "min_call_tokens": 2}).status_code == 400
 
 
 def test_relay_call_ratio_above_its_own_is_bought_by_longer_calls(server):
@@ -183,9 +183,9 @@ def test_models_lists_what_is_served(server):
     ("GET", "/v1/nothing", None, 404, None, None),
     ("GET", "/v1/chat/completions", None, 405, None, None),
     ("GET", "/v1/models/other", None, 404, "model_not_found", "model"),
-    ("POST", "/v1/chat/completions", {}, 422, "invalid_value", "messages"),
-    ("POST", "/v1/chat/completions", {"messages": []}, 422, "invalid_value", "messages"),
-    ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_token": 3}, 422,
+    ("POST", "/v1/chat/completions", {}, 400, "invalid_value", "messages"),
+    ("POST", "/v1/chat/completions", {"messages": []}, 400, "invalid_value", "messages"),
+    ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_token": 3}, 400,
      "invalid_value", "max_token"),
     ("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "model": "other"}, 404,
      "model_not_found", "model"),
@@ -193,8 +193,8 @@ def test_models_lists_what_is_served(server):
      "context_length_exceeded", "max_tokens"),
     ("POST", "/v1/completions", {"prompt": ""}, 400, None, "prompt"),
     ("POST", "/v1/completions", {"prompt": [10**6]}, 400, None, "prompt"),
-    ("POST", "/v1/completions", {"prompt": "x", "n": 99}, 422, "invalid_value", "n"),
-    ("POST", "/v1/completions", {"prompt": "x", "best_of": 2}, 422, "invalid_value", "best_of"),
+    ("POST", "/v1/completions", {"prompt": "x", "n": 99}, 400, "invalid_value", "n"),
+    ("POST", "/v1/completions", {"prompt": "x", "best_of": 2}, 400, "invalid_value", "best_of"),
 ])
 def test_faults_come_in_openais_format(server, method, path, body, status, code, param):
     answer = server.client.request(method, path, json=body)
@@ -231,7 +231,7 @@ def test_command_text_in_a_prompt_becomes_no_command(server):
 def test_body_without_json_type_is_refused_with_the_remedy(server):
     answer = server.client.post("/v1/chat/completions", content=b'{"messages": []}',
                                 headers={"content-type": "text/plain"})
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert "Content-Type: application/json" in answer.json()["error"]["message"]
 
 

@@ -83,7 +83,7 @@ def test_assistants_message_may_come_back_as_it_was_sent(server):
 def test_features_that_are_not_there_are_named(server, more, param, words):
     answer = server.chat(**more)
     error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["param"]) == (422, "unsupported_parameter", param)
+    assert (answer.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", param)
     assert words in error["message"]
 
 
@@ -113,7 +113,7 @@ def test_every_field_of_openais_client_is_known_by_name(params, ours):
      "messages.0.role: must be 'system', 'developer', 'user' or 'assistant'")])
 def test_errors_are_one_sentence_without_names_of_validators(server, more, param, message):
     answer = server.chat(**more)
-    assert (answer.status_code, answer.json()["error"]["param"]) == (422, param)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
     assert answer.json()["error"]["message"].startswith(message)
     assert "function" not in answer.text
 
@@ -126,9 +126,17 @@ def test_errors_of_a_prompt_name_no_validator(server, body):
     assert "[" not in error["message"] + error["param"]
 
 
+@pytest.mark.parametrize("more", [
+    {"temperature": 9}, {"tools": [{"type": "function", "function": {"name": "f"}}]}, {"max_tokens": 600},
+    {"extra_body": {"unheard_of": 1}}, {"model": "relay-decoder@7"}, {"messages": []}])
+def test_openais_client_meets_every_wrong_request_as_a_bad_request(client, more):
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(**{"model": "relay-decoder", "messages": [USER], **more})
+
+
 def test_unknown_fields_are_refused_by_name(server):
     answer = server.chat(session_id="s", messages=[{**USER, "id": "m"}])
-    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "session_id")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "session_id")
     assert "messages.0.id" in answer.json()["error"]["message"]
 
 
@@ -139,23 +147,23 @@ def test_unknown_fields_are_ignored_and_named_where_the_server_is_told_to():
             assert answer.status_code == 200
             assert answer.headers["x-relay-ignored-fields"] == "session_id, features, messages.0.id"
         assert server.chat(**{"é\n": 1}).headers["x-relay-ignored-fields"] == "??"
-        assert server.chat(relay={"max_call": 1}).status_code == 422
-        assert server.chat(tools=[{}]).status_code == 422
+        assert server.chat(relay={"max_call": 1}).status_code == 400
+        assert server.chat(tools=[{}]).status_code == 400
 
 
 def test_last_message_of_the_assistant_is_continued_on_request_and_refused_otherwise(server):
     turns = [USER, {"role": "assistant", "content": "There are"}]
     refused = server.chat(messages=turns)
-    assert refused.status_code == 422
+    assert refused.status_code == 400
     assert "continue_final_message" in refused.json()["error"]["message"]
     asked = server.chat(messages=turns, continue_final_message=True, add_generation_prompt=False)
     assert asked.status_code == 200
     closed = server.chat(messages=[*turns, USER]).json()["usage"]["prompt_tokens"]
     opened = server.chat().json()["usage"]["prompt_tokens"]
     assert opened < asked.json()["usage"]["prompt_tokens"] < closed
-    assert server.chat(continue_final_message=True).status_code == 422
-    assert server.chat(messages=turns, continue_final_message=True, add_generation_prompt=True).status_code == 422
-    assert server.chat(add_generation_prompt=False).status_code == 422
+    assert server.chat(continue_final_message=True).status_code == 400
+    assert server.chat(messages=turns, continue_final_message=True, add_generation_prompt=True).status_code == 400
+    assert server.chat(add_generation_prompt=False).status_code == 400
 
 
 def test_too_many_tokens_are_refused_or_capped():

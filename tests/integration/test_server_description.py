@@ -32,6 +32,13 @@ def test_every_route_of_the_description_has_a_schema_for_its_answer(described):
     assert bare == []
 
 
+def test_every_fault_of_the_description_has_the_form_that_faults_have(described):
+    forms = {content["schema"]["$ref"].rsplit("/", 1)[1] for methods in described["paths"].values()
+             for one in methods.values() for status, answer in one["responses"].items() if status != "200"
+             for content in answer["content"].values()}
+    assert forms == {"ErrorAnswer"}
+
+
 @pytest.mark.parametrize(("kind", "schema"), [
     ("chat.completion", answers.ChatCompletion), ("chat.completion.chunk", answers.ChatCompletionChunk),
     ("text_completion", answers.TextCompletion), ("text_completion.chunk", answers.TextCompletionChunk)])

@@ -87,5 +87,5 @@ def test_hostile_tables_are_refused_or_answered(server):
                     STRANGE)]]}, chance.choice(STRANGE), {"prompt": chance.choice(STRANGE)}])}
         raw = json.dumps(body).encode()
         seen.append(server.client.post("/invocations", content=raw, headers={"content-type": "application/json"}))
-    assert {answer.status_code for answer in seen} <= {200, 400, 413, 422}
+    assert {answer.status_code for answer in seen} <= {200, 400, 413}
     assert {answer.status_code for answer in seen} >= {200, 400}

@@ -76,7 +76,7 @@ def test_response_that_is_cut_says_so(client):
      "input.0.content.0.type: parts other than text are not supported by this server")])
 def test_response_refuses_what_needs_a_memory_or_tools(server, more, param, words):
     refused = server.client.post("/v1/responses", json={"input": "x", **more})
-    assert (refused.status_code, refused.json()["error"]["param"]) == (422, param)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
     assert words in refused.json()["error"]["message"]
     assert "missing" not in refused.json()["error"]["message"]
 

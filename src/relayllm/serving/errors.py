@@ -91,7 +91,7 @@ def install(app: FastAPI) -> None:
         faults = error.errors()
         param, message = describe(faults, error.body)
         code = UNSUPPORTED if any(fault.get("type") == UNSUPPORTED for fault in faults) else "invalid_value"
-        return JSONResponse(error_body(422, message, code, param), 422)
+        return bad_request(message, param, code).response()
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> JSONResponse:

@@ -26,7 +26,7 @@ from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry,
 from relayllm.serving.api.streaming import EventStream, unless_disconnected
 from relayllm.serving.api.unsupported import Body
 from relayllm.serving.auth import Key
-from relayllm.serving.errors import SHOWN_FAULTS, ApiError, unavailable
+from relayllm.serving.errors import SHOWN_FAULTS, ApiError, bad_request, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
 
@@ -37,10 +37,10 @@ GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
 FAULTS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "model": ErrorAnswer} for status, text in {
-        400: "The request asks for something that cannot be", 401: "No valid API key", 404: "No such model",
-        413: "The body is too large", 415: "The body's content-encoding is unknown",
-        422: "A field is wrong or unknown", 429: "The queue is full; see Retry-After",
-        503: "No model is ready, or the decoder failed"}.items()}
+        400: "A field is wrong or unknown, or asks for something that cannot be", 401: "No valid API key",
+        404: "No such model", 413: "The body is too large", 415: "The body's content-encoding is unknown",
+        429: "The queue is full; see Retry-After", 503: "No model is ready, or the decoder failed",
+        "default": "Any other fault"}.items()}
 
 
 async def who(request: Request) -> Key:
@@ -78,7 +78,7 @@ def api(jobs: Jobs) -> APIRouter:
         return {"object": "list", "data": _models(model_router)}
 
     @router.get("/models/{model:path}", summary="One model",
-                responses={200: {"model": ModelEntry}, 401: FAULTS[401], 404: FAULTS[404]})
+                responses={200: {"model": ModelEntry}, **{status: FAULTS[status] for status in (401, 404, "default")}})
     async def model(model: str, key: CallerKey) -> Json:
         for entry in _models(model_router):
             if entry["id"] == model:
@@ -152,7 +152,7 @@ def _ignored(body: Body, limits: HttpLimits) -> dict[str, str]:
     unknown = [re.sub(r"[^!-~]", "?", name[:80]) for name in body.unknown_fields()]
     if unknown and not limits.ignore_unknown:
         shown = "; ".join(f"{name}: this server knows no such field" for name in unknown[:SHOWN_FAULTS])
-        raise ApiError(422, shown, code="invalid_value", param=unknown[0])
+        raise bad_request(shown, unknown[0], "invalid_value")
     return {IGNORED_HEADER: ", ".join(unknown[:MOST_NAMED])} if unknown else {}
 
 

@@ -35,12 +35,13 @@ MOST_NAMED = 50
 """Unknown fields that the header names at most."""
 GONE = 499
 """The client hung up before its answer; nobody reads this status but the metrics."""
-FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "model": ErrorAnswer} for status, text in {
-        400: "A field is wrong or unknown, or asks for something that cannot be", 401: "No valid API key",
-        404: "No such model", 413: "The body is too large", 415: "The body's content-encoding is unknown",
-        429: "The queue is full; see Retry-After", 503: "No model is ready, or the decoder failed",
-        "default": "Any other fault"}.items()}
+FAULT_TEXTS: dict[int | str, str] = {
+    400: "A field is wrong or unknown, or asks for something that cannot be", 401: "No valid API key",
+    404: "No such model", 413: "The body is too large", 415: "The body's content-encoding is unknown",
+    429: "The queue is full; see Retry-After", 503: "No model is ready, or the decoder failed",
+    "default": "Any other fault"}
+FAULTS: dict[int | str, dict[str, Any]] = {status: {"description": text, "model": ErrorAnswer}
+                                           for status, text in FAULT_TEXTS.items()}
 
 
 async def who(request: Request) -> Key:

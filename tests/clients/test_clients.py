@@ -40,11 +40,13 @@ answer = litellm.completion(model='openai/' + MODEL, messages=ASK, api_base=URL,
 assert all(row.logprob <= 0 for row in answer.choices[0].logprobs.content)
 parts = litellm.completion(model='openai/' + MODEL, messages=ASK, api_base=URL, api_key='none', stream=True)
 assert ''.join(part.choices[0].delta.content or '' for part in parts) == answer.choices[0].message.content
-try:
-    litellm.completion(model='openai/' + MODEL, messages=ASK, api_base=URL, api_key='none', max_tokens=100_000)
-    raise AssertionError('an answer of 100,000 tokens')
-except litellm.ContextWindowExceededError:
-    pass
+for asked, fault in (({'messages': [{'role': 'user', 'content': 'pens ' * 2000}]}, litellm.ContextWindowExceededError),
+                     ({'temperature': 9}, litellm.BadRequestError)):
+    try:
+        litellm.completion(**{'model': 'openai/' + MODEL, 'messages': ASK, 'api_base': URL, 'api_key': 'none', **asked})
+        raise AssertionError(asked)
+    except fault:
+        pass
 print(answer.choices[0].message.content)
 """,
     "inspect_ai": """

@@ -74,7 +74,8 @@ test-clients: env ## Other people's clients against the server, in an environmen
 
 docs: env ## The documentation as a site in site/, readable without a network
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
-	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src python -m mkdocs build --quiet && echo "open site/index.html"
+	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src python -m mkdocs build --quiet && \
+		echo "open site/index.html; with the search: python -m http.server --directory site"
 
 study: env ## The paper's comparisons over ten seeds, and its ablations over three
 	@relay study --seeds 0 1 2 3 4 5 6 7 8 9 --runs relay-difficulty

@@ -32,7 +32,10 @@ def test_docs_work_offline(page, server):
     page.get_by_text('POST /v1/chat/completions').click()
     assert page.is_hidden("#key")
     block = page.locator("details[open]")
-    assert "max_completion_tokens" in block.inner_text()
+    names = block.locator("tbody >> nth=0").locator("td:first-child").all_inner_texts()
+    assert names[0] == "messages"
+    assert names.index("max_completion_tokens") < names.index("user")
+    assert names.index("relay") < names.index("tools")
     block.get_by_role("button").click()
     until(page, "document.querySelector('details[open] pre').textContent.startsWith('200')")
     assert page.complaints == []

@@ -36,8 +36,10 @@ function limits(schema) {
 function fields(spec, schema) {
   const table = make("table", "", make("thead", "", make("tr", "", make("th", "Field"), make("th", "Type"), make("th", ""))));
   const body = make("tbody");
-  for (const [name, field] of Object.entries(schema.properties || {})) {
-    const needed = (schema.required || []).includes(name) ? "required. " : "";
+  const required = schema.required || [];
+  const rank = ([name, field]) => required.includes(name) ? 0 : /^(not supported|accepted and ignored)/.test(field.description) ? 2 : 1;
+  for (const [name, field] of Object.entries(schema.properties || {}).sort((one, other) => rank(one) - rank(other))) {
+    const needed = required.includes(name) ? "required. " : "";
     const preset = field.default !== undefined && field.default !== null ? ` Default ${JSON.stringify(field.default)}.` : "";
     const text = needed + [field.description, limits(field)].filter(Boolean).join("; ") + preset;
     body.append(make("tr", "", make("td", "", make("code", name)), make("td", kind(spec, field)), make("td", text)));

@@ -53,8 +53,10 @@ def run(params: Params, *, records: Path, metrics_folder: Path, report: Path) ->
         write_summary(part / "summary.json", summary)
         _pages(part, params.report.examples, summary, frame, histories, records, metrics_folder,
                _steps(settings.runs / "steps", params.grpo.runs))
+    priced = (summary["money"] or {"methods": {}})["methods"]
     current().metrics({"gap_recovered": summary["gap_recovered"]["value"],
-                       **{name: method["average"] for name, method in summary["methods"].items()}})
+                       **{name: {**method["average"], "money": priced.get(name, {})}
+                          for name, method in summary["methods"].items()}})
     current().artifact(report)
     print_line(f"{report}: summary.json, report.md, report.html and plots/ of {len(summary['methods'])} methods")
 

@@ -1,3 +1,4 @@
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from relayllm.errors import DataError
 from relayllm.evaluation.analysis.call_value import COLUMNS
 from relayllm.evaluation.records import write_records
 from relayllm.stages.report import run
+from relayllm.tracking.run import StageRun
 from tests.support.make_records import make_history, make_records, write_folder
 
 ROOT = Path(__file__).parents[3]
@@ -102,6 +104,18 @@ def test_money_is_counted_at_the_prices_of_the_pools_teachers(tmp_path, monkeypa
     assert dear["base"]["cost"] == plain["base"]["cost"]
     assert dear["relay-difficulty"]["cost"] > 10 * plain["relay-difficulty"]["cost"]
     assert dear["teacher"]["cost"] > 10 * plain["teacher"]["cost"]
+
+
+@pytest.mark.slow
+def test_mlflow_gets_accuracy_and_price_of_every_method(project, summary, monkeypatch):
+    sent = io.StringIO()
+    monkeypatch.setattr("relayllm.stages.report.current", lambda: StageRun(sent))
+    report(project, "tracked")
+    numbers = next(line["values"] for line in map(json.loads, sent.getvalue().splitlines()) if "values" in line)
+    for name, priced in summary["money"]["methods"].items():
+        assert numbers[f"{name}/money/cost"] == priced["cost"]
+        assert numbers[f"{name}/accuracy"] == summary["methods"][name]["average"]["accuracy"]
+    assert numbers["relay-difficulty/money/read_share"] > 0
 
 
 def test_what_calls_were_worth_is_told(folder):

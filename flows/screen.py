@@ -130,7 +130,8 @@ def _view(lines: dict[str, Line]) -> Iterator[Show]:
     from rich.live import Live
 
     console = Console(file=sys.stdout)
-    with Live(console=console, get_renderable=lambda: _table(lines), refresh_per_second=4) as live:
+    with Live(console=console, get_renderable=lambda: _table(lines), refresh_per_second=4,
+              redirect_stderr=False) as live:  # it is a log
         def show(name: str, line: Line, kept: str) -> None:
             if kept:
                 live.console.print(f"{name}: {kept}".removeprefix(": "), markup=False, highlight=False, style="yellow")

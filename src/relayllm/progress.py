@@ -104,9 +104,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _times(rate: Rate, remaining: int) -> str:
+def time_left(rate: Rate, remaining: int) -> str:
+    """How long the rest will take, as the end of a line; empty while it is not known."""
     left = rate.left(remaining)
-    return f" in {duration(rate.seconds)}" + ("" if left is None else f", about {duration(left)} left")
+    return "" if left is None else f", about {duration(left)} left"
+
+
+def _times(rate: Rate, remaining: int) -> str:
+    return f" in {duration(rate.seconds)}{time_left(rate, remaining)}"
 
 
 def print_line(text: str) -> None:

@@ -15,12 +15,12 @@ from relayllm.config import GrpoConfig, GrpoRun
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
-from relayllm.progress import print_line
+from relayllm.progress import Rate, print_line
 from relayllm.tracking.run import current
 from relayllm.training.checkpoints import content_of
 from relayllm.training.launching import is_main_process
 from relayllm.training.rollouts import LOGPROB_GAP, Rollouts, decoding_of
-from relayllm.training.watch import held_out, samples, step_numbers
+from relayllm.training.watch import held_out, samples, step_line, step_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 SHOWN_ROLLOUTS = 8
 BEST = "best"
 """Folder of the best model so far, in that of the run; with LoRA it holds the adapter."""
-STEP_LINE = ("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  "
-             "callers {callers:.2f}  n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s")
 
 
 class Watcher(TrainerCallback):
@@ -46,7 +44,7 @@ class Watcher(TrainerCallback):
         self._config, self._run, self._rollouts, self._decoder = config, run, rollouts, decoder
         self._problems, self._folder = problems, folder
         self.history: list[dict[str, float]] = content_of(checkpoint) if checkpoint else []
-        self._started = time.perf_counter()
+        self._started, self._rate = time.perf_counter(), Rate()
         self._table: list[dict[str, Any]] = []
         for row in self.history:  # the curve of a resumed run starts where training did
             self._log(row)
@@ -70,8 +68,9 @@ class Watcher(TrainerCallback):
         self._started = time.perf_counter()
         self.history.append(numbers)
         self._log(numbers)
-        if is_main_process() and (step % 5 == 0 or step == self._config.steps):
-            print_line(STEP_LINE.format(steps=self._config.steps, **numbers))
+        self._rate.count(1)
+        if is_main_process():
+            print_line(step_line(numbers, self._config.steps, self._rate))
 
     def _numbers(self, step: int, logs: dict[str, Any]) -> dict[str, float]:
         seconds = time.perf_counter() - self._started

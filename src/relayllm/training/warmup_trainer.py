@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from relayllm.progress import Rate, print_line, time_left
+from relayllm.training.launching import is_main_process
+
 ROWS_FACTOR = 10.0
 """The two new rows start as the mean of all others, where SmolLM2 gives `<call>` a log-probability of -20. At the rate
 of the matrices, fifty steps at 5e-4 brought it to -15, and no call was ever sampled."""
@@ -16,6 +19,19 @@ ROWS = "trainable_tokens"
 
 class WarmupTrainer(SFTTrainer):
     """Supervised fine-tuning; beside LoRA the command rows learn faster than the matrices."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._rate, self._told = Rate(), 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As TRL does; a loss is told on the screen, too, with the time that the rest will take."""
+        super().log(logs, start_time)
+        if "loss" in logs and is_main_process():
+            step, steps = self.state.global_step, self.state.max_steps
+            self._rate.count(step - self._told if self._told else 1)  # a resumed run did not make those before
+            self._told = step
+            print_line(f"step {step}/{steps}  loss {float(logs['loss']):.3f}{time_left(self._rate, steps - step)}")
 
     def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
         """TRL's, with the command rows in a group of their own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,8 @@ from relayllm.engines.decoder import RelayDecoder
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
 from relayllm.problems.prompting import messages
-from relayllm.progress import Rate, time_left
 from relayllm.rewards import Scenario
 from relayllm.training.rollouts import Graded
-
-LINE = ("reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  callers {callers:.2f}  "
-        "n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s")
 
 
 def step_numbers(graded: Sequence[Graded], seconds: dict[str, float]) -> dict[str, float]:
@@ -41,12 +37,6 @@ def step_numbers(graded: Sequence[Graded], seconds: dict[str, float]) -> dict[st
         "rollout_tokens_per_second": tokens / max(1e-9, seconds["rollout"]),
         **{f"seconds_{name}": value for name, value in seconds.items()},
     }
-
-
-def step_line(numbers: Mapping[str, float], steps: int, rate: Rate) -> str:
-    """What a person at the screen wants to know of a step; `rate` has counted it."""
-    step = int(numbers["step"])
-    return f"step {step}/{steps}  {LINE.format(**numbers)}{time_left(rate, steps - step)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +15,12 @@ from relayllm.config import GrpoConfig, GrpoRun
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.files import atomic_write
 from relayllm.problems.problem import Problem
-from relayllm.progress import Rate, print_line
+from relayllm.progress import Rate, print_line, time_left
 from relayllm.tracking.run import current
 from relayllm.training.checkpoints import content_of
 from relayllm.training.launching import is_main_process
 from relayllm.training.rollouts import LOGPROB_GAP, Rollouts, decoding_of
-from relayllm.training.watch import held_out, samples, step_line, step_numbers
+from relayllm.training.watch import held_out, samples, step_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SHOWN_ROLLOUTS = 8
 BEST = "best"
 """Folder of the best model so far, in that of the run; with LoRA it holds the adapter."""
+STEP_LINE = ("step {step}/{steps}  reward {reward:.2f}  accuracy {accuracy:.2f}  call ratio {call_ratio:.3f}  "
+             "callers {callers:.2f}  n {mean_n:.1f}  length {length:.0f}  {seconds_step:.1f} s")
 
 
 class Watcher(TrainerCallback):
@@ -114,3 +116,8 @@ class Watcher(TrainerCallback):
                 **{name: best[name] for name in ("held_out_accuracy", "held_out_call_ratio", "held_out_score")},
                 **{f"last_{name}": value for name, value in last.items()
                    if name in ("reward", "accuracy", "call_ratio", "callers", "kl", "entropy", "length", "mean_n")}}
+
+
+def step_line(numbers: Mapping[str, float], steps: int, rate: Rate) -> str:
+    """What a person at the screen wants to know of a step; `rate` has counted it."""
+    return STEP_LINE.format(steps=steps, **numbers) + time_left(rate, steps - int(numbers["step"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from trl import SFTConfig
 
 from relayllm.config import LoraConfig
 from relayllm.engines.commands import add_command_tokens
+from relayllm.progress import MARK, MARKED_LINES
 from relayllm.training.lora import adapter_config
 from relayllm.training.warmup_trainer import ROWS, ROWS_FACTOR, WarmupTrainer
 from tests.support.small_models import base_tokenizer, make_model
@@ -56,3 +58,13 @@ def test_without_lora_there_is_one_rate(tmp_path: Path) -> None:
     made = trainer(tmp_path, None)
     made.create_optimizer_and_scheduler(2)
     assert rates(made) == {False: {1e-3}}
+
+
+def test_loss_is_told_to_whoever_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MARKED_LINES, "1")
+    made = trainer(tmp_path, None)
+    made.args.logging_steps = made.state.logging_steps = 1
+    made.train()
+    told = [line.removeprefix(MARK) for line in capsys.readouterr().out.split("\n") if line.startswith(MARK)]
+    assert [re.sub(r"loss \d+\.\d{3}.*", "loss", line) for line in told] == ["step 1/2  loss", "step 2/2  loss"]

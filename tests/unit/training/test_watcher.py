@@ -1,7 +1,7 @@
 """What a GRPO run says of a step."""
 
 from relayllm.progress import Rate
-from relayllm.training.watch import step_line
+from relayllm.training.watcher import step_line
 
 NUMBERS = {"step": 3, "reward": 0.412, "accuracy": 0.625, "call_ratio": 0.0224, "callers": 0.7, "mean_n": 3.0,
            "length": 91.2, "seconds_step": 2.41}

@@ -200,7 +200,13 @@ def test_model_with_an_alias_or_a_call_ratio_is_listed_and_answers(server, clien
         assert client.models.retrieve(name).id == name
         answer = client.chat.completions.create(model=name, messages=[USER])
         assert answer.choices[0].message.content == TEXT
-    assert server.chat(model="relay-decoder@champion@0.02").status_code == 200
+    for name in ("relay-decoder@champion@0.02", "relay-decoder@0.03", "relay-decoder@0.040"):  # none is listed
+        assert server.chat(model=name).status_code == 200
+        assert (client.models.retrieve(name).id, client.models.retrieve(name).alias) == (name, "champion")
+    for name in ("relay-decoder@0.5", "relay-decoder@other", "other@0.02", "relay-decoder@candidate@0.02"):
+        answer = server.client.get(f"/v1/models/{name}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert server.client.get("/v1/models/").json()["data"] == server.client.get("/v1/models").json()["data"]
     assert server.chat(model="relay-decoder@0.5").json()["error"]["message"].startswith("call_ratio is 0.5")
     for name in ("relay-decoder@7", "relay-decoder@nan"):
         assert server.chat(model=name).json()["error"]["param"] == "model"

@@ -99,24 +99,36 @@ async def read_prompts(body: AnyRequest, deployment: Deployment) -> list[Encoded
 
 
 def asked_of(body: AnyRequest) -> tuple[str | None, RelayOptions]:
-    """The model that a request names, and its relay options: `NAME@0.02` is the model NAME with this call ratio.
+    """The model that a request names, and its relay options, with the call ratio that the name asks for.
 
     Raises:
-        ApiError: the call ratio is given twice.
+        ApiError: the call ratio is given twice, or is no share.
     """
-    name, at, suffix = (body.model or "").rpartition("@")
+    name, ratio = name_and_ratio(body.model or "")
+    if ratio is None:
+        return body.model, body.asked
+    if body.asked.call_ratio is not None or body.asked.setting != OWN:
+        raise bad_request(f"the model's name asks for a call ratio of {ratio:g}, and relay sets another: give one of "
+                          "them", "model")
+    return name, body.asked.model_copy(update={"call_ratio": ratio})
+
+
+def name_and_ratio(model: str) -> tuple[str, float | None]:
+    """`NAME@0.02` is the model NAME with this call ratio; other names ask for none.
+
+    Raises:
+        ApiError: the call ratio is no share.
+    """
+    name, at, suffix = model.rpartition("@")
     try:
         ratio = float(suffix) if at else None
     except ValueError:
         ratio = None
     if ratio is None:
-        return body.model, body.asked
+        return model, None
     if not 0 <= ratio <= 1:
         raise bad_request(f"the model's name asks for a call ratio of {suffix[:20]}: give a share from 0 to 1", "model")
-    if body.asked.call_ratio is not None or body.asked.setting != OWN:
-        raise bad_request(f"the model's name asks for a call ratio of {ratio:g}, and relay sets another: give one of "
-                          "them", "model")
-    return name, body.asked.model_copy(update={"call_ratio": ratio})
+    return name, ratio
 
 
 def room_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt, *, cap: bool = False) -> int:

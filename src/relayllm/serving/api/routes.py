@@ -9,7 +9,9 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from relayllm.serving.api.completions import answer, begin, chunks
+from relayllm.errors import ConfigError
+from relayllm.packaging.folder import setting_for
+from relayllm.serving.api.completions import answer, begin, chunks, name_and_ratio
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
@@ -74,6 +76,7 @@ def api(jobs: Jobs) -> APIRouter:
     async def responses(body: ResponseRequest, request: Request, key: CallerKey) -> Response:
         return await _respond(jobs, request, body, key)
 
+    @router.get("/models/", include_in_schema=False)
     @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
     async def models(key: CallerKey) -> Json:
         return {"object": "list", "data": _models(model_router)}
@@ -84,7 +87,7 @@ def api(jobs: Jobs) -> APIRouter:
         for entry in _models(model_router):
             if entry["id"] == model:
                 return entry
-        raise ApiError(404, f"the model '{model[:100]}' is not served here", code="model_not_found", param="model")
+        return _entry(model, _unlisted(model_router, model))
 
     return router
 
@@ -165,10 +168,31 @@ def _models(model_router: ModelRouter) -> list[Json]:
     rows = [(champion.name, champion)]
     rows += [(f"{deployment.name}@{deployment.alias}", deployment) for deployment in model_router.models]
     rows += [(f"{champion.name}@{ratio:g}", champion) for ratio in champion.call_ratios]
-    return [{"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
-             "version": deployment.version, "alias": deployment.alias,
-             "max_model_len": deployment.decoder.context_length or None, "teacher": deployment.teacher_label}
-            for name, deployment in rows]
+    return [_entry(name, deployment) for name, deployment in rows]
+
+
+def _entry(name: str, deployment: Deployment) -> Json:
+    return {"id": name, "object": "model", "created": deployment.created, "owned_by": "relayllm",
+            "version": deployment.version, "alias": deployment.alias,
+            "max_model_len": deployment.decoder.context_length or None, "teacher": deployment.teacher_label}
+
+
+def _unlisted(model_router: ModelRouter, model: str) -> Deployment:
+    """Who answers requests for a name that is not listed: with a call ratio between those that were measured.
+
+    Raises:
+        ApiError: nobody does.
+    """
+    name, ratio = name_and_ratio(model[:200])
+    deployment = model_router.pick(name)
+    if model_router.champion is not None and "@" not in name:  # not the canary, which is drawn for each request
+        deployment = model_router.champion
+    try:
+        if ratio is not None:
+            setting_for(deployment.bias_curve, ratio)
+    except ConfigError as error:
+        raise ApiError(404, str(error), code="model_not_found", param="model") from error
+    return deployment
 
 
 def _readiness(deployment: Deployment) -> Json:

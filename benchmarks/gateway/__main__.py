@@ -52,8 +52,7 @@ def measure(place: Path, given: argparse.Namespace) -> dict[str, Any]:
             found["ways"][name] = figures(leg, legs[ALONE])
             print(f"{name:26} {json.dumps(found['ways'][name])}", flush=True)
         for rows in (1, CLIENTS):
-            seen = [hand_overs(place, student, teacher, rows, tokens, 50_000 + 1000 * turn) for turn in range(rounds)]
-            found["hand_overs"][rows] = summary(seen)
+            found["hand_overs"][rows] = summary(hand_overs(place, student, teacher, rows, tokens, rounds))
             print(f"hand-over, {rows:2} rows         {json.dumps(found['hand_overs'][rows])}", flush=True)
         once = CLIENTS * tokens / statistics.median(legs[ONE].speeds)
         found["killed"] = asdict(killed(fronts[2], replica, tokens, after=once / 2))
@@ -84,13 +83,18 @@ def figures(leg: Leg, alone: Leg) -> dict[str, float]:
             "processor_ms_per_token": round(1000 * statistics.median(leg.costs), 3)}
 
 
-def summary(seen: list[HandOvers]) -> dict[str, float]:
-    """Medians over the rounds: latencies in gaps between two tokens of the student."""
-    return {"gap_ms": round(1000 * statistics.median(one.gap for one in seen), 1),
-            "to_teacher_gaps": round(statistics.median(one.to_teacher / one.gap for one in seen), 2),
-            "back_gaps": round(statistics.median(one.back / one.gap for one in seen), 2),
-            "tokens_read_again": round(statistics.median(one.reread for one in seen), 1),
-            "hand_overs": sum(one.hand_overs for one in seen)}
+def summary(seen: HandOvers) -> dict[str, float]:
+    """Medians over the hand-overs, in gaps between two tokens of the student.
+
+    Raises:
+        SystemExit: no answer called twice.
+    """
+    if not seen.to_teacher or not seen.back:
+        raise SystemExit(f"{seen.calls} calls, and none after an answer's first: give --tokens more for each answer")
+    gap = statistics.fmean(seen.gaps)
+    return {"gap_ms": round(1000 * gap, 1), "to_teacher_gaps": round(statistics.median(seen.to_teacher) / gap, 2),
+            "back_gaps": round(statistics.median(seen.back) / gap, 2),
+            "tokens_read_again": round(seen.reread / seen.calls, 1), "hand_overs": len(seen.back)}
 
 
 if __name__ == "__main__":

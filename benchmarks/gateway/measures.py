@@ -17,9 +17,11 @@ from benchmarks.gateway.servers import STUDENT, Server
 from benchmarks.load_client import Load, load
 from relayllm import RelayDecoder
 from relayllm.relay.options import Options
-from relayllm.relay.trace import Author
+from relayllm.relay.trace import Author, Trace
 
 CLIENTS = 16
+ANSWERS = 6
+"""Of one round of hand-overs at least: one answer may call too seldom to tell anything."""
 PROMPT = "Question {seed}: a shop has {seed} boxes of pens, and sells some of them every day. Write a long story of it."
 ALONE: dict[str, Any] = {"teacher": False}
 CALLS: dict[str, Any] = {"max_calls": 1, "teacher_tokens": 1}
@@ -83,42 +85,51 @@ def _load(servers: Sequence[Server], asked: list[list[dict[str, Any]]]) -> Load:
                 [first for one in seen for first in one.firsts])
 
 
-@dataclass(frozen=True)
+@dataclass
 class HandOvers:
-    """Seconds between tokens, and what servers read again."""
+    """Seconds between tokens, and what servers read again, over all answers."""
 
-    gap: float
-    """Between two tokens of the student: the mean, since several may arrive together."""
-    to_teacher: float
+    gaps: list[float] = field(default_factory=list)
+    """Between two tokens of the student: the mean counts, since several may arrive together."""
+    to_teacher: list[float] = field(default_factory=list)
     """From the student's `</call>` to the teacher's first token, the first call of an answer left out."""
-    back: float
+    back: list[float] = field(default_factory=list)
     """From the teacher's last token to the student's next one."""
-    reread: float
-    """Tokens that the student's server read again per hand-over."""
-    hand_overs: int
+    reread: int = 0
+    """Tokens that the student's server read again, prompts left out."""
+    calls: int = 0
+
+    def add(self, told: Sequence[Sequence[tuple[float, Author]]], traces: Sequence[Trace]) -> None:
+        """Count some answers: each with the times and authors of its tokens."""
+        gaps, there, back = hand_over_seconds(told)
+        self.gaps, self.to_teacher, self.back = self.gaps + gaps, self.to_teacher + there, self.back + back
+        self.reread += sum(trace.ledger.student_reread - len(trace.prompt_ids) for trace in traces)
+        self.calls += sum(len(trace.calls) for trace in traces)
 
 
-def hand_overs(place: Path, student: Server, teacher: Server, rows: int, tokens: int, seed: int,
-               call_bias: float = 0.0) -> HandOvers:
-    """The student calls as it likes, four tokens at most, in a decoder of this process: the gateway's without HTTP."""
+def hand_overs(place: Path, student: Server, teacher: Server, rows: int, tokens: int, rounds: int) -> HandOvers:
+    """The student calls as it likes, four tokens at most, in a decoder of this process: the gateway's without HTTP.
+
+    So many rows are written side by side; of each round at least `ANSWERS` answers.
+    """
+    seen = HandOvers()
     decoder = RelayDecoder.from_servers([student.url], place / STUDENT, teacher.url)
-    options = Options(max_new_tokens=tokens, temperature=1.0, max_calls=tokens, max_call_tokens=4,
-                      call_bias=call_bias)
-    told: list[list[tuple[float, Author]]] = [[] for _ in range(rows)]
+    options = Options(max_new_tokens=tokens, temperature=1.0, max_calls=tokens, max_call_tokens=4)
     try:
-        session = decoder.session(slots=rows)
-        for row, its in enumerate(told):
-            asked = decoder.request(PROMPT.format(seed=seed + row), options, seed=seed + row)
-            session.submit(asked, lambda event, its=its: its.append((time.perf_counter(), event.author)))
-        traces = []
-        while session.busy:
-            traces += [done.trace for done in session.step()]
+        for turn in range(rounds):
+            told: list[list[tuple[float, Author]]] = [[] for _ in range(max(rows, ANSWERS))]
+            session = decoder.session(slots=rows)
+            for row, its in enumerate(told):
+                seed = 50_000 + 1000 * turn + row
+                session.submit(decoder.request(PROMPT.format(seed=seed), options, seed=seed),
+                               lambda event, its=its: its.append((time.perf_counter(), event.author)))
+            traces = []
+            while session.busy:
+                traces += [done.trace for done in session.step()]
+            seen.add(told, traces)
     finally:
         decoder.close()
-    gaps, there, back = hand_over_seconds(told)
-    again = sum(trace.ledger.student_reread - len(trace.prompt_ids) for trace in traces)
-    return HandOvers(statistics.fmean(gaps), statistics.median(there), statistics.median(back),
-                     again / sum(len(trace.calls) for trace in traces), len(back))
+    return seen
 
 
 def hand_over_seconds(told: Sequence[Sequence[tuple[float, Author]]]) -> tuple[list[float], list[float], list[float]]:

@@ -88,7 +88,7 @@ def test_openai_client_chats_streams_completes_and_sees_errors(server):
     assert [model.id for model in client.models.list()] == ["relay-decoder", "relay-decoder@champion"]
     with pytest.raises(openai.NotFoundError, match="not served here"):
         client.chat.completions.create(**{**asked, "model": "other"})
-    with pytest.raises(openai.UnprocessableEntityError, match="temperature"):
+    with pytest.raises(openai.BadRequestError, match="temperature"):
         client.chat.completions.create(**asked, temperature=9)
 
 

@@ -1,4 +1,4 @@
-"""What a cache copies is counted: a hand-over of a lone row copies nothing, many rows no more than one swap each."""
+"""What a cache copies is counted: a hand-over of a lone row copies nothing, many rows no more than a move each."""
 
 from __future__ import annotations
 
@@ -55,14 +55,15 @@ def test_cache_of_a_group_copies_its_prompt_once_for_each_further_row():
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.lists(st.tuples(st.integers(0, 24), st.sampled_from([1, 2, 3, 9])), max_size=3).map(sorted),
                 min_size=2, max_size=8), st.integers(2, 8))
-def test_cache_moves_at_most_one_row_for_each_that_leaves_the_batch(scripts, slots):
+def test_cache_moves_at_most_one_row_for_each_that_joins_or_leaves_the_batch(scripts, slots):
+    """A row joins and leaves the student's batch once, and once more for each call; the teacher's for each call."""
     decoder, student, teacher = watched()
     prompts = ["pens " * (1 + index) for index in range(len(scripts))]
     traces = decoder.generate(prompts, slots=slots, max_new_tokens=30, max_calls=3,
                               policy=Scripted(script=dict(enumerate(scripts))))
     calls = sum(len(trace.calls) for trace in traces)
-    assert len(student.copied) + len(student.swapped) <= calls + len(traces)
-    assert len(teacher.copied) + len(teacher.swapped) <= calls
+    assert len(student.copied) + len(student.swapped) <= 2 * (calls + len(traces))
+    assert len(teacher.copied) + len(teacher.swapped) <= 2 * calls
     assert student.cache.moves <= 2
     longest = max(len(trace.prompt_ids) + len(trace.token_ids) for trace in traces)
     assert max([*student.copied, *student.swapped, *teacher.copied, *teacher.swapped], default=0) <= longest

@@ -9,13 +9,13 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.screen import EVERY_SECONDS, Screen, duration, plain
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.places import ROOT
 
 
 class Clock:
@@ -106,15 +106,27 @@ def flow(logs: Path, **streams) -> subprocess.Popen:
         **os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "COLUMNS": "100", "TERM": "xterm"})
 
 
+def written(terminal: int) -> Iterator[bytes]:
+    """What comes to a terminal, until nobody has its other end any more."""
+    try:
+        while part := os.read(terminal, 1 << 16):
+            yield part
+    except OSError:  # so Linux says it
+        return
+
+
 def test_terminal_has_a_line_that_moves_and_nothing_of_libraries(tmp_path):
     ours, theirs = pty.openpty()
     with flow(tmp_path, stdin=subprocess.PIPE, stdout=theirs, stderr=theirs) as running:
-        shown = ""
-        while "step 3/60, reward 0.41" not in shown:
-            shown += os.read(ours, 1 << 16).decode()
-        running.communicate(b"\n")
-    shown += os.read(ours, 1 << 16).decode()
-    os.close(theirs)
+        os.close(theirs)
+        seen = b""
+        for part in written(ours):
+            seen += part
+            if b"step 3/60, reward 0.41" in seen and not running.stdin.closed:
+                running.stdin.write(b"\n")
+                running.stdin.close()
+    os.close(ours)
+    shown = seen.decode()
     assert "warning: the disk is nearly full" in shown
     assert shown.count("\x1b[2K") > 1  # a line that is written anew
     assert "✓" in shown.rsplit("grpo", 1)[0].rsplit("\n", 1)[-1]

@@ -48,7 +48,7 @@ EXTRA_NUMBERS = 2
 """Numbers that an instruction or a numbering may add."""
 
 Shingles = frozenset[tuple[str, ...]]
-Likeness = Literal["copy", "variant", "template"]
+MatchKind = Literal["copy", "variant", "template"]
 _Form = tuple[str, ...]
 _Alike = Mapping[_Form, Sequence[tuple[_Form, float]]]
 
@@ -60,7 +60,7 @@ class Match:
     benchmark_id: str
     score: float
     """Share of shingles in common, 0 to 1."""
-    kind: Likeness
+    kind: MatchKind
 
     def __str__(self) -> str:
         """As it is reported: the question and the score."""

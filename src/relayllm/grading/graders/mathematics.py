@@ -18,8 +18,9 @@ BASES = {word: str(value) for word, value in SMALL.items() if 2 <= value <= 16}
 IN_BASE = re.compile(rf"\(?(-?[0-9A-Fa-f.]+)\)?(?:_\{{?\(?(?:base)?|base\{{?)(\d+|{'|'.join(BASES)})\)?\}}?")
 OPTION = re.compile(r"(?:(?:option|choice|answer)\s*)?(?:\(?(?-i:([A-J]))(?:\)|[.:](?=\S))[.:]?(.*)"
                     r"|(?<=\w\s)(?-i:([A-J])))", re.IGNORECASE)
-ANOTHER = re.compile(r"\([A-J]\)|(?:[,;]|or|and|&)\s*\(?[A-J]\)?\.?$|^\s*(?:or|and|&|\+|±|\\pm)")
-"""Letters of options in what stands behind the first of them, or a value beside it; "(C), 12" is C and its text."""
+ANOTHER = re.compile(r"\([A-J]\)|(?:[,;]|or|and|&)\s*\(?[A-J]\)?\.?$|^\s*(?:or|and|&|\+|±|\\pm|[,;]\s*[-\d\\])")
+"""Letters of options in what stands behind the first of them, or a value beside it: "(C): 12" is C and its text,
+"(C), 12" is two answers, as "$(C)$ or $12$" is read."""
 
 
 def find(text: str, problem: Problem) -> str | None:

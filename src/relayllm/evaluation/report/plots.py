@@ -14,6 +14,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import FuncFormatter
 
@@ -79,7 +80,7 @@ def pareto(summary: Mapping[str, Any]) -> Figure:
         _curve(axes, summary["bias_curve"]["points"])
     for name, cell in methods.items():
         _point(axes, name, cell)
-    _labels(axes, methods)
+    _key(axes, methods)
     axes.set_xlabel("call ratio: share of tokens that the teacher wrote (square-root scale)")
     axes.set_ylabel("accuracy, mean over benchmarks")
     axes.yaxis.set_major_formatter(FuncFormatter(percent))
@@ -101,7 +102,7 @@ def money(summary: Mapping[str, Any]) -> Figure:
         _random_line(axes, cells["base"]["accuracy"], cells["teacher"]["accuracy"], cells["base"]["call_ratio"])
     for name, cell in cells.items():
         _point(axes, name, cell)
-    _labels(axes, cells)
+    _key(axes, cells)
     axes.set_xlabel(f"price of an answer: share of the teacher alone, {teacher:.4g} {paid['prices']['currency']} for "
                     f"{paid['answers']:,} (square-root scale)")
     axes.set_ylabel("accuracy, mean over benchmarks")
@@ -161,31 +162,43 @@ def _point(axes: Axes, name: str, cell: Cells) -> None:
                   zorder=5 if hero else 4, clip_on=False)
 
 
-def _labels(axes: Axes, methods: Mapping[str, Cells]) -> None:
-    """Names beside the points, moved apart where they would touch, with a thin line back to the point."""
+def _key(axes: Axes, methods: Mapping[str, Cells]) -> None:
+    """Beside every point its number, one text for points that touch; at the right what the numbers are, best first."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high)
-    step = (high - low) * 0.047
-    taken: list[tuple[float, float]] = []
-    ranked = sorted(methods.items(), key=lambda item: (not item[0].startswith("relay"), item[1]["accuracy"], item[0]))
-    for name, cell in ranked:
-        x = float(np.sqrt(cell["call_ratio"]))
-        near = [other for place, other in taken if abs(place - x) < 0.2]
-        y = _free(cell["accuracy"], near, step, (low, high))
-        taken.append((x, y))
-        text = axes.annotate(
-            name, (cell["call_ratio"], cell["accuracy"]), xytext=((x + 0.024) ** 2, y), va="center", fontsize=9,
-            fontweight="bold" if name == "relay-difficulty" else "normal", color=colour_of(name), zorder=6,
-            arrowprops={"arrowstyle": "-", "color": LINE, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 3})
+    ranked = sorted(methods, key=lambda name: (-methods[name]["accuracy"], methods[name]["call_ratio"], name))
+    places = [(float(np.sqrt(methods[name]["call_ratio"])), methods[name]["accuracy"]) for name in ranked]
+    for group in _touching(places, 0.03, 0.04 * (high - low)):
+        right, height = max(places[one][0] for one in group), sum(places[one][1] for one in group) / len(group)
+        text = axes.annotate(_ranges([one + 1 for one in group]), (right ** 2, height), xytext=(7, 0), va="center",
+                             textcoords="offset points", fontsize=8, zorder=6)
         text.set_path_effects([Stroke(linewidth=2.5, foreground=PAPER), Normal()])
+    dots = [Line2D([], [], linestyle="", marker="o", markersize=6, color=colour_of(name)) for name in ranked]
+    key = axes.legend(dots, [f"{number}  {name}" for number, name in enumerate(ranked, start=1)], fontsize=8,
+                      loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.2, labelspacing=0.3)
+    for line, name in zip(key.get_texts(), ranked, strict=True):
+        line.set_fontweight("bold" if name == "relay-difficulty" else "normal")
 
 
-def _free(wanted: float, taken: Sequence[float], step: float, frame: tuple[float, float]) -> float:
-    """The height nearest to the wanted one at which a label lies in the frame and touches no other."""
-    low, high = frame
-    offsets = (sign * count * step / 4 for count in range(100) for sign in (1, -1))
-    heights = (wanted + offset for offset in offsets if low + step / 2 < wanted + offset < high - step / 2)
-    return next((y for y in heights if all(abs(y - other) >= step for other in taken)), wanted)
+def _touching(places: Sequence[tuple[float, float]], width: float, height: float) -> list[list[int]]:
+    """Which of the places lie together, each nearer than `width` and `height` to another of its group."""
+    groups: list[list[int]] = []
+    for number, (x, y) in enumerate(places):
+        near = [group for group in groups
+                if any(abs(x - places[one][0]) < width and abs(y - places[one][1]) < height for one in group)]
+        groups = [group for group in groups if group not in near] + [sorted(sum(near, [number]))]
+    return groups
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`1-3, 7` of 1, 2, 3 and 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}\u2013{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _bars(axes: Axes, cells: Mapping[str, Cells | None]) -> None:

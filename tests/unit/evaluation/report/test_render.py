@@ -65,6 +65,18 @@ def test_same_numbers_give_the_same_picture(summary, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
+def test_points_that_touch_share_one_label_and_every_method_is_in_the_key():
+    spots = {"base": (0, 0.3), "teacher-free": (0.0001, 0.29), "teacher": (1, 0.99), "relay-difficulty": (0.0225, 0.98),
+             "fixed-3": (0.0225, 0.98), "call-ratio-2x": (0.0226, 0.975), "entropy": (0.02, 0.6)}
+    summary = {"bias_curve": None, "methods": {
+        name: {"average": {"call_ratio": x, "accuracy": y, "accuracy_ci": None}} for name, (x, y) in spots.items()}}
+    with plots.style():
+        axes = plots.pareto(summary).axes[0]
+    assert {text.get_text() for text in axes.texts} == {"1", "2\u20134", "5", "6\u20137", "random-query router"}
+    assert [text.get_text().split()[1] for text in axes.get_legend().get_texts()] == [
+        "teacher", "fixed-3", "relay-difficulty", "call-ratio-2x", "entropy", "base", "teacher-free"]
+
+
 def test_page_needs_nothing_beside_it(page):
     outside = [address for address in re.findall(r'(?:src|href)="([^"#]+)"', page) if not address.startswith("data:")]
     assert outside == []

@@ -50,7 +50,7 @@ class RelayDecoder:
     def __init__(self, student: Engine | RemoteStudent, tokenizer: Tokenizer, teacher: Teacher | None,
                  teacher_tokenizer: Tokenizer | None, *, teacher_name: str = "", context_length: int = 0,
                  teacher_context: int = 0, commands: CommandTokens | None = None) -> None:
-        self.student: Any = student
+        self.student = student
         self.tokenizer = tokenizer
         self.teacher, self.teacher_tokenizer, self.teacher_name = teacher, teacher_tokenizer, teacher_name
         self.commands = commands or command_tokens(tokenizer) or spare_command_tokens(tokenizer)
@@ -202,7 +202,7 @@ class RelayDecoder:
     @property
     def remote(self) -> bool:
         """Whether the student is behind servers, and no model is in this process."""
-        return hasattr(self.student, "begin")
+        return isinstance(self.student, RemoteStudent)
 
     @property
     def student_model(self) -> CausalLM | None:
@@ -211,15 +211,17 @@ class RelayDecoder:
 
     def close(self) -> None:
         """Let go of servers, once or again; models in this process go when nobody holds them."""
-        if self.remote:
+        if isinstance(self.student, RemoteStudent):
             self.student.shut_down()
         if self.teacher is not None:
             self.teacher.close()
 
     def session(self, slots: int = 32) -> Session:
         """An empty running batch. One at a time: it uses the models' caches."""
-        kind: Any = RemoteSession if self.remote else Session
-        return kind(self.student, self.teacher, self._vocabulary, self.tokenizer, self.commands, slots)
+        parts = self.teacher, self._vocabulary, self.tokenizer, self.commands, slots
+        if isinstance(self.student, RemoteStudent):
+            return RemoteSession(self.student, *parts)
+        return Session(self.student, *parts)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,
                  progress: Callable[[int, int], None] | None = None, **options: Any) -> list[Trace]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.command import CALL_BIT, CommandTokens
@@ -65,6 +65,7 @@ class ServedSegment(Protocol):
         ...
 
 
+@runtime_checkable
 class RemoteStudent(Protocol):
     """A student behind one or several servers."""
 

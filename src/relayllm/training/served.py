@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from relayllm.config import GrpoRun
 from relayllm.engines.checkpoints.weights import weights_digest
 from relayllm.engines.decoder import RelayDecoder
+from relayllm.engines.openai.student import OpenAIStudent
 from relayllm.engines.openai.weights import ServedWeights
 from relayllm.errors import ConfigError, StudentError
 from relayllm.files import atomic_write
@@ -73,9 +74,11 @@ class ServedDecoders:
             self._tokenizer.save_pretrained(part)
 
     def _check_logprobs(self) -> None:
-        if not all(info.processed_logprobs for info in self._decoder.student.verify()):
+        student = self._decoder.student
+        assert isinstance(student, OpenAIStudent)  # as `from_servers` makes it
+        if not all(info.processed_logprobs for info in student.verify()):
             self.close()
-            raise StudentError(f"student at {self._decoder.student.name} tells log-probabilities before the grammar's "
+            raise StudentError(f"student at {student.name} tells log-probabilities before the grammar's "
                                "mask and the temperature: start it with --logprobs-mode processed_logprobs")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
 
+from relayllm.commands.plan_work import hours_text
 from relayllm.config import Params
 from relayllm.engines.checkpoints.model_shapes import Shape
 from relayllm.training.memory import GIB, PROMPT_TOKENS, grpo_memory, training_memory
@@ -54,7 +55,8 @@ def rollout_table(found: list[RolloutEngine], tokens: float, speed: Callable[[in
     """The table; `speed` gives tokens per second of one GPU by its rows at once, None where it cannot be told."""
     yield f"  {'engine':42}  {'GPUs':>4}  {'rows at once':>12}  {'GiB':>6}  {'GPU hours':>9}"
     for one in found:
-        hours = "-" if speed is None or not one.rows else f"~{tokens / speed(one.rows) / 3600:,.1f}"
+        known = None if speed is None or not one.rows else tokens / speed(one.rows) / 3600
+        hours = hours_text(known, measured=False)
         rows = one.rows or "none fit"
         yield f"  {one.name:42}  {one.gpus:>4}  {rows:>12}  {one.held:>6.1f}  {hours:>9}"
     yield "  Waits for the teacher are not counted. With vLLM the teacher is behind RELAY_TEACHER_URL,"

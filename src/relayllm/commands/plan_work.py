@@ -155,13 +155,19 @@ def work_table(works: Sequence[StageWork]) -> Iterator[str]:
     width = max(len(work.stage) for work in works)
     yield f"  {'stage':{width}}  {'steps or answers':>16}  {'tokens':>9}  {'GPU hours':>10}"
     for work in works:
-        mark = "" if work.hours is None or work.measured else "~"
-        hours = "-" if work.hours is None else f"{mark}{work.hours:,.1f}"
+        hours = hours_text(work.hours, measured=work.measured)
         yield f"  {work.stage:{width}}  {work.steps:>16,}  {_short(work.tokens):>9}  {hours:>10}"
     total = sum(work.hours or 0 for work in works)
     if total:
-        mark = "" if all(work.measured for work in works) else "~"
-        yield f"  {'all':{width}}  {'':>16}  {_short(sum(w.tokens for w in works)):>9}  {f'{mark}{total:,.1f}':>10}"
+        hours = hours_text(total, measured=all(work.measured for work in works))
+        yield f"  {'all':{width}}  {'':>16}  {_short(sum(w.tokens for w in works)):>9}  {hours:>10}"
+
+
+def hours_text(hours: float | None, *, measured: bool) -> str:
+    """Hours with a digit behind the point; two significant ones where there is less than one; - where none are told."""
+    if hours is None:
+        return "-"
+    return ("" if measured else "~") + (f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}")
 
 
 def _short(count: float) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from relayllm.commands.plan import shapes
 from relayllm.commands.plan_rollouts import rollout_engines, rollout_table
+from relayllm.commands.plan_work import hours_text
 from relayllm.config import load_params
 from relayllm.training.memory import GIB, PROMPT_TOKENS
 
@@ -69,3 +70,9 @@ def test_share_of_the_trainers_gpu_leaves_room_for_the_updates():
 def test_no_share_is_named_where_nothing_fits_beside_the_trainer():
     _, _, ways = found("qwen3-1.7b", 2)
     assert not any("utilization" in line for line in rollout_table(ways, 1e6, None))
+
+
+@pytest.mark.parametrize(("hours", "measured", "shown"), [
+    (1234.56, False, "~1,234.6"), (0.0312, False, "~0.031"), (0.9, True, "0.9"), (None, False, "-")])
+def test_few_hours_are_not_shown_as_none(hours, measured, shown):
+    assert hours_text(hours, measured=measured) == shown

@@ -200,11 +200,6 @@ class RelayDecoder:
         return isinstance(self.commands, TextCommands) or self.commands.call < len(self.tokenizer)
 
     @property
-    def remote(self) -> bool:
-        """Whether the student is behind servers, and no model is in this process."""
-        return isinstance(self.student, RemoteStudent)
-
-    @property
     def student_model(self) -> CausalLM | None:
         """The student's transformers model; None where servers or llama.cpp have it."""
         return getattr(self.student, "model", None)

@@ -136,3 +136,25 @@ def test_row_scores_of_the_teachers_tokens_settle_them():
     row.take_scores([-2.0, -3.0])
     assert row.logprobs[3:] == [-2.0, -3.0]
     assert row.settled == 5
+
+
+def test_row_tells_of_every_call_what_the_teacher_read_for_it():
+    row = new_row()
+    for fresh, cached in ((7, 0), (2, 9)):
+        command(row, 1)
+        row.teacher_prefilled += fresh
+        row.teacher_cached += cached
+        row.teacher_wrote(b"x", finished=False)
+        row.hand_back()
+    assert [(call.read, call.cached) for call in row.calls] == [(7, 0), (2, 9)]
+    assert (row.degraded, row.pen) == (False, Pen.STUDENT)
+
+
+@pytest.mark.parametrize(("scored", "waiting"), [(True, 2), (False, 0)])
+def test_row_first_pending_token_has_none_before_it_that_scores_it(scored, waiting):
+    row = new_row(score_teacher=scored)
+    row.take_pending()
+    command(row, 2)
+    row.take_pending()
+    row.teacher_wrote(b"xyz", finished=False)
+    assert row.to_score == waiting

@@ -29,8 +29,8 @@ WORDS_FOR_NOTHING = ("None", "null", "NULL")
 
 TURNS = ("messages", "conversations", "conversation")
 """Columns of whole conversations."""
-USUAL = {"question": ("problem", "prompt", "query", "input", "Question", "instruction"),
-         "answer": ("target", "final_answer", "label", "expected_answer", "gold", "Answer", "ground_truth",
+USUAL = {"question": ("problem", "prompt", "query", "input", "instruction"),
+         "answer": ("target", "final_answer", "label", "expected_answer", "gold", "ground_truth",
                     "reward_model", "output", "solution")}
 
 
@@ -106,14 +106,17 @@ def _absent(record: SourceRow, name: str, field: str) -> str:
     """No such column: which there are, and the lines of params.yaml that would map them."""
     guess = {need: _guess(record, need) for need in NEEDED if need not in record.cells}
     lines = ", ".join(f"{need}: {column}" for need, column in guess.items())
+    endings = record.path.name.lower()
     return (f"{record.place}: no {field}; its columns are {_listed(record)}. Map them in params.yaml: `ingest.columns: "
-            f"{{{name}: {{{lines}}}}}` (a nested column by its path, as messages.0.content)")
+            f"{{{name}: {{{lines}}}}}` (a nested column by its path, as messages.0.content)"
+            + "; the first line names the columns" * (".csv" in endings or ".tsv" in endings))
 
 
 def _guess(record: SourceRow, need: str) -> str:
     """The column that most probably holds what is needed, with the path to the text in it."""
     place = NEEDED.index(need)
-    usual = next((column for column in USUAL[need] if column in record.cells), None)
+    usual = next((column for name in (need, *USUAL[need]) for column in record.cells
+                  if str(column).casefold() == name), None)
     if usual is not None:
         return _part(usual, record.cells[usual], place) or usual
     parts = (_part(column, record.cells.get(column), place) for column in TURNS)

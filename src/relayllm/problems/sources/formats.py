@@ -6,27 +6,21 @@ groups without a wanted row are not read.
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
-import io
 import json
-import lzma
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from relayllm.errors import DataError
+from relayllm.problems.sources.csv_files import csv_rows, distinct
+from relayllm.problems.sources.opening import HEAD, PACKED, open_bytes, refuse_other
 from relayllm.problems.sources.values import shortest_floats
 
 BATCH = 256
 """Rows of a Parquet file that are in memory at a time."""
-BLOCK = 1 << 20
-LONGEST_CELL = 1 << 24
-"""Characters of a cell of CSV; Python's own limit is 131,072."""
 LISTS = "a list of objects is a .json file"
 EACH_LINE = f"each line is one JSON object, {LISTS}"
 
@@ -54,42 +48,6 @@ def format_of(path: Path) -> FileFormat:
     """The format that a file's ending says, compression aside."""
     kind = ending_of(path.name).lower()
     return FORMATS[kind[:kind.find(".", 1)] if kind.endswith(tuple(PACKED)) else kind]
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """The bytes of a file of text, unpacked where it is compressed, as a stream.
-
-    Raises:
-        DataError: the first bytes are those of another kind of file, or of text that is not UTF-8.
-    """
-    file = io.BufferedReader(PACKED.get(path.suffix.lower(), open_plain)(path), BLOCK)
-    head = file.peek(4)[:4]
-    other = next((what for mark, what in OTHER.items() if head.startswith(mark)), None)
-    if other is None and b"\0" in head:
-        other = "text in UTF-16 or no text: save it as UTF-8"
-    if other is not None:
-        file.close()
-        raise DataError(f"{path}: this is {other}")
-    return file
-
-
-def open_plain(path: Path) -> Any:
-    """The bytes as they are."""
-    return path.open("rb", buffering=0)
-
-
-def _open_zstd(path: Path) -> Any:
-    import pyarrow as pa
-
-    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
-
-
-PACKED: Mapping[str, Callable[[Path], Any]] = {".gz": gzip.open, ".zst": _open_zstd, ".xz": lzma.open, ".bz2": bz2.open}
-OTHER = {b"\xff\xfe": "text in UTF-16: save it as UTF-8", b"\xfe\xff": "text in UTF-16: save it as UTF-8",
-         b"\x1f\x8b": "packed by gzip: end its name in .gz", b"(\xb5/\xfd": "packed by zstd: end its name in .zst",
-         b"\xfd7zX": "packed by xz: end its name in .xz", b"PAR1": "Parquet: end its name in .parquet",
-         b"PK\x03\x04": "a ZIP archive, as a workbook is, too: save its table as .csv, or unpack it"}
-"""First bytes of files that are not what their ending says -> what they are, and what to do."""
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -125,7 +83,7 @@ def _json_object(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
 
 
 def _object(place: str | Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _distinct(place, [name for name, _ in pairs])
+    distinct(place, [name for name, _ in pairs])
     return dict(pairs)
 
 
@@ -148,7 +106,7 @@ def _json_array(path: Path) -> list[Mapping[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         inside = f" (it is an object of {', '.join(content)})"[:80] if isinstance(content, dict) else ""
         raise DataError(f"{path}: not a list of JSON objects, nor an object with one such list{inside}: write the rows "
-                        "as one list, or one a line in a .jsonl file")
+                        "as one list (pandas: orient='records'), or one a line in a .jsonl file")
     return rows
 
 
@@ -172,49 +130,8 @@ def _json_rows(path: Path, wanted: set[int]) -> NumberedRows:
             yield index + 1, cells
 
 
-def _csv_cells(path: Path, separator: str) -> NumberedRows:
-    """Records under the header, each with the line it begins on; empty lines are none."""
-    header, start = list[str](), 1
-    csv.field_size_limit(LONGEST_CELL)
-    with closing(open_bytes(path)) as binary:
-        reader = csv.reader(io.TextIOWrapper(binary, encoding="utf-8-sig", newline=""), strict=True,
-                            delimiter=separator)
-        try:
-            for cells in reader:
-                if cells and header:
-                    yield start, _named(f"{path}:{start}", header, cells)
-                elif cells:
-                    header = _header(f"{path}:{start}", cells)
-                start = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(f"{path}:{start}: not CSV ({error}): a cell that begins with a quote ends with one, and "
-                            "quotes in it are doubled") from error
-
-
-def _header(place: str, names: list[str]) -> list[str]:
-    names = [name.strip() for name in names]
-    if len(names) == 1 and (other := next((mark for mark in ";|\t," if mark in names[0]), None)):
-        raise DataError(f"{place}: the header is one column {names[0]!r:.80}, with {other!r} in it: separate columns "
-                        "by commas, or by tabs in a .tsv file")
-    return _distinct(place, names)
-
-
-def _distinct(place: str | Path, names: list[str]) -> list[str]:
-    """Names of columns, of which none is there twice."""
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{place}: column {', '.join(twice)} is there twice: rename or remove one")
-    return names
-
-
-def _named(place: str, header: list[str], cells: list[str]) -> Mapping[str, Any]:
-    if len(cells) != len(header):
-        raise DataError(f"{place}: {len(cells)} cells, the header has {len(header)}: quote cells that hold commas")
-    return dict(zip(header, cells, strict=True))
-
-
 def _csv_rows(path: Path, wanted: set[int], separator: str) -> NumberedRows:
-    for index, (line, cells) in enumerate(_csv_cells(path, separator)):
+    for index, (line, cells) in enumerate(csv_rows(path, separator)):
         if index in wanted:
             yield line, cells
 
@@ -222,6 +139,10 @@ def _csv_rows(path: Path, wanted: set[int], separator: str) -> NumberedRows:
 def _parquet_count(path: Path) -> int:
     import pyarrow.parquet as pq
 
+    with path.open("rb") as plain:
+        head = plain.read(HEAD)
+    if not head.startswith(b"PAR1"):
+        refuse_other(path, head)
     with pq.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 
@@ -230,7 +151,7 @@ def _parquet_rows(path: Path, wanted: set[int]) -> NumberedRows:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        _distinct(path, file.schema_arrow.names)
+        distinct(path, file.schema_arrow.names)
         start = 0
         for group in range(file.metadata.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
@@ -242,16 +163,17 @@ def _parquet_rows(path: Path, wanted: set[int]) -> NumberedRows:
 def _group_rows(file: Any, group: int, start: int, wanted: set[int]) -> NumberedRows:
     for batch in file.iter_batches(BATCH, row_groups=[group], use_threads=False):
         kept = [offset for offset in range(batch.num_rows) if start + offset in wanted]
-        for offset, cells in zip(kept, shortest_floats(batch.take(kept)).to_pylist() if kept else (), strict=True):
-            yield start + offset + 1, cells
+        if kept:  # a slice, as `take` knows not every type (string_view)
+            rows = shortest_floats(batch.slice(kept[0], kept[-1] - kept[0] + 1)).to_pylist()
+            yield from ((start + offset + 1, rows[offset - kept[0]]) for offset in kept)
         start += batch.num_rows
 
 
 FORMATS = {
     ".jsonl": FileFormat(lambda path: sum(1 for _ in _lines(path)), _jsonl_rows),
     ".json": FileFormat(lambda path: len(_json_array(path)), _json_rows),
-    ".csv": FileFormat(lambda path: sum(1 for _ in _csv_cells(path, ",")), partial(_csv_rows, separator=",")),
-    ".tsv": FileFormat(lambda path: sum(1 for _ in _csv_cells(path, "\t")), partial(_csv_rows, separator="\t")),
+    ".csv": FileFormat(lambda path: sum(1 for _ in csv_rows(path, ",")), partial(_csv_rows, separator=",")),
+    ".tsv": FileFormat(lambda path: sum(1 for _ in csv_rows(path, "\t")), partial(_csv_rows, separator="\t")),
     ".parquet": FileFormat(_parquet_count, _parquet_rows),
     ".ndjson": FileFormat(lambda path: sum(1 for _ in _lines(path)), _jsonl_rows),
 }

@@ -17,7 +17,8 @@ from typing import Any
 
 from relayllm.config import IngestConfig
 from relayllm.errors import ConfigError, DataError, RelayError
-from relayllm.problems.sources.formats import FORMATS, PACKED, ending_of, format_of, open_bytes
+from relayllm.problems.sources.formats import FORMATS, ending_of, format_of
+from relayllm.problems.sources.opening import PACKED, open_bytes
 from relayllm.settings import current_settings
 
 ENDINGS = f"{', '.join(FORMATS)} (all but Parquet also with {', '.join(PACKED)})"
@@ -61,9 +62,11 @@ def shards(name: str) -> list[Path]:
         ConfigError: a folder holds several splits, so that training and test problems would be read as one set.
         DataError: nothing there, or nothing that can be read.
     """
+    if not name.strip():
+        raise ConfigError("params.yaml, ingest names an empty path: name a file, a glob or a folder of problems")
     path = current_settings().root / Path(name).expanduser()
     if path.is_dir():
-        found = sorted(each for each in path.rglob("*") if ending_of(each.name) and each.is_file()
+        found = sorted(each for each in path.rglob("*") if ending_of(each.name) and not each.is_dir()
                        and not any(part.startswith(".") for part in each.relative_to(path).parts))
         if any(each.name in SAVED for each in found):
             raise DataError(f"{path}: a data set as datasets.save_to_disk leaves it, not {ENDINGS}: "
@@ -75,8 +78,11 @@ def shards(name: str) -> list[Path]:
     else:
         found = sorted(path.parent.glob(path.name)) if "*" in path.name else [path]
     if not found:
-        raise DataError(f"{path}: no file ending in {ENDINGS}")
+        raise DataError(f"{path}: no file ending in {ENDINGS}{' in this folder' * path.is_dir()}")
     for each in found:
+        if each.is_symlink() and not each.exists():
+            raise DataError(f"{each}: a link to {each.readlink()}, which is not there: fetch what it links to, or take "
+                            "the link away")
         if not each.exists():
             raise DataError(f"no file or folder {each}: params.yaml, ingest names {name!r}, relative to the project's "
                             "root; put or link it there, or change the path")

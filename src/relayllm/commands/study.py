@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
 
 from relayllm.config import Params, load_params
 from relayllm.errors import ConfigError, StageError
@@ -91,7 +92,7 @@ def seeded(source: Path, target: Path, seed: int, *, runs: Sequence[str] | None 
         ConfigError: the params cannot be read, or have no such run, or the one that is evaluated is not among them.
     """
     load_params(source)
-    values: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
+    values: dict[str, Any] = YAML(typ="safe").load(source.read_text(encoding="utf-8"))
     values["filter"]["enabled"] &= filtered
     _keep(values, runs or [*values["grpo"]["runs"]])
 
@@ -117,6 +118,8 @@ def _keep(values: dict[str, Any], runs: Sequence[str]) -> None:
                           "add it")
     values["grpo"]["runs"] = {name: there[name] for name in runs}
     evaluate["methods"] = [name for name in evaluate["methods"] if name in runs or name not in there]
+    if values["package"]["method"] not in runs:  # nothing is packaged here
+        values["package"]["method"] = evaluate["relay"]
 
 
 def steps(params: Params, folder: Path) -> Iterator[Step]:

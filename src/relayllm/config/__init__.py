@@ -6,7 +6,8 @@ Nothing is defaulted here: DVC hashes `params.yaml`, not Python. Imports pydanti
 from relayllm.config.data import FilterConfig, IngestConfig, ValidateConfig, WarmupSetConfig
 from relayllm.config.evaluation import EvaluateConfig, JudgeConfig, PackageConfig, ReportConfig, RoutersConfig
 from relayllm.config.models import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel
-from relayllm.config.params import Params, load_params
+from relayllm.config.params import Params
+from relayllm.config.reading import load_params
 from relayllm.config.shared import GREEDY, Count, Decoding, Name, Price, PricesConfig, Section, Share
 from relayllm.config.training import GrpoConfig, GrpoRun, LoraConfig, MoneyRewardConfig, RewardConfig, WarmupConfig
 

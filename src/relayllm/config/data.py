@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from relayllm.config.shared import Count, Decoding, Section, Share
+from pydantic import Field
+
+from relayllm.config.shared import Count, Decoding, Section, Seed, Share
 
 
 class IngestConfig(Section):
@@ -14,7 +16,7 @@ class IngestConfig(Section):
     train: str
     """Name of the training set in the source (tiny world: ignored; files: a path, a glob or a folder)."""
     train_problems: Count
-    benchmarks: list[str]
+    benchmarks: Annotated[list[str], Field(min_length=1)]
     """Rows of the benchmark catalogue, in the order reports show them."""
     benchmark_problems: Count
     """At most this many problems of each benchmark."""
@@ -24,7 +26,7 @@ class IngestConfig(Section):
     columns: dict[str, dict[str, str | list[str]]]
     """Set of the user's own files, or a copy's -> field of a problem -> column, path into one, or several that are
     joined."""
-    seed: int
+    seed: Seed
 
 
 class ValidateConfig(Section):
@@ -45,18 +47,18 @@ class FilterConfig(Section):
     samples: Count
     min_pass_rate: Share
     decoding: Decoding
-    seed: int
+    seed: Seed
 
 
 class WarmupSetConfig(Section):
     problems: Count
     samples: Count
     """Completions of the untouched student per problem."""
-    max_commands: int
+    max_commands: Count
     """Commands inserted per completion: uniform in 0..max_commands."""
     places: Literal["uniform", "surprisal"]
     """Before which tokens: any alike (the paper), or in proportion to how unlikely they were to the student."""
-    digits: Count
+    digits: Annotated[int, Field(ge=1, le=9)]
     """n = d * 10^k with k uniform in 0..digits-1, d uniform in 1..9."""
     decoding: Decoding
-    seed: int
+    seed: Seed

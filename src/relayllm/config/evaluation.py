@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relayllm.config.shared import Count, Decoding, PricesConfig, Section
+from relayllm.config.shared import Count, Decoding, PricesConfig, Section, Seed
 
 
 class JudgeConfig(Section):
@@ -33,7 +33,7 @@ class RoutersConfig(Section):
 class EvaluateConfig(Section):
     relay: str
     """The run that stands for the relay: what teacher-free, fixed-N, call-ratio-Mx and the routers refer to."""
-    methods: list[str]
+    methods: Annotated[list[str], Field(min_length=1)]
     """Rows of `evaluation.methods`."""
     calibration_problems: Count
     """Training problems on which the thresholds of token routers and the biases on `<call>` are set."""
@@ -42,11 +42,11 @@ class EvaluateConfig(Section):
     """Problems of each benchmark whose calls are tried with and without help; 0 for none."""
     decoding: Decoding
     """Greedy benchmarks use temperature 0; avg@k benchmarks this temperature."""
-    grading_seconds: float
+    grading_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     judge: JudgeConfig | None
     """None: the rules alone decide."""
     bootstrap: Count
-    seed: int
+    seed: Seed
 
 
 class ReportConfig(Section):
@@ -58,6 +58,7 @@ class ReportConfig(Section):
 class PackageConfig(Section):
     method: str
     """The trained policy that is packaged."""
-    registered_name: str
+    registered_name: Annotated[str, Field(pattern=r"^[^\s/:@][^/:@]*$")]
+    """In the registry, where `models:/NAME@champion` names a version."""
     teacher: Literal["embedded", "hub", "endpoint"]
     decoding: Decoding

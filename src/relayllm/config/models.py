@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from relayllm.config.shared import Count, Name, Section, Share
+from relayllm.config.shared import Count, LearningRate, Name, Section, Seed, Share, NonEmpty
 
 
 class TinyModel(Section):
@@ -24,7 +24,7 @@ class TinyModel(Section):
     """The hard products in what it reads: guessed, the model learns how hard problems go, and not their table."""
     drill_share: Share
     """Share of bare products in what it reads."""
-    digit_weight: Annotated[float, Field(gt=0)]
+    digit_weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """How much more the loss minds a digit than a word."""
     steps: Count
     """Of one round of training, under one schedule of the learning rate."""
@@ -34,23 +34,30 @@ class TinyModel(Section):
     """Share of new problems, of the mix that it reads, answered rightly at temperature 1; where products are guessed,
     an answer that follows from its guess is right."""
     batch_size: Count
-    learning_rate: float
-    seed: int
+    learning_rate: LearningRate
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> TinyModel:
+        if self.hidden_size % (2 * self.heads) or self.heads % self.kv_heads:
+            raise ValueError(f"hidden_size {self.hidden_size}, heads {self.heads} and kv_heads {self.kv_heads} make no "
+                             "model: each head takes an even share of hidden_size, each kv_head serves as many heads")
+        return self
 
 
 class HubModel(Section):
     """A published model, pinned."""
 
     kind: Literal["hub"]
-    id: str
-    revision: str
+    id: NonEmpty
+    revision: NonEmpty
 
 
 class LocalModel(Section):
     """Weights on this machine: a folder that transformers reads, a GGUF file, or an adapter's folder."""
 
     kind: Literal["local"]
-    path: str
+    path: NonEmpty
     """From the project's root, or absolute; ~ is the home folder."""
     digest: str | None
     """What the stage prints when it is null: SHA-256 of the content. With it another content is an error."""

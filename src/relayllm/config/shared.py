@@ -8,14 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+NonEmpty = Annotated[str, Field(pattern=r"\S")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Price = Amount
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2 ** 32)]
+"""What NumPy takes, too."""
 
 
 class Section(BaseModel):
-    """A section of `params.yaml`: frozen, unknown keys are errors."""
+    """A section of `params.yaml`: frozen; unknown keys are errors, and so are true and "3" where a number is wanted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 GREEDY = {"temperature": 0.0, "teacher_temperature": 0.0}
@@ -26,9 +31,9 @@ class Decoding(Section):
     """How one run of the relay decoder samples and what it may spend."""
 
     max_new_tokens: Count
-    temperature: Annotated[float, Field(ge=0)]
+    temperature: Amount
     top_p: Annotated[float, Field(gt=0, le=1)]
-    teacher_temperature: Annotated[float, Field(ge=0)]
+    teacher_temperature: Amount
     max_calls: Annotated[int, Field(ge=0)]
     max_call_tokens: Count
     slots: Count
@@ -59,4 +64,4 @@ class PricesConfig(Section):
     """Found by the teacher in its cache."""
     student_second: Price
     teacher_second: Price
-    currency: str
+    currency: NonEmpty

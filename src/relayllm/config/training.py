@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relayllm.config.shared import Count, Decoding, PricesConfig, Section, Share
+from relayllm.config.shared import Amount, Count, Decoding, LearningRate, PricesConfig, Section, Seed, Share
+
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""A folder's name, and a key that DVC finds by its path: no dots."""
 
 
 class LoraConfig(Section):
@@ -16,7 +19,7 @@ class LoraConfig(Section):
     alpha: Count
     """The adapter counts alpha / rank times."""
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    target_modules: list[str] | Literal["all-linear"]
+    target_modules: Annotated[list[str], Field(min_length=1)] | Literal["all-linear"]
     """Names of the linear layers that get an adapter; all-linear is all but the head."""
     command_rows: bool
     """Train the two command tokens' rows of the embedding and the head beside it. Without them the adapter alone is
@@ -24,7 +27,7 @@ class LoraConfig(Section):
 
 
 class WarmupConfig(Section):
-    learning_rate: float
+    learning_rate: LearningRate
     schedule: Literal["constant", "linear", "cosine"]
     epochs: Count
     batch_size: Count
@@ -35,12 +38,12 @@ class WarmupConfig(Section):
     dtype: Literal["float32", "bfloat16"]
     lora: LoraConfig | None
     """None trains every weight."""
-    seed: int
+    seed: Seed
 
 
 class RewardConfig(Section):
     name: Literal["difficulty", "simple", "accuracy"]
-    independence_bonus: float
+    independence_bonus: Amount
     """What a right answer without a call earns on a student-solvable problem (1.5 in the paper)."""
     exploration: bool
     """Pay the call ratio on teacher-unsolvable problems."""
@@ -52,7 +55,7 @@ class RewardConfig(Section):
 
 class MoneyRewardConfig(Section):
     name: Literal["money"]
-    weight: Annotated[float, Field(ge=0)]
+    weight: Amount
     """Reward that an answer loses for each unit of the prices' currency that 1,000 like it would cost."""
     prices: PricesConfig
 
@@ -77,16 +80,16 @@ class GrpoConfig(Section):
     """Optimizer steps per batch of roll-outs."""
     micro_batch_size: Count
     """Roll-outs of one forward, per process; gradients add up to a mini-batch."""
-    learning_rate: float
+    learning_rate: LearningRate
     schedule: Literal["constant", "linear", "cosine"]
     final_learning_rate_share: Share
-    weight_decay: float
+    weight_decay: Amount
     loss: Literal["grpo", "dapo", "bnpo", "dr_grpo"]
     """How TRL averages over tokens: dapo is a mean over all tokens of the batch, grpo one per roll-out first."""
-    clip_low: float
-    clip_high: float
-    kl: float
-    max_grad_norm: float
+    clip_low: Share
+    clip_high: Amount
+    kl: Amount
+    max_grad_norm: Amount
     evaluate_every: Count
     """Steps between greedy scores on held-out training problems; the best checkpoint is kept."""
     evaluate_problems: Count
@@ -97,5 +100,5 @@ class GrpoConfig(Section):
     deepspeed: bool
     processes: Count
     decoding: Decoding
-    runs: dict[str, GrpoRun]
-    seed: int
+    runs: Annotated[dict[RunName, GrpoRun], Field(min_length=1)]
+    seed: Seed

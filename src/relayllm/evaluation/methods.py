@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from relayllm.config.method_names import CALL_RATIO, FIXED, OTHER, PLAIN, RIVAL, no_method
 from relayllm.errors import ConfigError
 from relayllm.evaluation.cost import Cost
 from relayllm.evaluation.routers.cascade import CascadeRouter
@@ -27,11 +28,6 @@ TOKEN_ROUTERS: Mapping[str, Callable[[], TokenRouter]] = {
     "entropy": EntropyRouter, "glimp": GlimpRouter, "token-router": LearnedTokenRouter}
 QUERY_ROUTERS: Mapping[str, Callable[[], QueryRouter]] = {
     "random-query": RandomQueryRouter, "cascade": CascadeRouter, "query-router": LearnedQueryRouter}
-RIVALS = ("random-position", *TOKEN_ROUTERS, *QUERY_ROUTERS)
-FACTOR = r"(\d+(?:\.\d+)?)x"
-FIXED, CALL_RATIO, OTHER = r"fixed-(\d+)", rf"call-ratio-{FACTOR}", r"other-teacher-(.+)"
-RIVAL = rf"({'|'.join(RIVALS)})(?:-{FACTOR})?"
-PLAIN = ("base", "teacher", "warmup", "teacher-free")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +81,7 @@ def method(name: str, runs: Sequence[str], relay: str, teachers: Sequence[str] =
         return Method(name, relay, call_ratio_factor=float(found[1]))
     if (found := re.fullmatch(OTHER, name)) and found[1] in teachers:
         return Method(name, relay, teacher=found[1])
-    raise ConfigError(f"no method {name!r}: there are {', '.join((*PLAIN, *RIVALS))} (routers also as NAME-Mx, at M "
-                      "times the relay's call ratio), fixed-N, call-ratio-Mx (the relay at M times its own call "
-                      "ratio), other-teacher-NAME for the names in base_models.other_teachers "
-                      f"({', '.join(teachers) or 'none'}), and the runs of params.yaml, grpo.runs: {', '.join(runs)}")
-
-
-def is_trained(name: str) -> bool:
-    """Whether a method's name is that of a GRPO run: a policy as it was trained, under no rule of ours."""
-    return name not in PLAIN and not any(re.fullmatch(rule, name) for rule in (RIVAL, FIXED, CALL_RATIO, OTHER))
+    raise ConfigError(no_method(name, runs, teachers))
 
 
 def position_probability(cost: Cost) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from relayllm.config import method_names
+from relayllm.config.method_names import is_trained
 from relayllm.errors import ConfigError
 from relayllm.evaluation.cost import Cost
-from relayllm.evaluation.methods import is_trained, method, position_probability
+from relayllm.evaluation.methods import QUERY_ROUTERS, TOKEN_ROUTERS, method, position_probability
 from relayllm.evaluation.routers.cascade import CascadeRouter
 from relayllm.evaluation.routers.entropy import EntropyRouter
 from relayllm.evaluation.routers.glimp import GlimpRouter
@@ -75,6 +77,14 @@ def test_query_routers_are_drawn_from_records(name, router):
 def test_rivals_spend_a_multiple_of_the_relays_calls(name, budget):
     assert (named(name).name, named(name).budget) == (name, budget)
     assert not is_trained(name)
+
+
+def test_names_that_params_are_checked_against_are_those_of_the_methods():
+    assert (tuple(TOKEN_ROUTERS), tuple(QUERY_ROUTERS)) == (method_names.TOKEN_ROUTERS, method_names.QUERY_ROUTERS)
+    for name in (*method_names.PLAIN, *method_names.RIVALS, "fixed-8", "call-ratio-2x", "glimp-0.5x", RUNS[0]):
+        assert method_names.is_method(name, RUNS, [])
+        assert method_names.follows_the_relay(name) == named(name).follows_the_relay
+        assert method_names.is_drawn_from_records(name) == (named(name).query_router is not None)
 
 
 def test_random_position_is_given_the_relays_n():

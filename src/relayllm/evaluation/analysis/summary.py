@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from relayllm.config.method_names import is_trained
 from relayllm.evaluation.analysis.bias_curve import curve
 from relayllm.evaluation.analysis.comparisons import agreement, compare, gap, table
 from relayllm.evaluation.analysis.money import Paid, money, with_costs
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.scores import score
-from relayllm.evaluation.methods import is_trained
 from relayllm.evaluation.records import JUDGED
 from relayllm.files import atomic_write
 

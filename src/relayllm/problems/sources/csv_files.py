@@ -22,7 +22,7 @@ NAMED_MARK = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 """A first line that tells Excel the mark."""
 DECIMAL_COMMA = re.compile(r"\s*[+-]?[\d.]*\d,\d+\s*")
 
-Record = tuple[int, list[str]]
+NumberedCells = tuple[int, list[str]]
 
 
 def csv_rows(path: Path, usual: str) -> Iterator[tuple[int, Mapping[str, str]]]:
@@ -82,7 +82,7 @@ def _parts(line: str, mark: str) -> int:
         return 0
 
 
-def _records(path: Path, begun: list[str], text: TextIO, mark: str) -> Iterator[Record]:
+def _records(path: Path, begun: list[str], text: TextIO, mark: str) -> Iterator[NumberedCells]:
     csv.field_size_limit(LONGEST_CELL)
     reader, start = csv.reader(chain(begun, text), strict=True, delimiter=mark), 1
     try:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from relayllm.config.shared import Count, LearningRate, Name, Section, Seed, Share, NonEmpty
+from relayllm.config.shared import Count, LearningRate, Name, NonEmpty, Section, Seed, Share
 
 
 class TinyModel(Section):

@@ -7,7 +7,7 @@ from pydantic import Field
 from relayllm.config.data import FilterConfig, IngestConfig, ValidateConfig, WarmupSetConfig
 from relayllm.config.evaluation import EvaluateConfig, PackageConfig, ReportConfig
 from relayllm.config.models import BaseModelsConfig
-from relayllm.config.shared import Section, Seed, NonEmpty
+from relayllm.config.shared import NonEmpty, Section, Seed
 from relayllm.config.training import GrpoConfig, WarmupConfig
 
 

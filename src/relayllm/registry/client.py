@@ -184,17 +184,24 @@ class Registry:
 
     def promote(self, version: Version, because: str) -> Version:
         """Move the champion alias to a version; it remembers whom it replaced."""
-        before = self.champion(version.name)
-        if before is not None and before.number == version.number:
-            return before
+        holder = self.champion(version.name)
+        noted = self._noted_champions(version.name)
+        if holder is not None and holder.number == version.number:
+            if holder.number in noted:
+                return holder
+            holder = None  # somebody gave it the alias by hand: whoever was promoted before is whom it replaces
         now = self.find(version.name, version.number)  # `version` may be older than its alias, or gone
-        self.annotate(version, tags={"replaces": str(before.number) if before else ""})  # a roll-back needs it
+        replaced = str(holder.number) if holder else next(map(str, reversed(noted)), "")
+        self.annotate(version, tags={"replaces": replaced})  # a roll-back needs it
         with self._reach():
             self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
             if CANDIDATE in now.aliases:
                 self._client.delete_registered_model_alias(version.name, CANDIDATE)
         self.annotate(version, tags={"promoted": _now(), "promoted_because": because, "status": "champion",
                                      "held_because": ""})
+        for number, one in noted.items():
+            if number != version.number:
+                self.annotate(one, tags={"status": "replaced"})
         return self.find(version.name, version.number)
 
     def hold(self, version: Version, because: str) -> Version:
@@ -228,16 +235,25 @@ class Registry:
         return self.find(name, before.number)
 
     def _before(self, champion: Version) -> Version | None:
-        """The version that a champion replaced; None for the first."""
-        number = champion.tags.get("replaces", "")
-        if not number:
-            return None
+        """The version that a champion replaced; None for the first. An alias moved by hand goes back to who had it."""
+        noted = self._noted_champions(champion.name)
+        if len(noted) == 1 and champion.number not in noted:
+            return next(iter(noted.values()))
+        number = champion.tags.get("replaces")
+        there = ", ".join(one.label for one in self.versions(champion.name))
+        others = f"`relay promote` gives the alias to one of {there}"
+        if number is None:
+            raise RegistryError(f"version {champion.number} of {champion.name} was made champion by hand, so whom it "
+                                f"replaced is not known: it stays champion; {others}")
         try:
-            return self.find(champion.name, number)
+            return self.find(champion.name, number) if number else None
         except NoSuchVersion as error:
             raise RegistryError(f"version {champion.number} of {champion.name} replaced version {number}, which was "
-                                f"deleted: it stays champion; `relay promote` gives the alias to one of "
-                                f"{', '.join(one.label for one in self.versions(champion.name))}") from error
+                                f"deleted: it stays champion; {others}") from error
+
+    def _noted_champions(self, name: str) -> dict[int, Version]:
+        """Who is champion by our own notes, by number: one version, or several of an older relayllm."""
+        return {one.number: one for one in self.versions(name) if one.tags.get("status") == "champion"}
 
     def _all(self, name: str) -> list[Version]:
         from mlflow.exceptions import MlflowException

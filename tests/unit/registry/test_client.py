@@ -114,6 +114,33 @@ def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path,
     assert "rolled_back" not in registry.champion(name).tags
 
 
+def test_rollback_of_an_alias_moved_by_hand_goes_back_to_who_was_promoted(registry, name, tmp_path, store):
+    first, second, third = (register(registry, tmp_path, name, right) for right in (4, 5, 6))
+    registry.promote(first, "first")
+    registry.promote(second, "better")
+    for moved in (third, first):  # one that never was champion, and one that says it replaced nobody
+        store.set_registered_model_alias(name, "champion", str(moved.number))
+        assert registry.rollback(name, "drift").number == 2
+    assert registry.rollback(name, "drift").number == 1
+
+
+def test_rollback_of_a_hand_made_champion_changes_nothing_where_nobody_was_before(registry, name, tmp_path, store):
+    register(registry, tmp_path, name)
+    store.set_registered_model_alias(name, "champion", "1")
+    with pytest.raises(RegistryError, match=r"version 1 .* made champion by hand.*relay promote"):
+        registry.rollback(name, "drift")
+    assert registry.champion(name).number == 1
+
+
+def test_promote_of_a_hand_made_champion_notes_whom_it_replaced(registry, name, tmp_path, store):
+    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
+    registry.promote(first, "first")
+    store.set_registered_model_alias(name, "champion", "2")
+    registry.promote(second, "seen and wanted")
+    assert registry.find(name, 1).tags["status"] == "replaced"
+    assert registry.rollback(name, "drift").number == 1
+
+
 def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(registry, name, tmp_path, store):
     first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     registry.promote(first, "first")

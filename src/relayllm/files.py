@@ -25,12 +25,20 @@ REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR,
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a sibling path to write (a file, or a folder to make); rename it over `path` on success."""
+    """Yield a sibling path to write (a file, or a folder to make); rename it over `path` on success.
+
+    Raises:
+        OSError: the path cannot be written; a folder in which the command runs, or that a file would replace, stays.
+    """
+    if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
+        raise OSError(errno.ENOTEMPTY, "this command runs inside that folder, which would be replaced", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     part, old = _free_sibling(path, "new"), _free_sibling(path, "old")
     try:
         yield part
+        if path.is_dir() and not part.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if path.is_dir():  # a folder is no target for a rename unless it is empty; removing it file by file would show
             os.replace(path, old)
         os.replace(part, path)

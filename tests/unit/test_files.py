@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from relayllm.files import atomic_write, disk_full_message, is_disk_full, scratch_beside, write_json
+from relayllm.files import atomic_write, disk_full_message, is_disk_full, refused_path, scratch_beside, write_json
 
 
 def test_written_file_appears_when_it_is_whole(tmp_path):
@@ -48,6 +48,24 @@ def test_written_folder_replaces_the_one_before(tmp_path):
             part.mkdir()
             (part / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_written_file_never_replaces_a_folder(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/mine.md").write_text("mine")
+    with pytest.raises(IsADirectoryError) as fault, atomic_write(tmp_path / "docs") as part:
+        part.write_text("results")
+    assert refused_path(fault.value).startswith(f"{tmp_path}/docs: Is a directory")
+    assert [path.name for path in tmp_path.rglob("*")] == ["docs", "mine.md"]
+
+
+@pytest.mark.parametrize("inside", [".", "deep/er"])
+def test_folder_in_which_the_command_runs_is_not_replaced(tmp_path, monkeypatch, inside):
+    (tmp_path / "here" / inside).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / inside)
+    with pytest.raises(OSError, match="runs inside that folder"), atomic_write(tmp_path / "here") as part:
+        part.mkdir()
+    assert (tmp_path / "here" / inside).is_dir()
 
 
 def test_json_is_the_same_bytes_for_the_same_value(tmp_path):

@@ -9,6 +9,7 @@ given, or assumed; the table says which. Nothing is loaded or downloaded.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 
 from relayllm.commands.plan_rollouts import rollout_engines, rollout_table
@@ -55,6 +56,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the plan."""
     if arguments.answer_tokens is not None and arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
+    for option in ("student", "teacher", "update"):
+        speed = getattr(arguments, f"{option}_speed")
+        if speed is not None and not 0 < speed < math.inf:
+            raise ConfigError(f"--{option}-tokens-per-second is {speed:g}: give a number above 0")
     given = (arguments.call_ratio, arguments.calls, arguments.teacher)
     if arguments.requests_per_day is None and given != (None, None, None):
         raise ConfigError("--call-ratio, --calls and --teacher are of traffic: give --requests-per-day, too")

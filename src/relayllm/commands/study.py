@@ -26,6 +26,7 @@ from relayllm.files import atomic_write
 from relayllm.processes import run_in_group
 from relayllm.settings import current_settings
 
+MOST_SEEDS = 10 ** 6
 PART = "no-filter"
 """The run that is trained on unfiltered problems: as many as the filter was given."""
 
@@ -69,6 +70,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and write the results after each."""
     from relayllm.evaluation.report.study_report import missing_seeds, write_results
 
+    _check(arguments)
     for seed in arguments.seeds:
         folder = arguments.folder / f"seed-{seed}"
         if not arguments.report_only:
@@ -82,6 +84,17 @@ def main(arguments: argparse.Namespace) -> int:
               "without them; run `relay study` with these seeds, or bring their folders", flush=True)
     print(f"results in {arguments.results}")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What would be noticed after hours, or would count a seed twice."""
+    seeds, results = arguments.seeds, arguments.results
+    wrong = sorted({seed for seed in seeds if not 0 <= seed < MOST_SEEDS or seeds.count(seed) > 1})
+    if wrong:
+        raise ConfigError(f"--seeds has {', '.join(map(str, wrong))}: give numbers from 0 to {MOST_SEEDS - 1:,}, each "
+                          "once")
+    if results.is_dir():
+        raise ConfigError(f"--results is the folder {results}: name a file in it, such as {results / 'results.md'}")
 
 
 def seeded(source: Path, target: Path, seed: int, *, runs: Sequence[str] | None = None,

@@ -33,6 +33,8 @@ def _remedy(error: BaseException) -> str:
         return "free some space and run it again"
     if error_code(error) in REFUSALS:
         return "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and what that account may do"
+    if error_code(error) == "INVALID_PARAMETER_VALUE":
+        return "correct what was asked for"
     if says_no(error):
         return "it answers, so the address is right; somebody may have changed or deleted it meanwhile: run it again"
     return "check MLFLOW_TRACKING_URI, and that the server runs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ def ingest(config: IngestConfig, data: Path, sources: Mapping[str, Source], simi
     """
     kinds = [source_of(name) for name in config.benchmarks]
     _check_names(config, kinds)
+    _check_folder(data)
     training = _read(sources, config.source, _query(config, _training_name(config), training=True))
     benchmarks = [_read(sources, kind, _query(config, name, training=False))
                   for kind, name in zip(kinds, config.benchmarks, strict=True)]
@@ -126,6 +128,20 @@ def _check_names(config: IngestConfig, kinds: list[str]) -> None:
     fields = sorted({field for columns in config.columns.values() for field in columns} - set(MAPPABLE))
     if fields:
         raise ConfigError(f"params.yaml, ingest.columns maps {', '.join(fields)}; a problem has {', '.join(MAPPABLE)}")
+
+
+def _check_folder(data: Path) -> None:
+    """The folder is replaced as a whole: nobody's own files may lie in it."""
+    manifest = data / "manifest.json"
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))
+        made = {manifest, *(data / entry["file"] for entry in (entries["train"], *entries["benchmarks"]))}
+    except (OSError, ValueError, LookupError, TypeError):
+        made = set()
+    others = sorted(str(path.relative_to(data)) for path in data.rglob("*") if not path.is_dir() and path not in made)
+    if others:
+        raise DataError(f"{data} holds {', '.join(others)[:200]}, which ingest did not write and would remove: move "
+                        "that to another folder, such as problems/, and name it there in params.yaml")
 
 
 def _check(training: ProblemSet, benchmarks: list[ProblemSet]) -> None:

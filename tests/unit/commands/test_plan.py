@@ -33,6 +33,20 @@ def test_shape_has_the_published_number_of_parameters(name, parameters):
     assert PUBLISHED[f"Qwen/{name}"].parameters == parameters
 
 
+@pytest.mark.parametrize("speed", ["0", "-5", "nan", "inf"])
+def test_plan_with_a_speed_that_is_none_is_refused(capsys, speed):
+    assert main(["plan", "--teacher-tokens-per-second", speed]) == 1
+    assert f"--teacher-tokens-per-second is {speed}: give a number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", json.dumps({"hidden_size": 0, "num_attention_heads": 0}),
+                                  json.dumps({"hidden_size": "a", "num_attention_heads": 4, "num_hidden_layers": 2})])
+def test_shape_of_a_config_that_is_none_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.json .*decoder like Qwen or Llama"):
+        folder_shape(tmp_path)
+
+
 def test_shape_of_an_unknown_model_is_an_error_that_says_where_to_add_it():
     with pytest.raises(ConfigError, match=r"no shape of some/model.*model_shapes"):
         shape_of(HubModel(kind="hub", id="some/model", revision="main"))

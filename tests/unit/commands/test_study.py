@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relayllm.cli import main
 from relayllm.commands.study import PART, environment, seeded, steps
 from relayllm.errors import ConfigError
 from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summary
@@ -31,6 +32,17 @@ def test_seeded_params_that_are_none_are_refused(tmp_path: Path, text: str | Non
         (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"study\.yaml"):
         seeded(tmp_path / "study.yaml", tmp_path / "0.yaml", 0)
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["--seeds", "0", "1", "0"], "--seeds has 0: give numbers from 0 to 999,999, each once"),
+    (["--seeds", "-1"], "--seeds has -1"), (["--seeds", "1000000"], "--seeds has 1000000"),
+    (["--results", "FOLDER"], "name a file in it"),
+])
+def test_study_that_would_count_wrongly_or_fail_in_the_end_is_refused(tmp_path: Path, capsys, words, said):
+    words = [str(tmp_path) if word == "FOLDER" else word for word in words]
+    assert main(["study", "--report-only", "--folder", str(tmp_path), *words]) == 1
+    assert said in capsys.readouterr().err
 
 
 def test_steps_cover_every_run_and_the_unfiltered_one_reads_as_many_problems_unfiltered(tmp_path: Path):

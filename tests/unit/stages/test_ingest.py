@@ -47,6 +47,19 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("own", ["own.jsonl", "benchmarks/exam.jsonl", "notes/a.txt"])
+def test_ingest_leaves_files_that_it_did_not_write(tmp_path: Path, own: str) -> None:
+    data = tmp_path / "data"
+    ingest(config(), data, {"tiny-world": Made()}, 0.8)
+    ingest(config(train_problems=6), data, {"tiny-world": Made()}, 0.8)
+    (data / own).parent.mkdir(exist_ok=True)
+    (data / own).write_text("mine")
+    before = contents(data)
+    with pytest.raises(DataError, match=rf"data holds {own}, which ingest did not write and would remove"):
+        ingest(config(), data, {"tiny-world": Made()}, 0.8)
+    assert contents(data) == before
+
+
 def test_ingest_writes_problems_and_a_true_manifest(tmp_path: Path) -> None:
     data = tmp_path / "data"
     ingest(config(), data, {"tiny-world": Made()}, 0.8)

@@ -112,9 +112,9 @@ def folder_shape(folder: Path) -> Shape:
     if not path.is_file():
         raise ConfigError(f"no {path}: put the model folder there; the shape in a GGUF file is known once "
                           "`relay base-models` has unpacked it")
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    config = config.get("text_config") or config
     try:
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("text_config") or config
         heads, hidden = config["num_attention_heads"], config["hidden_size"]
         return Shape(hidden, config["num_hidden_layers"], heads, config.get("num_key_value_heads") or heads,
                      config.get("head_dim") or hidden // heads, config["intermediate_size"], config["vocab_size"],
@@ -123,6 +123,9 @@ def folder_shape(folder: Path) -> Shape:
                      context=config.get("max_position_embeddings") or 0)
     except KeyError as error:
         raise ConfigError(f"{path} has no {error}: it describes no decoder like Qwen or Llama") from error
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ConfigError(f"{path} describes no decoder like Qwen or Llama ({error}): take the model's own "
+                          "config.json") from error
 
 
 def zero_bytes(parameters: int, stage: int, processes: int, dtype: str) -> float:

@@ -110,7 +110,7 @@ def device_arguments(dtype: str) -> dict[str, Any]:
     import torch
 
     cuda, half = torch.cuda.is_available(), dtype == "bfloat16"
-    return {"use_cpu": not cuda, "bf16": half, "gradient_checkpointing": cuda and half, "dataloader_pin_memory": cuda}
+    return {"use_cpu": not cuda, "bf16": half, "activation_checkpointing": cuda and half, "dataloader_pin_memory": cuda}
 
 
 def is_main_process() -> bool:

@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from flows.dvc_locks import drop_dead_notes
 from flows.processes import run
 from relayllm.commands.pool_note import ran_with_another
 from relayllm.errors import StageError
@@ -122,6 +123,7 @@ def reproduce(root: Path, name: str, say: Callable[[str], None], *, force: bool 
     Raises:
         StageError: the stage failed; its last lines are in the message.
     """
+    drop_dead_notes(root)
     words = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
     run(words, root, name, say, stage_log(root, name))
 
@@ -133,4 +135,5 @@ def stage_log(root: Path, name: str) -> Path:
 
 def pin_data(root: Path, say: Callable[[str], None]) -> None:
     """Bring `data.dvc` in line with `data/`; unchanged data leaves the same bytes."""
+    drop_dead_notes(root)
     run(["dvc", "--wait-for-lock", "add", "--quiet", "data"], root, "dvc add data", say)

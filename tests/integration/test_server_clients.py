@@ -47,7 +47,11 @@ def client(server):
     {"stream_options": None}, {"model": None}, {"store": False}, {"max_tokens": None}, {"stream_options": {}},
     {"stream_options": {"include_usage": False, "include_obfuscation": None}}, {"top_logprobs": 0},
     {"tool_choice": ""}, {"reasoning_effort": ""}, {"logit_bias": []}, {"modalities": []}, {"guided_choice": []},
-    {"verbosity": "medium"}, {"moderation": None}])
+    {"verbosity": "medium"}, {"moderation": None}, {"response_format": {"type": "text", "schema": None}},
+    {"use_beam_search": False}, {"length_penalty": 1.0}, {"early_stopping": False}, {"skip_special_tokens": True},
+    {"spaces_between_special_tokens": True}, {"include_stop_str_in_output": False}, {"stop_token_ids": []},
+    {"bad_words": []}, {"priority": 0}, {"add_special_tokens": False}, {"return_token_ids": False},
+    {"chat_template": None}, {"chat_template_kwargs": {}}, {"documents": []}, {"prompt_logprobs": None}])
 def test_what_asks_for_nothing_is_as_absent(server, more):
     answer = server.chat(**more)
     assert answer.status_code == 200, answer.text
@@ -76,6 +80,12 @@ def test_assistants_message_may_come_back_as_it_was_sent(server):
     ({"audio": {"voice": "x"}}, "audio", "audio is not supported"),
     ({"web_search_options": {}}, "web_search_options", "web search is not supported"),
     ({"moderation": {"model": "m"}}, "moderation", "moderation is not supported"),
+    ({"use_beam_search": True}, "use_beam_search", "beam search is not supported"),
+    ({"skip_special_tokens": False}, "skip_special_tokens", "a text with special tokens is not supported"),
+    ({"stop_token_ids": [5]}, "stop_token_ids", "stop_token_ids are not supported"),
+    ({"chat_template_kwargs": {"x": 1}}, "chat_template_kwargs", "arguments of the chat template are not supported"),
+    ({"stream": True, "stream_options": {"continuous_usage_stats": True}}, "stream_options.continuous_usage_stats",
+     "a usage in every chunk is not supported"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
      "messages.0.content.0.type", "parts other than text are not supported"),
     ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}, USER]}, "messages.0.tool_calls",
@@ -85,6 +95,46 @@ def test_features_that_are_not_there_are_named(server, more, param, words):
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", param)
     assert words in error["message"]
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("max_tokens", 5.0), ("max_completion_tokens", 5.0), ("n", 2.0), ("seed", 7.0), ("top_k", -1.0),
+    ("relay", {"max_calls": 1.0}), ("relay", {"teacher_tokens": 2.0})])
+def test_whole_numbers_may_be_written_with_a_point(server, field, value):
+    plain = {name: int(one) for name, one in value.items()} if isinstance(value, dict) else int(value)
+    asked, expected = (server.chat(**{"seed": 3, field: one}).json()["choices"] for one in (value, plain))
+    assert asked == expected
+    assert server.chat(**{field: True}).status_code == 400
+
+
+def test_load_tools_requests_are_answered(server):
+    parts = [{"type": "text", "text": "How many pens?"}]
+    asked = {"temperature": 0.0, "max_completion_tokens": 128, "repetition_penalty": 1.0, "stream": True,
+             "stream_options": {"include_usage": True, "continuous_usage_stats": False}, "ignore_eos": False}
+    answer = server.chat(messages=[{"role": "user", "content": parts}], **asked)
+    assert json.loads(answer.text.split("\n\n")[-3].removeprefix("data: "))["usage"]["completion_tokens"] == 36
+    assert server.complete(best_of=1, use_beam_search=False, temperature=0.0, max_tokens=5).status_code == 200
+
+
+def test_hints_for_a_cache_are_ignored(server):
+    hint = {"cache_control": {"type": "ephemeral"}}
+    parts = [{"type": "text", "text": "How many pens?", **hint}]
+    for message in ({"role": "user", "content": parts}, {**USER, **hint}):
+        assert server.chat(messages=[message]).json()["choices"][0]["message"]["content"] == TEXT
+
+
+def test_top_p_of_0_is_the_likeliest_token_as_openai_allows_it(server):
+    assert server.chat(top_p=0).json()["choices"][0]["message"]["content"] == TEXT
+    assert server.chat(top_p=-0.1).json()["error"]["param"] == "top_p"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions/", "//v1/chat/completions", "/v1//chat/completions//"])
+def test_slashes_of_a_joined_address_lead_to_the_same_route_without_a_redirect(server, path):
+    answer = server.client.post(f"{server.url}{path}", json={"messages": [USER]}, follow_redirects=False)
+    assert answer.json()["choices"][0]["message"]["content"] == TEXT
+    for asked in ("/health/", "/v1/models/relay-decoder/", "//v1/models", "//"):
+        assert server.client.get(f"{server.url}{asked}", follow_redirects=False).status_code == 200
+    assert server.client.get("/docs/", follow_redirects=False).is_redirect  # its links are relative
 
 
 @pytest.mark.parametrize(("params", "ours"), [

@@ -13,7 +13,7 @@ import relayllm.serving.errors as errors
 from relayllm.serving.api.invocations import table
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
-from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, Unforeseen
+from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, PlainPath, Unforeseen
 from relayllm.serving.api.routes import IGNORED_HEADER, api, watch
 from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.local import Budgets
@@ -57,6 +57,7 @@ def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics:
     app.add_middleware(Unforeseen)
     app.add_middleware(Counting, metrics=metrics)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(PlainPath)
     if limits.origins:  # outermost: a refusal must have the headers, too, or a page cannot read it
         app.add_middleware(CORSMiddleware, allow_origins=list(limits.origins), allow_methods=["GET", "HEAD", "POST"],
                            allow_headers=["*"], expose_headers=EXPOSED, allow_private_network=True)

@@ -23,6 +23,9 @@ from relayllm.serving.engine.scoring import score
 from relayllm.serving.errors import bad_request, decoder_failed
 from relayllm.serving.models.router import Deployment
 
+LEAST_TOP_P = 1e-9
+"""Stands for a top_p of 0, which OpenAI allows: the likeliest token alone."""
+
 
 async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
     """Check a request, encode it, and queue its completions.
@@ -166,7 +169,8 @@ def options_for(body: AnyRequest, asked: RelayOptions, deployment: Deployment, r
         return replace(
             own, max_new_tokens=min(body.limit or own.max_new_tokens, room),
             temperature=own.temperature if body.temperature is None else body.temperature,
-            top_p=own.top_p if body.top_p is None else body.top_p, stop=body.stops, teacher_enabled=asked.teacher,
+            top_p=own.top_p if body.top_p is None else max(body.top_p, LEAST_TOP_P),
+            stop=body.stops, teacher_enabled=asked.teacher,
             max_calls=own.max_calls if asked.max_calls is None else asked.max_calls, **setting.options(),
             logprobs=body.wants_logprobs, top_logprobs=body.likeliest,
             score_teacher=body.wants_logprobs and asked.teacher_logprobs)

@@ -1,9 +1,10 @@
-"""What happens to every request before a route sees it: counted, bounded, unpacked; HEAD is read as GET.
+"""What happens to every request before a route sees it: counted, bounded, unpacked, its path and method read.
 
 And to what no route foresaw."""
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from starlette.exceptions import HTTPException
@@ -12,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relayllm.serving.errors import ApiError, unforeseen
 from relayllm.serving.metrics import Metrics
 
+DOCS = "/docs/"
+"""Is redirected: a browser resolves the page's links against its address."""
 PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """Content encodings, and what zlib calls them."""
 
@@ -26,6 +29,22 @@ class HeadAsGet:
         """Run as an ASGI application."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
+
+
+class PlainPath:
+    """Reads a path without the slashes that come of joining addresses: `//v1/chat/completions/` is the chat's route.
+
+    A redirect would do for browsers only: many clients drop a POST's body or its key on the way.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        if scope["type"] == "http" and scope["path"] != DOCS:
+            scope = {**scope, "path": re.sub("/{2,}", "/", scope["path"]).rstrip("/") or "/"}
         await self._app(scope, receive, send)
 
 

@@ -10,7 +10,16 @@ from pydantic_core import PydanticCustomError
 from relayllm.errors import ConfigError
 from relayllm.relay.bias_curve import CallSetting, refuse_two_settings
 from relayllm.serving.api.schemas.examples import EXAMPLES
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict, described
+from relayllm.serving.api.unsupported import (
+    CODE,
+    IGNORED,
+    NOT,
+    Body,
+    Unsupported,
+    conflict,
+    described,
+    refuse_unless_neutral,
+)
 
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
@@ -71,6 +80,12 @@ class StreamOptions(Body):
 
     include_usage: bool = False
     include_obfuscation: bool | None = Field(default=None, description="accepted and ignored")
+    continuous_usage_stats: Any = NOT
+
+    @field_validator("continuous_usage_stats")
+    @classmethod
+    def _usage_comes_last(cls, value: Any) -> None:
+        refuse_unless_neutral(value, "a usage in every chunk is", (False,))
 
 
 class Sampling(Unsupported):
@@ -80,7 +95,7 @@ class Sampling(Unsupported):
     stream: bool | None = Field(default=False, description="the answer as it is written, as server-sent events")
     stream_options: StreamOptions | None = None
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False, description="0: greedy")
-    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     n: int | None = Field(default=1, ge=1, le=MAX_SAMPLES, description="answers to each prompt")
     seed: int | None = Field(default=None, ge=-2**63, lt=2**63, description="the same seed repeats an answer")
     stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = Field(
@@ -129,6 +144,7 @@ class TextPart(Body):
     """The types that are text."""
     type: str
     text: EncodableText = ""
+    cache_control: Any = IGNORED
 
     @field_validator("type")
     @classmethod
@@ -150,6 +166,7 @@ class ChatMessage(Body):
     role: Literal["system", "developer", "user", "assistant"]
     content: EncodableText | Annotated[list[TextPart], Field(max_length=64)] = ""
     name: Any = IGNORED
+    cache_control: Any = IGNORED
     refusal: Any = IGNORED
     annotations: Any = IGNORED
     reasoning_content: Any = IGNORED

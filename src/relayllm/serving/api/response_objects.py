@@ -25,7 +25,7 @@ from relayllm.serving.api.protocol import (
 )
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
-from relayllm.serving.api.unsupported import CODE, EMPTY, IGNORED, NOT, Body, Unsupported, conflict
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict, refuse_unless_neutral
 from relayllm.serving.engine.requests import RequestOutput
 
 STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -101,7 +101,7 @@ class ResponseRequest(Unsupported):
     model: ModelName | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
-    top_p: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    top_p: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     stream: bool = False
     stream_options: Any = IGNORED
     relay: RelayOptions | None = None
@@ -130,10 +130,7 @@ class ResponseRequest(Unsupported):
     @field_validator(*STATELESS)
     @classmethod
     def _needs_no_memory(cls, value: Any, info: Any) -> None:
-        what, neutral = STATELESS[info.field_name]
-        asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
-        if asked not in (*EMPTY, *neutral):
-            raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
+        refuse_unless_neutral(value, *STATELESS[info.field_name])
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> ResponseRequest:

@@ -76,7 +76,6 @@ def api(jobs: Jobs) -> APIRouter:
     async def responses(body: ResponseRequest, request: Request, key: CallerKey) -> Response:
         return await _respond(jobs, request, body, key)
 
-    @router.get("/models/", include_in_schema=False)
     @router.get("/models", summary="What is served", responses={200: {"model": ModelList}, 401: FAULTS[401]})
     async def models(key: CallerKey) -> Json:
         return {"object": "list", "data": _models(model_router)}

@@ -28,6 +28,24 @@ NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
     "typical_p": ("typical_p is", (1,)),
     "min_tokens": ("a minimum of tokens is", (0,)),
     "ignore_eos": ("ignore_eos is", (False,)),
+    "use_beam_search": ("beam search is", (False,)),
+    "length_penalty": ("beam search is", (1,)),
+    "early_stopping": ("beam search is", (False,)),
+    "stop_token_ids": ("stop_token_ids are", ()),
+    "include_stop_str_in_output": ("include_stop_str_in_output is", (False,)),
+    "bad_words": ("bad_words are", ()),
+    "allowed_token_ids": ("allowed_token_ids are", ()),
+    "skip_special_tokens": ("a text with special tokens is", (True,)),
+    "spaces_between_special_tokens": ("a text with special tokens is", (True, False)),
+    "add_special_tokens": ("special tokens before a prompt are", (False,)),
+    "prompt_logprobs": ("prompt_logprobs are (echo with logprobs of /v1/completions is)", ()),
+    "truncate_prompt_tokens": ("truncate_prompt_tokens is", ()),
+    "return_tokens_as_token_ids": ("token ids in the answer are", (False,)),
+    "return_token_ids": ("token ids in the answer are", (False,)),
+    "priority": ("priorities are", (0,)),
+    "chat_template": ("a chat template of the request is", ()),
+    "chat_template_kwargs": ("arguments of the chat template are", ({},)),
+    "documents": ("documents besides the messages are", ()),
     "modalities": ("modalities other than text are", (["text"],)),
     "audio": ("audio is", ()),
     "prediction": ("predicted outputs are", ()),
@@ -64,7 +82,10 @@ def described(*examples: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
 
 
 class Body(BaseModel):
-    """A request or a part of one. A null is as absent; the route refuses unknown fields, or ignores and names them."""
+    """A request or a part of one. A null is as absent, and 16.0 is 16.
+
+    The route refuses unknown fields, or ignores and names them.
+    """
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True,
                               json_schema_extra=described())
@@ -74,7 +95,7 @@ class Body(BaseModel):
     def _nothing_is_as_absent(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {name: value for name, value in given.items()
+        return {name: _whole(value) for name, value in given.items()
                 if value is not None and (name in cls.model_fields or value not in ([], {}))}
 
     def unknown_fields(self, before: str = "") -> list[str]:
@@ -108,6 +129,24 @@ class Unsupported(Body):
     typical_p: Any = NOT
     min_tokens: Any = NOT
     ignore_eos: Any = NOT
+    use_beam_search: Any = NOT
+    length_penalty: Any = NOT
+    early_stopping: Any = NOT
+    stop_token_ids: Any = NOT
+    include_stop_str_in_output: Any = NOT
+    bad_words: Any = NOT
+    allowed_token_ids: Any = NOT
+    skip_special_tokens: Any = NOT
+    spaces_between_special_tokens: Any = NOT
+    add_special_tokens: Any = NOT
+    prompt_logprobs: Any = NOT
+    truncate_prompt_tokens: Any = NOT
+    return_tokens_as_token_ids: Any = NOT
+    return_token_ids: Any = NOT
+    priority: Any = NOT
+    chat_template: Any = NOT
+    chat_template_kwargs: Any = NOT
+    documents: Any = NOT
     modalities: Any = NOT
     audio: Any = NOT
     prediction: Any = NOT
@@ -125,11 +164,20 @@ class Unsupported(Body):
     @field_validator(*NEUTRAL)
     @classmethod
     def _asks_for_nothing(cls, value: Any, info: Any) -> None:
-        what, neutral = NEUTRAL[info.field_name]
-        if not any(type(value) is type(none) and value == none for none in (*EMPTY, *_of_kind(value, neutral))):
-            raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
+        refuse_unless_neutral(value, *NEUTRAL[info.field_name])
 
 
-def _of_kind(value: Any, neutral: tuple[Any, ...]) -> list[Any]:
-    """Numbers as what was given: 0 and 0.0 ask for the same, false does not."""
-    return [float(none) if isinstance(value, float) and isinstance(none, int) else none for none in neutral]
+def refuse_unless_neutral(value: Any, what: str, neutral: tuple[Any, ...]) -> None:
+    """Refuse a field that is not supported, unless it asks for nothing. Of an object, a null is as absent.
+
+    Raises:
+        PydanticCustomError: it asks for something.
+    """
+    asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+    if not any(type(asked) is type(none) and asked == none for none in (*EMPTY, *neutral)):  # false is not 0
+        raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
+
+
+def _whole(value: Any) -> Any:
+    """A whole number as such: some languages write 16.0 for it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

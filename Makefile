@@ -69,7 +69,7 @@ test-vllm: env ## The vLLM engine, in an environment of its own
 test-llama: env ## GGUF models through llama.cpp, which is compiled here the first time (minutes)
 	@bash tests/llama/run.sh
 
-test-clients: env ## Other people's clients against the server, in an environment of their own
+test-clients: env ## Other people's clients against the server, in environments of their own
 	@bash tests/clients/run.sh
 
 docs: env ## The documentation as a site in site/, readable without a network

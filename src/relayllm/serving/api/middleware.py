@@ -35,7 +35,7 @@ class HeadAsGet:
 class PlainPath:
     """Reads a path without the slashes that come of joining addresses: `//v1/chat/completions/` is the chat's route.
 
-    A redirect would do for browsers only: many clients drop a POST's body or its key on the way.
+    A redirect would not do: curl follows none by itself, and behind a proxy that ends TLS it would name http.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -167,7 +167,6 @@ def without_secrets(text: str) -> str:
 def quiet() -> None:
     """Switch telemetry, update checks and spinning threads off, here and in children; an explicit setting wins."""
     logging.getLogger("DeepSpeed").addFilter(lambda record: "Setting accelerator to CPU" not in record.getMessage())
-    warnings.filterwarnings("ignore", r".*Add type hints to the `predict` method", UserWarning)  # MLflow, of any pyfunc
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # TRL reads it
     for name, value in {**QUIET, **THREADS, **PATIENCE}.items():
         os.environ.setdefault(name, value)

@@ -6,6 +6,7 @@ judges nothing.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -131,6 +132,12 @@ def report(title: str, found: Race) -> str:
 
 
 def main() -> None:
+    """Read the command line, which has --help alone, and race."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    races()
+
+
+def races() -> None:
     """Race for a pair whose step takes tens of milliseconds, and for one whose step takes two."""
     for title, pair, tokens, turns, rounds in (("25 and 200 million weights", CPU, 32, 1, 5),
                                                ("tiny models", SMALL, 150, 2, 4)):

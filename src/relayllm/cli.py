@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 1
     except KeyboardInterrupt:
+        print("relay: interrupted", file=sys.stderr)
         return 130
 
 

@@ -36,6 +36,25 @@ def client(server):
                          http_client=httpx.Client(trust_env=False))
 
 
+def test_every_answer_has_an_id_and_a_callers_own_is_kept(server, client):
+    answer = client.chat.completions.create(model="relay-decoder", messages=[USER])
+    assert answer._request_id.startswith("req_")
+    stream = client.chat.completions.create(model="relay-decoder", messages=[USER], stream=True)
+    assert stream.response.headers["x-request-id"] != answer._request_id
+    stream.close()
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="relay-decoder", messages=[])
+    assert refused.value.request_id.startswith("req_")
+    for given, kept in (("mine-7", True), ("two words", False), ("x" * 200, False)):
+        found = httpx.get(f"{server.url}/health", headers={"x-request-id": given}, trust_env=False)
+        assert (found.headers.get_list("x-request-id") == [given]) is kept
+
+
+def test_completions_read_false_as_no_logprobs(server):
+    answer = httpx.post(f"{server.url}/v1/completions", json={"prompt": "Pens?", "logprobs": False}, trust_env=False)
+    assert answer.json()["choices"][0]["logprobs"] is None
+
+
 @pytest.mark.parametrize("more", [
     {"tools": None}, {"tools": []}, {"tool_choice": None}, {"tool_choice": "none"}, {"reasoning_effort": None},
     {"parallel_tool_calls": None}, {"parallel_tool_calls": True}, {"functions": []}, {"function_call": "none"},

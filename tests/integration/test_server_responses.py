@@ -83,8 +83,8 @@ def test_response_refuses_what_needs_a_memory_or_tools(server, more, param, word
 
 def test_response_keeps_to_its_schema_and_asks_for_nothing_with_null(server):
     nothing = {"tools": [], "reasoning": None, "text": {"format": {"type": "text"}}, "store": True, "metadata": None,
-               "top_logprobs": 0, "moderation": None, "truncation": "disabled", "include": [],
-               "previous_response_id": None, "tool_choice": "auto"}
+               "top_logprobs": 0, "moderation": None, "truncation": "disabled",
+               "include": ["reasoning.encrypted_content"], "previous_response_id": None, "tool_choice": "auto"}
     ResponseObject.model_validate(server.client.post("/v1/responses", json={"input": "x", **nothing}).json())
 
 

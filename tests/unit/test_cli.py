@@ -10,6 +10,7 @@ import sys
 import pytest
 import yaml
 
+from relayllm import cli
 from relayllm.cli import COMMANDS, main, stage_names
 from relayllm.commands.pool_note import ANSWERS, PRICES, ran_with_another
 from relayllm.problems.problem import Problem, write_problems
@@ -104,6 +105,15 @@ def test_incomplete_command_line_is_refused(words, capsys):
         main(words)
     assert caught.value.code == 2
     assert "usage: relay" in capsys.readouterr().err
+
+
+def test_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
+    def interrupted(words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    assert main(["plan"]) == 130
+    assert capsys.readouterr() == ("", "relay: interrupted\n")
 
 
 def test_known_error_is_one_message_and_exit_code_1(place, capsys):

@@ -13,7 +13,7 @@ import relayllm.serving.errors as errors
 from relayllm.serving.api.invocations import table
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
-from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, PlainPath, Unforeseen
+from relayllm.serving.api.middleware import BodyLimit, Counting, HeadAsGet, PlainPath, RequestId, Unforeseen
 from relayllm.serving.api.routes import IGNORED_HEADER, api, watch
 from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.local import Budgets
@@ -24,7 +24,7 @@ from relayllm.serving.page.routes import pages
 Lifecycle = Callable[[], Awaitable[None]]
 BEARER = HTTPBearer(auto_error=False, description="One of the server's RELAY_API_KEYS")
 """For the description only: `routes.who` looks at the header, and its 401 has OpenAI's form."""
-EXPOSED = ["retry-after", IGNORED_HEADER]
+EXPOSED = ["retry-after", "x-request-id", IGNORED_HEADER]
 """Headers that a page elsewhere may read."""
 
 
@@ -58,6 +58,7 @@ def create_app(model_router: ModelRouter, keys: Keys, budgets: Budgets, metrics:
     app.add_middleware(Counting, metrics=metrics)
     app.add_middleware(HeadAsGet)
     app.add_middleware(PlainPath)
+    app.add_middleware(RequestId)
     if limits.origins:  # outermost: a refusal must have the headers, too, or a page cannot read it
         app.add_middleware(CORSMiddleware, allow_origins=list(limits.origins), allow_methods=["GET", "HEAD", "POST"],
                            allow_headers=["*"], expose_headers=EXPOSED, allow_private_network=True)

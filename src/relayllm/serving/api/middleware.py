@@ -5,6 +5,7 @@ And to what no route foresaw."""
 from __future__ import annotations
 
 import re
+import secrets
 import zlib
 
 from starlette.exceptions import HTTPException
@@ -13,10 +14,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relayllm.serving.errors import ApiError, unforeseen
 from relayllm.serving.metrics import Metrics
 
+REQUEST_ID = b"x-request-id"
+FIT_FOR_A_LOG = re.compile(rb"[!-~]{1,128}")
 DOCS = "/docs/"
 """Is redirected: a browser resolves the page's links against its address."""
 PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 """Content encodings, and what zlib calls them."""
+
+
+class RequestId:
+    """Gives every answer the header `x-request-id`, as OpenAI does: the caller's own if it fits a log, or a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run as an ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(REQUEST_ID, b"")
+        name = given if FIT_FOR_A_LOG.fullmatch(given) else f"req_{secrets.token_hex(16)}".encode()
+
+        async def naming(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (REQUEST_ID, name)]}
+            await send(message)
+
+        await self._app(scope, receive, naming)
 
 
 class HeadAsGet:

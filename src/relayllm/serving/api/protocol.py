@@ -293,6 +293,11 @@ class CompletionRequest(Sampling):
         """Whether to return log-probabilities of the prompt's own tokens."""
         return bool(self.echo) and self.wants_logprobs
 
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _false_is_none(cls, given: Any) -> Any:
+        return None if given is False else given
+
     @model_validator(mode="after")
     def _fits_together(self) -> CompletionRequest:
         if self.best_of is not None and self.best_of != self.samples:

@@ -37,7 +37,7 @@ STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
         {}, {"format": {"type": "text"}}, {"verbosity": "medium"},
         {"format": {"type": "text"}, "verbosity": "medium"})),
     "truncation": ("truncation is", ("disabled",)),
-    "include": ("additional output is", ()),
+    "include": ("additional output is", (["reasoning.encrypted_content"],)),  # there is no reasoning to encrypt
     "top_logprobs": ("log-probabilities in a response are", (0,)),
     "max_tool_calls": ("tools are", ()),
     "prompt": ("prompt templates are", ()),

@@ -169,9 +169,11 @@ def _key(axes: Axes, methods: Mapping[str, Cells]) -> None:
     ranked = sorted(methods, key=lambda name: (-methods[name]["accuracy"], methods[name]["call_ratio"], name))
     places = [(float(np.sqrt(methods[name]["call_ratio"])), methods[name]["accuracy"]) for name in ranked]
     for group in _touching(places, 0.03, 0.04 * (high - low)):
-        right, height = max(places[one][0] for one in group), sum(places[one][1] for one in group) / len(group)
-        text = axes.annotate(_ranges([one + 1 for one in group]), (right ** 2, height), xytext=(7, 0), va="center",
-                             textcoords="offset points", fontsize=8, zorder=6)
+        across, up = [places[one][0] for one in group], [places[one][1] for one in group]
+        beside = len(group) == 1  # of several above them, since a long label would reach the next point
+        text = axes.annotate(_ranges([one + 1 for one in group]), ((sum(across) / len(group)) ** 2, max(up)),
+                             xytext=(7, 0) if beside else (0, 7), textcoords="offset points", fontsize=8, zorder=6,
+                             ha="left" if beside else "center", va="center" if beside else "bottom")
         text.set_path_effects([Stroke(linewidth=2.5, foreground=PAPER), Normal()])
     dots = [Line2D([], [], linestyle="", marker="o", markersize=6, color=colour_of(name)) for name in ranked]
     key = axes.legend(dots, [f"{number}  {name}" for number, name in enumerate(ranked, start=1)], fontsize=8,

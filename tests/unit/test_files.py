@@ -51,12 +51,12 @@ def test_written_folder_replaces_the_one_before(tmp_path):
 
 
 def test_written_file_never_replaces_a_folder(tmp_path):
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs/mine.md").write_text("mine")
-    with pytest.raises(IsADirectoryError) as fault, atomic_write(tmp_path / "docs") as part:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/mine.md").write_text("mine")
+    with pytest.raises(IsADirectoryError) as fault, atomic_write(tmp_path / "notes") as part:
         part.write_text("results")
-    assert refused_path(fault.value).startswith(f"{tmp_path}/docs: Is a directory")
-    assert [path.name for path in tmp_path.rglob("*")] == ["docs", "mine.md"]
+    assert refused_path(fault.value).startswith(f"{tmp_path}/notes: Is a directory")
+    assert [path.name for path in tmp_path.rglob("*")] == ["notes", "mine.md"]
 
 
 @pytest.mark.parametrize("inside", [".", "deep/er"])

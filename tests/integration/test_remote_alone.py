@@ -193,6 +193,7 @@ def test_filter_that_is_killed_in_the_middle_asks_only_for_what_is_missing(proje
     params = yaml.safe_load(Path("params/smoke.yaml").read_text(encoding="utf-8"))
     params["filter"] |= {"problems": 4, "min_pass_rate": 0.0}
     params["filter"]["decoding"] |= {"slots": 1, "max_new_tokens": 8}
+    params["grpo"]["evaluate_problems"] = 2  # of four there must be some to train on
     (project / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     words = [sys.executable, "-m", "relayllm.cli", "filter", "--data", str(project / "data"), "--teacher",
              str(project / "teacher"), "--kept", str(project / "kept.jsonl"), "--metrics",

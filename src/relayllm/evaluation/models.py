@@ -57,7 +57,7 @@ class Models:
             tokenizer = load_tokenizer(helper)
             teacher = self._teacher if method.teacher is None else load_model(helper)
         return RelayDecoder.from_models(load_model(folder), load_tokenizer(folder), teacher, tokenizer,
-                                        name=method.student)
+                                        name=method.student, teacher_name=method.teacher or "teacher")
 
     def pair(self, method: Method) -> TokenizerPair:
         """The tokenizers of student and teacher."""

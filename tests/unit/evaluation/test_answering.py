@@ -179,9 +179,10 @@ def test_other_teacher_writes_what_the_relay_asks_for(tmp_path):
     models = Models(*(tmp_path / name for name in ("base", "warmup", "teacher", "others", "grpo")),
                     AnswerCache(tmp_path / "answers.sqlite"))
     runs, often = ["relay-difficulty"], {"call_bias": 50.0, "max_new_tokens": 24}
-    said = {name: models.writer(method(name, runs, runs[0], ["second"])).generate(["There are"], **often)[0].text
+    said = {name: models.writer(method(name, runs, runs[0], ["second"])).generate(["There are"], **often)[0]
             for name in ("relay-difficulty", "other-teacher-second")}
+    assert [{call.teacher for call in trace.calls} for trace in said.values()] == [{"teacher"}, {"second"}]
     wanted = [RelayDecoder.from_models(student, tokenizer, helper, theirs).generate(["There are"], **often)[0].text
               for helper in (teacher, other)]
-    assert list(said.values()) == wanted
+    assert [trace.text for trace in said.values()] == wanted
     assert wanted[0] != wanted[1]

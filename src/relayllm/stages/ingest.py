@@ -25,6 +25,8 @@ MAPPABLE = ("id", "question", "answer", "family", "solution", "choices", "gradin
 """Fields of a problem that `ingest.columns` may map."""
 
 SOURCES: Mapping[str, Source] = {"tiny-world": TinyWorld(), "huggingface": HuggingFace(), "files": Files()}
+LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What file managers write into any folder that a person looks at."""
 
 
 def run(params: Params, *, data: Path) -> None:
@@ -138,7 +140,8 @@ def _check_folder(data: Path) -> None:
         made = {manifest, *(data / entry["file"] for entry in (entries["train"], *entries["benchmarks"]))}
     except (OSError, ValueError, LookupError, TypeError):
         made = set()
-    others = sorted(str(path.relative_to(data)) for path in data.rglob("*") if not path.is_dir() and path not in made)
+    others = sorted(str(path.relative_to(data)) for path in data.rglob("*")
+                    if not path.is_dir() and path not in made and path.name not in LEFT_BY_SYSTEMS)
     if others:
         raise DataError(f"{data} holds {', '.join(others)[:200]}, which ingest did not write and would remove: move "
                         "that to another folder, such as problems/, and name it there in params.yaml")

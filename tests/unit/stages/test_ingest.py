@@ -52,6 +52,8 @@ def test_ingest_leaves_files_that_it_did_not_write(tmp_path: Path, own: str) -> 
     data = tmp_path / "data"
     ingest(config(), data, {"tiny-world": Made()}, 0.8)
     ingest(config(train_problems=6), data, {"tiny-world": Made()}, 0.8)
+    (data / ".DS_Store").write_text("a file manager's, which stops nobody")
+    ingest(config(train_problems=6), data, {"tiny-world": Made()}, 0.8)
     (data / own).parent.mkdir(exist_ok=True)
     (data / own).write_text("mine")
     before = contents(data)

@@ -7,32 +7,24 @@ was started again this is the rule), and at a file that was cut off.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from relayllm.files import write_json
 
 
-def drop_dead_notes(root: Path) -> None:
-    """Take away what no process that runs has written; nothing while a DVC edits the file."""
-    from dvc.lock import LockError, make_lock
-
-    folder = root / ".dvc" / "tmp"
-    notes = folder / "rwlock"
-    if not notes.is_file():
+def drop_dead_notes(notes: Path) -> None:
+    """Take out of DVC's file what no process that runs has written; whoever calls holds DVC's lock of it."""
+    try:
+        held = json.loads(notes.read_text(encoding="utf-8"))
+        alive = {"write": {path: note for path, note in held["write"].items() if _runs(note)},
+                 "read": {path: kept for path, readers in held["read"].items()
+                          if (kept := [note for note in readers if _runs(note)])}}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        notes.unlink()  # cut off in the middle
         return
-    with suppress(LockError), make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder)):
-        try:
-            held = json.loads(notes.read_text(encoding="utf-8"))
-            alive = {"write": {path: note for path, note in held["write"].items() if _runs(note)},
-                     "read": {path: kept for path, readers in held["read"].items()
-                              if (kept := [note for note in readers if _runs(note)])}}
-        except (ValueError, LookupError, TypeError, AttributeError):
-            notes.unlink()  # cut off in the middle
-            return
-        if alive != held:
-            write_json(notes, alive)
+    if alive != held:
+        write_json(notes, alive)
 
 
 def _runs(note: dict[str, Any]) -> bool:

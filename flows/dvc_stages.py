@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -123,7 +124,7 @@ def reproduce(root: Path, name: str, say: Callable[[str], None], *, force: bool 
     Raises:
         StageError: the stage failed; its last lines are in the message.
     """
-    drop_dead_notes(root)
+    _drop_dead_notes(root)
     words = ["dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if force else []), name]
     run(words, root, name, say, stage_log(root, name))
 
@@ -135,5 +136,15 @@ def stage_log(root: Path, name: str) -> Path:
 
 def pin_data(root: Path, say: Callable[[str], None]) -> None:
     """Bring `data.dvc` in line with `data/`; unchanged data leaves the same bytes."""
-    drop_dead_notes(root)
+    _drop_dead_notes(root)
     run(["dvc", "--wait-for-lock", "add", "--quiet", "data"], root, "dvc add data", say)
+
+
+def _drop_dead_notes(root: Path) -> None:
+    """Let no note of a killed process stop what comes; nothing is done while a DVC edits the file."""
+    from dvc.lock import LockError, make_lock
+
+    folder = root / ".dvc" / "tmp"
+    if (notes := folder / "rwlock").is_file():
+        with suppress(LockError), make_lock(str(folder / "rwlock.lock"), tmp_dir=str(folder)):
+            drop_dead_notes(notes)

@@ -42,5 +42,5 @@ def test_notes_of_a_process_that_runs_stay(project: Path) -> None:
     (project / ".dvc/tmp").mkdir(exist_ok=True)
     text = notes(project, os.getpid(), " ".join(psutil.Process().cmdline()))
     (project / ".dvc/tmp/rwlock").write_text(text)
-    drop_dead_notes(project)
+    drop_dead_notes(project / ".dvc/tmp/rwlock")
     assert (project / ".dvc/tmp/rwlock").read_text() == text

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relayllm.errors import ModelError
 from relayllm.files import atomic_write
@@ -21,6 +21,13 @@ END_IDS, TOKENIZER_CONFIG = "relay.end_token_ids", "relay.tokenizer_config"
 """Keys of our own: the ids that end a text, and what a fast tokenizer is made of beside `tokenizer.json`."""
 ENDS = ("tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id")
 """Where the files of others say which ids end a text."""
+
+CONFIG = {"hidden_size": "embedding_length", "num_hidden_layers": "block_count",
+          "intermediate_size": "feed_forward_length", "num_attention_heads": "attention.head_count",
+          "num_key_value_heads": "attention.head_count_kv", "head_dim": "attention.key_length",
+          "max_position_embeddings": "context_length"}
+"""Key of a config.json -> what GGUF calls it, behind the name of the architecture."""
+NEEDED = ("hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,22 @@ def read_header(file: Path) -> GgufHeader:
     ends = own.contents() if own is not None else [field.contents() for field in others]
     return GgufHeader(frozenset(map(int, ends)),
                       frozenset(tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1))
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The shape of the model in a file, under the keys of a config.json; no weights are read.
+
+    Raises:
+        ModelError: the file is missing or damaged, or the package gguf is.
+        KeyError: the file does not say what a decoder's has to say.
+    """
+    reader = _reader(file)
+    arch = str(reader.fields["general.architecture"].contents())
+    said = {name.removeprefix(f"{arch}."): field for name, field in reader.fields.items()}
+    tensors = {tensor.name for tensor in reader.tensors}
+    counts = {key: int(said[name].contents()) for key, name in CONFIG.items() if name in said or key in NEEDED}
+    return {**counts, "model_type": arch, "vocab_size": len(said["tokenizer.ggml.tokens"].data),
+            "tie_word_embeddings": "output.weight" not in tensors, "attention_bias": "blk.0.attn_q.bias" in tensors}
 
 
 def read_tokenizer(file: Path) -> PreTrainedTokenizerBase:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from relayllm.config import HubModel, LocalModel, LoraConfig, ModelSource, TinyModel
+from relayllm.engines.checkpoints.gguf import read_config
 from relayllm.errors import ConfigError
 
 TINY_VOCABULARY = 700
@@ -85,21 +88,43 @@ PUBLISHED = {
 
 
 def shape_of(model: ModelSource, root: Path = Path()) -> Shape:
-    """The shape of a model that a profile names; a local one is read from its config.json.
+    """The shape of a model that a profile names; a local one is read from its config.json, or its GGUF file.
 
     Raises:
-        ConfigError: a hub model that is not in the table, or a local one without a config.json.
+        ConfigError: a hub model that is not in the table, or a local one that describes no decoder like these.
+        ModelError: a GGUF file that is damaged, or the package gguf is missing.
     """
     if isinstance(model, TinyModel):
         return Shape(model.hidden_size, model.layers, model.heads, model.kv_heads, model.hidden_size // model.heads,
                      model.intermediate_size, vocabulary=TINY_VOCABULARY)
     if isinstance(model, LocalModel):
-        return folder_shape(root / Path(model.path).expanduser())
+        return local_shape(root / Path(model.path).expanduser())
     assert isinstance(model, HubModel)
     if model.id not in PUBLISHED:
         raise ConfigError(f"no shape of {model.id} is known: add a row to PUBLISHED in "
                           f"src/relayllm/engines/checkpoints/model_shapes.py; there are {', '.join(PUBLISHED)}")
     return PUBLISHED[model.id]
+
+
+def local_shape(path: Path) -> Shape:
+    """The shape of the model in a folder or a GGUF file.
+
+    Raises:
+        ConfigError, ModelError: see `shape_of`.
+    """
+    packed = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if (path / "config.json").is_file() or len(packed) != 1:
+        return folder_shape(path)
+    return _packed_shape(packed[0], packed[0].stat().st_mtime_ns)
+
+
+@lru_cache
+def _packed_shape(file: Path, _changed: int) -> Shape:
+    """Kept, since a file's vocabulary takes seconds to read."""
+    try:
+        return _shape(read_config(file))
+    except KeyError as error:
+        raise ConfigError(f"{file} has no {error}: it describes no decoder like Qwen or Llama") from error
 
 
 def folder_shape(folder: Path) -> Shape:
@@ -110,22 +135,24 @@ def folder_shape(folder: Path) -> Shape:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise ConfigError(f"no {path}: put the model folder there; the shape in a GGUF file is known once "
-                          "`relay base-models` has unpacked it")
+        raise ConfigError(f"no {path}: put the model's folder, or its GGUF file, there")
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        config = config.get("text_config") or config
-        heads, hidden = config["num_attention_heads"], config["hidden_size"]
-        return Shape(hidden, config["num_hidden_layers"], heads, config.get("num_key_value_heads") or heads,
-                     config.get("head_dim") or hidden // heads, config["intermediate_size"], config["vocab_size"],
-                     tied=bool(config.get("tie_word_embeddings", False)), qk_norm=config["model_type"] == "qwen3",
-                     qkv_bias=bool(config.get("attention_bias", config["model_type"] == "qwen2")),
-                     context=config.get("max_position_embeddings") or 0)
+        return _shape(config.get("text_config") or config)
     except KeyError as error:
         raise ConfigError(f"{path} has no {error}: it describes no decoder like Qwen or Llama") from error
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ConfigError(f"{path} describes no decoder like Qwen or Llama ({error}): take the model's own "
                           "config.json") from error
+
+
+def _shape(config: Mapping[str, Any]) -> Shape:
+    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+    return Shape(hidden, config["num_hidden_layers"], heads, config.get("num_key_value_heads") or heads,
+                 config.get("head_dim") or hidden // heads, config["intermediate_size"], config["vocab_size"],
+                 tied=bool(config.get("tie_word_embeddings", False)), qk_norm=config["model_type"] == "qwen3",
+                 qkv_bias=bool(config.get("attention_bias", config["model_type"] == "qwen2")),
+                 context=config.get("max_position_embeddings") or 0)
 
 
 def zero_bytes(parameters: int, stage: int, processes: int, dtype: str) -> float:

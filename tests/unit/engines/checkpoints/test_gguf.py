@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from relayllm.engines.checkpoints.gguf import unpack
+from relayllm.engines.checkpoints.model_shapes import folder_shape, local_shape
 from relayllm.engines.loading import load_model, load_tokenizer
-from relayllm.errors import ModelError
+from relayllm.errors import ConfigError, ModelError
 from tests.support.small_models import make_model, other_tokenizer
 
 gguf = pytest.importorskip("gguf")
@@ -74,6 +75,28 @@ def test_unpack_gives_the_model_its_tokenizer_and_its_chat_template(tmp_path):
         assert torch.allclose(ours(ids).logits, model(ids).logits, atol=1e-4)
     assert not hasattr(ours.config, "quantization_config")
     ours.train()(input_ids=ids, labels=ids).loss.backward()
+
+
+@pytest.mark.parametrize("named", ["file", "folder"])
+def test_shape_of_a_packed_model_is_that_of_its_folder(named, tmp_path):
+    tokenizer = other_tokenizer()
+    model = make_model("qwen2", tokenizer, seed=1)
+    model.save_pretrained(tmp_path / "whole")
+    (tmp_path / "packed").mkdir()
+    file = write_gguf(tmp_path / "packed" / "small.gguf", model, tokenizer)
+    found = local_shape(file if named == "file" else file.parent)
+    assert found == folder_shape(tmp_path / "whole")
+    assert found.parameters == model.num_parameters()
+
+
+def test_shape_of_a_packed_model_that_is_no_decoder_says_what_is_missing(tmp_path):
+    writer = gguf.GGUFWriter(str(tmp_path / "sound.gguf"), "mimi")
+    writer.add_embedding_length(8)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(ConfigError, match=r"sound\.gguf has no 'block_count'"):
+        local_shape(tmp_path / "sound.gguf")
 
 
 def test_unpack_of_an_architecture_that_transformers_cannot_read_is_an_error(tmp_path):

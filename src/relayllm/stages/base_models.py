@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from relayllm.config import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel
+from relayllm.config import BaseModelsConfig, HubModel, LocalModel, ModelSource, TinyModel, load_params
 from relayllm.errors import ConfigError
 from relayllm.files import atomic_write, write_json
 from relayllm.progress import print_line
@@ -19,7 +19,10 @@ LIST = "teachers.json"
 
 
 def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, others: Path, metrics: Path) -> None:
-    """Make the student and the teachers: train tiny ones, fetch pinned revisions, or take folders and GGUF files."""
+    """Make the student and the teachers: train tiny ones, fetch pinned revisions, or take folders and GGUF files.
+
+    What later stages would refuse these models for is refused here.
+    """
     roles: dict[str, ModelSource] = {"student": config.student, "teacher": config.teacher, **config.other_teachers}
     if len(roles) < 2 + len(config.other_teachers):
         raise ConfigError("base_models.other_teachers names one 'student' or 'teacher': give it another name")
@@ -28,7 +31,7 @@ def run(config: BaseModelsConfig, *, data: Path, student: Path, teacher: Path, o
         part.mkdir()
         folders = {"student": student, "teacher": teacher, **{name: part / name for name in config.other_teachers}}
         digests = _make(config, roles, folders)
-        counts = _check(folders)
+        counts = _check(data, folders)
         found: dict[str, dict[str, Any]] = {role: {"parameters": counts[role], **digests.get(role, {})}
                                             for role in folders}
         write_json(part / LIST, {name: found[name] for name in config.other_teachers})
@@ -74,12 +77,16 @@ def _bring(role: str, model: LocalModel, folder: Path, dtype: str) -> str:
     return digest
 
 
-def _check(folders: Mapping[str, Path]) -> dict[str, int]:
+def _check(data: Path, folders: Mapping[str, Path]) -> dict[str, int]:
     """Refuse what does not fit its role, warn of what seldom helps; returns the number of parameters of each."""
     from relayllm.engines.checkpoints.fitness import check_model, role_of, size_warnings
+    from relayllm.training.preflight import check_later_stages
 
     checked = {name: check_model(folder, name, role_of(name)) for name, folder in folders.items()}
     counts = {name: found.parameters for name, found in checked.items()}
-    for warning in [*(line for found in checked.values() for line in found.warnings), *size_warnings(counts)]:
+    params = current_settings().params
+    later = (check_later_stages(load_params(params), data, folders["student"], folders["teacher"])
+             if params.is_file() else [])
+    for warning in [*(line for found in checked.values() for line in found.warnings), *size_warnings(counts), *later]:
         print_line(f"warning: {warning}")
     return counts

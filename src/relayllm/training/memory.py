@@ -43,7 +43,7 @@ def training_memory(student: Shape, grpo: GrpoConfig, stage: int, lora: LoraConf
             f"activations of {rows} full rows": activation_bytes(student, rows, tokens, grpo.dtype) / GIB}
 
 
-def decoding_memory(student: Shape, teacher: Shape | None, decoding: Decoding, dtype: str) -> dict[str, float]:
+def decoding_memory(student: Shape | None, teacher: Shape | None, decoding: Decoding, dtype: str) -> dict[str, float]:
     """GiB of weights and of full caches while the relay decodes, when both models share a device."""
     held = {}
     for role, shape in (("student", student), ("teacher", teacher)):

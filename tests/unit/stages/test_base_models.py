@@ -11,22 +11,31 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from relayllm.config import HubModel, LocalModel, load_params
+from relayllm.engines.checkpoints.model_shapes import folder_shape
 from relayllm.engines.commands import command_tokens
 from relayllm.engines.loading import load_model, load_tokenizer
 from relayllm.errors import ConfigError, ModelError
+from relayllm.problems.problem import Problem, write_problems
 from relayllm.stages.base_models import run
+from relayllm.training.memory import GIB, Device
+from relayllm.training.preflight import check_decoding
 from tests.support.adapters import saved
 from tests.support.small_models import base_tokenizer, make_model
 
-SMOKE = load_params(Path("params/smoke.yaml")).base_models
+PARAMS = load_params(Path("params/smoke.yaml"))
+SMOKE = PARAMS.base_models
 SMALL = SMOKE.teacher.model_copy(update={"steps": 1, "batch_size": 2})
 PINNED = HubModel(kind="hub", id="some/model", revision="0" * 40)
 
 
+def make_models(config, data: Path, out: Path) -> None:
+    run(config, data=data, student=out / "student", teacher=out / "teacher", others=out / "others",
+        metrics=data / "metrics.json")
+
+
 def make(folder: Path, **others):
     config = SMOKE.model_copy(update={"student": SMALL, "teacher": SMALL, "other_teachers": others})
-    run(config, data=folder, student=folder / "student", teacher=folder / "teacher", others=folder / "others",
-        metrics=folder / "metrics.json")
+    make_models(config, folder, folder)
     return sorted(path.relative_to(folder / "others").as_posix() for path in (folder / "others").rglob("*.json"))
 
 
@@ -53,6 +62,7 @@ def test_other_teacher_may_not_be_called_teacher(tmp_path):
 def root(tmp_path, monkeypatch):
     """A project's root with a student and a larger teacher in models/."""
     monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
+    shutil.copy("params/smoke.yaml", tmp_path / "params.yaml")
     place(tmp_path / "models/student", make_model("qwen3", base_tokenizer(), seed=1))
     place(tmp_path / "models/teacher", make_model("qwen2", base_tokenizer(), seed=2, width=48))
     return tmp_path
@@ -71,8 +81,7 @@ def local(path: str, digest: str | None = None) -> LocalModel:
 def bring(root: Path, student="models/student", teacher="models/teacher", digest=None, **others):
     config = SMOKE.model_copy(update={"student": local(student, digest), "teacher": local(teacher),
                                       "other_teachers": others})
-    run(config, data=root, student=root / "out/student", teacher=root / "out/teacher", others=root / "out/others",
-        metrics=root / "metrics.json")
+    make_models(config, root, root / "out")
     return json.loads((root / "metrics.json").read_text())
 
 
@@ -99,8 +108,7 @@ def test_local_folder_is_copied_and_pinned_by_its_content(root):
 def test_tiny_and_local_models_mix(root, monkeypatch):
     monkeypatch.syspath_prepend(Path("src").resolve())
     config = SMOKE.model_copy(update={"student": SMALL, "teacher": local("models/teacher"), "other_teachers": {}})
-    run(config, data=root, student=root / "out/student", teacher=root / "out/teacher", others=root / "out/others",
-        metrics=root / "metrics.json")
+    make_models(config, root, root / "out")
     assert load_model(root / "out/student").config.model_type == "qwen3"
     assert load_model(root / "out/teacher").config.model_type == "qwen2"
 
@@ -300,3 +308,36 @@ def test_gguf_without_the_package_or_of_another_kind_is_refused(root):
     (root / "models/student.gguf").write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(ModelError, match="cut off or damaged"):
         bring(root, "models/student.gguf")
+
+
+@pytest.mark.parametrize(("memory", "told"), [
+    (1e-6, "GiB by the formulas of `relay plan`"), (1.0, None)])
+def test_what_a_later_stage_could_not_hold_is_refused_when_the_models_are_there(memory, told, root, monkeypatch):
+    monkeypatch.setattr("relayllm.training.preflight.this_device", lambda parts: Device("a card", memory / parts))
+    if told is None:
+        bring(root)
+        return
+    with pytest.raises(ConfigError, match=told):
+        bring(root)
+
+
+def test_rows_that_may_not_fit_are_a_warning_by_stage(root, monkeypatch, capsys):
+    bring(root)
+    student, teacher = root / "out/student", root / "out/teacher"
+    weights = folder_shape(student).parameters + folder_shape(teacher).parameters
+    device = Device("a card", 4 * weights / GIB * 1.01)
+    found = list(check_decoding(PARAMS, student, teacher, device))
+    assert [line.partition(":")[0] for line in found] == ["filter", "warmup_set", "evaluate"]
+    assert f"{PARAMS.evaluate.decoding.slots} rows at full length" in found[-1]
+    assert not list(check_decoding(PARAMS, student, teacher, Device("a card", 10)))
+    monkeypatch.setenv("RELAY_TEACHER_URL", "http://127.0.0.1:1")  # its weights are elsewhere
+    assert [line.partition(":")[0] for line in check_decoding(PARAMS, student, teacher, device)] == [
+        "warmup_set", "evaluate"]
+
+
+def test_benchmark_that_leaves_answers_no_room_is_named_before_anything_is_trained(root):
+    problem = Problem("exam-1", "How many? " * 600, "7", "exam")
+    (root / "benchmarks").mkdir()
+    write_problems(root / "benchmarks/exam.jsonl", [problem])
+    with pytest.raises(ConfigError, match=r"evaluate: problem exam-1 takes \d+ tokens .* that the student can read"):
+        bring(root)

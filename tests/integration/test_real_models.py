@@ -7,12 +7,21 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from relayllm.cli import main
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.prompts import encode_prompt
 from relayllm.relay.policy import Scripted
 from relayllm.relay.trace import Author
 from tests.support.fakes_serving import serving
-from tests.support.real_models import REAL_TOKENIZERS, real_tokenizer, smollm2, smollm2_gguf, smollm2_student
+from tests.support.places import ROOT
+from tests.support.real_models import (
+    REAL_TOKENIZERS,
+    real_tokenizer,
+    smollm2,
+    smollm2_folder,
+    smollm2_gguf,
+    smollm2_student,
+)
 from tests.support.reference import reference
 from tests.support.small_models import make_model, other_tokenizer
 
@@ -69,6 +78,15 @@ def test_real_student_alone_writes_what_transformers_writes(greedy):
     traces = RelayDecoder.from_models(model, tokenizer).generate(list(PROBLEMS), max_new_tokens=TOKENS, slots=8)
     assert [list(trace.token_ids) for trace in traces] == greedy
     assert [trace.text for trace in traces] == [tokenizer.decode(ids, skip_special_tokens=True) for ids in greedy]
+
+
+@pytest.mark.slow
+def test_real_student_answers_an_everyday_question_in_a_sentence(capsys):
+    question, sentence = "What is the capital of France?", "The capital of France is Paris."
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert question in readme and f"# {sentence}" in readme
+    assert main(["generate", "--model", str(smollm2_folder()), "--teacher", "none", question]) == 0
+    assert capsys.readouterr().out.startswith(f"{sentence}\n")
 
 
 @pytest.mark.slow

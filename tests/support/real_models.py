@@ -80,7 +80,9 @@ def smollm2_student() -> tuple[Any, Any]:
     return model, tokenizer
 
 
-REAL_TOKENIZERS = ("smollm2", "mistral", "deepseek")
+OWN_TOKENIZERS = tuple(filter(None, os.environ.get("RELAY_TEST_TOKENIZERS", "").split(os.pathsep)))
+"""Folders of tokenizers besides: how Qwen's, which no package may bring, are tried."""
+REAL_TOKENIZERS = ("smollm2", "mistral", "deepseek", *OWN_TOKENIZERS)
 
 
 @cache
@@ -88,8 +90,8 @@ def real_tokenizer(name: str) -> Any:
     """A published tokenizer with its chat template; one of `REAL_TOKENIZERS`."""
     from transformers import AutoTokenizer
 
-    if name == "smollm2":
-        return AutoTokenizer.from_pretrained(smollm2_folder())
+    if name == "smollm2" or name in OWN_TOKENIZERS:
+        return AutoTokenizer.from_pretrained(smollm2_folder() if name == "smollm2" else name)
     return {"mistral": _mistral, "deepseek": _deepseek}[name]()
 
 

@@ -73,7 +73,6 @@ test-clients: env ## Other people's clients against the server, in environments 
 	@bash tests/clients/run.sh
 
 docs: env ## The documentation as a site in site/, readable without a network
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 PYTHONPATH=src python -m mkdocs build --quiet && \
 		echo "open site/index.html; with the search: python -m http.server --directory site"
 

@@ -61,8 +61,6 @@ def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_
 
 @pytest.mark.slow
 def test_site_builds_without_a_warning_and_asks_no_other_host(tmp_path):
-    pytest.importorskip("mkdocs", reason="needs the extra docs: `make docs` installs it")
-    pytest.importorskip("mkdocstrings", reason="needs the extra docs: `make docs` installs it")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path / "site")],
                           cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -56,6 +56,9 @@ class PricesConfig(Section):
     student: Price
     """Written by the student."""
     student_read: Price
+    """Read by the student and not written by it: the prompt, the teacher's tokens."""
+    student_cached: Price
+    """Found in its cache by the server of a student elsewhere."""
     teacher: Price
     """Written by the teacher."""
     teacher_read: Price
@@ -63,5 +66,8 @@ class PricesConfig(Section):
     teacher_cached: Price
     """Found by the teacher in its cache."""
     student_second: Price
+    """Of a row's share of the student's batches, for hardware of one's own."""
     teacher_second: Price
+    """Of a row's share of the teacher's batches, or of waiting for a teacher elsewhere."""
     currency: NonEmpty
+    """A name such as USD: all prices are in it."""

@@ -47,6 +47,8 @@ SCHEMA = pa.schema([
     ("call_tokens", pa.list_(pa.int32())),
     ("call_read", pa.list_(pa.int64())),
     ("call_cached", pa.list_(pa.int64())),
+    ("student_cached", pa.int64()),
+    ("student_reread", pa.int64()),
 ])
 """The columns of a record file; it may have more (a judge's verdict is `judged`)."""
 
@@ -57,7 +59,7 @@ SECONDS_SCHEMA = pa.schema([*(SCHEMA.field(name) for name in KEY), *((name, pa.f
                             (CALL_SECONDS, pa.list_(pa.float64()))])
 """The columns of a file of seconds, which no two runs share: it lies apart, and records are the same bytes again."""
 
-PRICED = ("student_prefilled", "teacher_cached", *SECONDS)
+PRICED = ("student_prefilled", "student_cached", "student_reread", "teacher_cached", *SECONDS)
 """Columns that only prices read: files of older versions lack them."""
 CALL_COLUMNS = ("call_teachers", "call_tokens", "call_read", "call_cached", CALL_SECONDS)
 """Columns that only the prices of a pool's teachers read, an entry per call: files of older versions lack them."""
@@ -109,6 +111,9 @@ class Record:
     call_read: list[int] = field(default_factory=list)
     call_cached: list[int] = field(default_factory=list)
     call_seconds: list[float] = field(default_factory=list)
+    student_cached: int = 0
+    student_reread: int = 0
+    """What the server of a student elsewhere read; 0 for one in process, where `student_prefilled` is what it read."""
 
 
 def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade: Grade) -> Record:
@@ -128,6 +133,7 @@ def record_of(method: str, benchmark: str, problem: Problem, trace: Trace, grade
         call_teachers=[_pool_name(call) for call in trace.calls], call_tokens=[call.delivered for call in trace.calls],
         call_read=[call.read for call in trace.calls], call_cached=[call.cached for call in trace.calls],
         call_seconds=[call.seconds for call in trace.calls],
+        student_cached=ledger.student_cached, student_reread=ledger.student_reread,
     )
 
 
@@ -138,7 +144,8 @@ def _pool_name(call: Call) -> str:
 def by_the_teacher(record: Record) -> Record:
     """An answer that the teacher gave alone: there the trace calls it student."""
     return replace(record, teacher_tokens=record.completion_tokens, student_tokens=0, call_ratio=1.0,
-                   teacher_prefilled=record.student_prefilled, student_prefilled=0,
+                   teacher_prefilled=record.student_reread or record.student_prefilled, student_prefilled=0,
+                   student_reread=0, teacher_cached=record.student_cached, student_cached=0,
                    teacher_seconds=record.student_seconds, student_seconds=0.0)
 
 

@@ -9,6 +9,7 @@ from relayllm.evaluation.records import (
     CALL_SECONDS,
     SCHEMA,
     SECONDS,
+    by_the_teacher,
     each_call,
     read_records,
     read_segments,
@@ -45,6 +46,15 @@ def test_record_of_trace_tells_which_teacher_of_a_pool_each_call_asked_and_for_h
         ["strong"], [2], [4], [6], [0.5])
     at = replace(TRACE, calls=(replace(TRACE.calls[0], teacher="http://strong:8000"),))
     assert record_of("relay", "pens", Problem("p1", "2*2?", "4"), at, Grade(True, "4", "")).call_teachers == [""]
+
+
+def test_record_of_trace_tells_what_a_students_server_read_and_whose_that_is_when_the_teacher_answered():
+    ledger = replace(TRACE.ledger, student_prefilled=4, student_reread=9, student_cached=16)
+    record = record_of("base", "pens", Problem("p1", "2*2?", "4"), replace(TRACE, ledger=ledger), Grade(True, "4", ""))
+    assert (record.student_prefilled, record.student_reread, record.student_cached) == (4, 9, 16)
+    theirs = by_the_teacher(record)
+    assert (theirs.teacher_prefilled, theirs.teacher_cached) == (9, 16)
+    assert (theirs.student_prefilled, theirs.student_reread, theirs.student_cached) == (0, 0, 0)
 
 
 def test_written_records_are_read_back(tmp_path):

@@ -22,8 +22,8 @@ HARD = Problem("b", "A box has 17 pens. How many are in 23 boxes?", "391", "pens
 RIGHT, WRONG = "So it is \\boxed{6}.", "So it is \\boxed{7}."
 
 
-PRICES = {"student": 1.0, "student_read": 0.0, "teacher": 100.0, "teacher_read": 0.0, "teacher_cached": 0.0,
-          "student_second": 0.0, "teacher_second": 0.0, "currency": "USD"}
+PRICES = {"student": 1.0, "student_read": 0.0, "student_cached": 0.0, "teacher": 100.0, "teacher_read": 0.0,
+          "teacher_cached": 0.0, "student_second": 0.0, "teacher_second": 0.0, "currency": "USD"}
 
 
 def rollouts(decoder=None, run=CONFIG.runs["relay-difficulty"]) -> Rollouts:

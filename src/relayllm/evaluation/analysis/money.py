@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from relayllm.evaluation.analysis.comparisons import STUDENT, TEACHER, difference, interval, number
-from relayllm.evaluation.analysis.scores import Scores, averages, with_teacher_as_author
+from relayllm.evaluation.analysis.scores import Scores, averages, read_by_student, with_teacher_as_author
 from relayllm.evaluation.analysis.statistics import Estimate, matched_share, reduction, router_accuracy
 from relayllm.evaluation.records import CALL_COLUMNS, CALL_SECONDS, PRICED, SECONDS
 from relayllm.relay.prices import CALL_FIELDS, CALL_TOKENS, Prices
@@ -21,8 +21,8 @@ ANSWERS = 1000
 """Prices are told for so many answers."""
 COST = "cost"
 """The column of a frame that holds what each answer cost."""
-LEDGER = ("student_tokens", "command_tokens", "teacher_tokens", "student_prefilled", "teacher_prefilled",
-          "teacher_cached", *SECONDS)
+LEDGER = ("student_tokens", "command_tokens", "teacher_tokens", "student_prefilled", "student_cached",
+          "teacher_prefilled", "teacher_cached", *SECONDS)
 """The columns of a ledger that prices count."""
 
 
@@ -77,6 +77,7 @@ def money(frame: pd.DataFrame, scores: Scores, paid: Paid, relay: str) -> dict[s
 def _parts(frame: pd.DataFrame, paid: Paid) -> pd.DataFrame:
     """The cost of each answer by what it was paid for."""
     rows, prices = with_teacher_as_author(frame), paid.prices
+    rows = rows.assign(student_prefilled=read_by_student(rows))
     if not prices.teachers:  # a ledger of columns gives columns
         columns: dict[str, Any] = {name: rows[name] for name in LEDGER}
         return pd.DataFrame(prices.parts(Ledger(**columns)))

@@ -46,9 +46,15 @@ def with_teacher_as_author(frame: pd.DataFrame) -> pd.DataFrame:
     """Count every token as the teacher's where it answers alone: there the trace calls it student."""
     helped = frame["method"] != "teacher"
     moved = {"teacher_tokens": frame["completion_tokens"], "call_ratio": 1.0, "student_tokens": 0,
-             "teacher_prefilled": frame["student_prefilled"], "student_prefilled": 0,
+             "teacher_prefilled": read_by_student(frame), "student_prefilled": 0, "student_reread": 0,
+             "teacher_cached": frame["student_cached"], "student_cached": 0,
              "teacher_seconds": frame["student_seconds"], "student_seconds": 0.0}
     return frame.assign(**{name: frame[name].where(helped, value) for name, value in moved.items()})
+
+
+def read_by_student(frame: pd.DataFrame) -> pd.Series[float]:
+    """Tokens that the student read and did not write: by its server's word, where it has one (`relay.prices`)."""
+    return frame["student_reread"].where(frame["student_reread"] > 0, frame["student_prefilled"])
 
 
 def score(frame: pd.DataFrame, *, draws: int, seed: int) -> Scores:

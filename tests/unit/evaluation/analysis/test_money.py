@@ -15,6 +15,7 @@ from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.money_table import money_rows
 from relayllm.evaluation.report.render import Material, html
 from relayllm.relay.prices import Prices
+from relayllm.relay.trace import Ledger
 from tests.support.make_records import make_frame, make_records
 
 PRICES = Prices(student=1.0, student_read=0.5, teacher=10.0, teacher_read=2.0, teacher_cached=0.5)
@@ -45,6 +46,23 @@ def test_teacher_alone_is_priced_as_the_teacher():
     frame = frame_of("teacher", **{**ANSWER, "teacher_prefilled": 0, "teacher_cached": 0})
     cost = with_costs(frame, Paid(PRICES))["cost"]
     assert list(cost) == pytest.approx([(70 * 10.0 + 57 * 2.0) / 1e6] * 2, abs=1e-5)
+
+
+SERVED = {"student_reread": 90, "student_cached": 200}
+
+
+def test_answer_of_a_student_elsewhere_costs_what_serving_takes_for_it():
+    prices = replace(PRICES, student_cached=0.25)
+    ledger = Ledger(60, 3, 7, student_prefilled=57, teacher_prefilled=80, teacher_cached=40, **SERVED)
+    frame = frame_of("relay-difficulty", **ANSWER, **SERVED)
+    assert list(with_costs(frame, Paid(prices))["cost"]) == pytest.approx([prices.cost(ledger)] * 2, abs=1e-12)
+
+
+def test_teacher_alone_behind_a_students_server_is_priced_for_what_that_read_and_had():
+    frame = frame_of("teacher", **{**ANSWER, **SERVED, "teacher_prefilled": 0, "teacher_cached": 0,
+                                   "command_tokens": 0})
+    cost = with_costs(frame, Paid(PRICES))["cost"]
+    assert list(cost) == pytest.approx([(70 * 10.0 + 90 * 2.0 + 200 * 0.5) / 1e6] * 2, abs=1e-12)
 
 
 CHEAP, DEAR = Prices(teacher=1.0, teacher_read=1.0), Prices(teacher=100.0, teacher_cached=5.0, teacher_second=2.0)

@@ -16,6 +16,7 @@ from flows import dvc_stages  # noqa: E402
 from flows.data_set import ingest, ingest_needed  # noqa: E402
 from flows.interruption import supervise  # noqa: E402
 from flows.release_note import last_release, read_note  # noqa: E402
+from flows.score_table import text_table  # noqa: E402
 from relayllm.errors import RelayError  # noqa: E402
 from relayllm.settings import check_params_are_dvcs, current_settings, quiet  # noqa: E402
 from relayllm.tracking.spool import unsent  # noqa: E402
@@ -67,7 +68,7 @@ def _show(seconds: float, fate: str) -> None:
     summary = root / "artifacts/report/summary.json"
     if not summary.is_file():
         return
-    print(render(json.loads(summary.read_text())))
+    print(text_table(json.loads(summary.read_text())))
     if fate:
         print(f"\n{fate}")
     left = len(unsent(current_settings()))
@@ -83,35 +84,6 @@ def _fate(note: dict[str, Any]) -> str:
     """What the release decided, as it noted."""
     fate = "is champion" if note["champion"] else "stays candidate"
     return f"{note['name']} version {note['version']} {fate}: {note['reason']}"
-
-
-def render(summary: dict[str, Any]) -> str:
-    """Methods x benchmarks: accuracy with its interval, and the call ratio, in percent."""
-    methods = summary["methods"]
-    names = list(dict.fromkeys(name for method in methods.values() for name in method["benchmarks"]))
-    head = ["method", *names, "average", "call %"]
-    rows = [[name, *[_cell(method["benchmarks"].get(bench)) for bench in names], _cell(method["average"], True),
-             f"{100 * method['average']['call_ratio']:.2f}"] for name, method in methods.items()]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                       for column, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in [head, *rows]]
-    lines.insert(1, "-" * len(lines[0]))
-    gap = summary.get("gap_recovered") or {}
-    if gap.get("value") is not None:
-        low, high = gap["ci"]
-        lines += ["", f"Gap between student and teacher recovered: {100 * gap['value']:.0f} % "
-                      f"[{100 * low:.0f}, {100 * high:.0f}]"]
-    return "\n".join(["", *lines])
-
-
-def _cell(score: dict[str, Any] | None, interval: bool = False) -> str:
-    if not score:
-        return "-"
-    text = f"{100 * score['accuracy']:.1f}"
-    if score.get("accuracy_ci"):
-        low, high = score["accuracy_ci"]
-        text += f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return text
 
 
 if __name__ == "__main__":

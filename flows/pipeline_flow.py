@@ -26,6 +26,7 @@ from flows import dvc_stages
 from flows.data_set import ingest
 from flows.elsewhere import run_elsewhere, runs_elsewhere
 from flows.processes import ended_together
+from flows.score_table import table_rows
 from flows.stage_flow import reproduced
 from flows.tracking_page import run_page
 from relayllm.errors import StageError
@@ -105,8 +106,8 @@ def _publish(root: Path) -> None:
     """What came out, on the run's page: the report, its table, and where MLflow has the runs."""
     summary, report = root / "artifacts/report/summary.json", root / "artifacts/report/report.md"
     if summary.is_file():
-        create_table_artifact(_scores(json.loads(summary.read_text(encoding="utf-8"))), key="scores",
-                              description="methods, average over benchmarks; percent")
+        create_table_artifact(table_rows(json.loads(summary.read_text(encoding="utf-8"))), key="scores",
+                              description="accuracy and call ratio of every method in percent, and what answers cost")
     if report.is_file():
         create_markdown_artifact(report.read_text(encoding="utf-8")[:100_000], key="report",
                                  description="methods x benchmarks")
@@ -115,10 +116,3 @@ def _publish(root: Path) -> None:
         known = json.loads(note.read_text(encoding="utf-8"))
         create_link_artifact(run_page(known["experiment_id"], known["run_id"]), "the pipeline's run in MLflow",
                              key="mlflow-run", description="`make ui` serves the page")
-
-
-def _scores(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"method": name, **{bench: round(100 * score["accuracy"], 1)
-                                for bench, score in {**method["benchmarks"], "average": method["average"]}.items()},
-             "call ratio": round(100 * method["average"]["call_ratio"], 2)}
-            for name, method in summary["methods"].items()]

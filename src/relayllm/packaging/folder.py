@@ -96,6 +96,12 @@ class Package:
         return Prices.of(self.record.get("prices") or {}, f"{self.folder}/artifacts/{RECORD}")
 
     @property
+    def cost(self) -> Mapping[str, Any] | None:
+        """What so many of its `answers` cost in the report, in its `currency`; None when there were no prices."""
+        found: Mapping[str, Any] | None = self.record.get("cost")
+        return found
+
+    @property
     def metrics(self) -> Mapping[str, Any]:
         """`average` and `benchmarks`, in the shape of a method in summary.json."""
         return dict(self.record["metrics"])

@@ -67,9 +67,16 @@ def package_record(config: PackageConfig, summary: Mapping[str, Any], source: Te
         "metrics": methods[config.method],
         "others": {name: method["average"] for name, method in methods.items() if name != config.method},
         "bias_curve": _bias_curve(config.method, summary["bias_curve"]),
-        "prices": _prices(),
+        "prices": _prices(), "cost": _cost(config.method, summary.get("money")),
         "parity": [asdict(case) for case in parity],
     }
+
+
+def _cost(method: str, money: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What its answers cost in the report; None where that has no prices."""
+    if not money or method not in money["methods"]:
+        return None
+    return {"currency": money["prices"]["currency"], "answers": money["answers"], **money["methods"][method]}
 
 
 def _prices() -> dict[str, Any] | None:

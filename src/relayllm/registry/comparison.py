@@ -35,6 +35,8 @@ class Side:
     """Median of whole answers, when it was released."""
     student_accuracy: float | None = None
     """Of the untouched student alone, averaged over the same benchmarks; None when it was not evaluated."""
+    cost: Mapping[str, Any] | None = None
+    """What its answers cost in the report (`Package.cost`); None without prices."""
 
 
 @dataclass(frozen=True, slots=True)

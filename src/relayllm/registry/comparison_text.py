@@ -58,8 +58,10 @@ def table(comparison: Comparison) -> list[dict[str, str]]:
 
 
 def facts(comparison: Comparison) -> Iterator[str]:
-    """What else differs, a line each: latency, data set, commit, parameters."""
+    """What else differs, a line each: price, latency, data set, commit, parameters."""
     old, new = comparison.old, comparison.new
+    if new.cost or (old and old.cost):
+        yield _change("price", _price(old), _price(new))
     yield _change("seconds per answer", _seconds(old), _seconds(new))
     yield _change("data set", (old.data if old else "") or "-", new.data or "-")
     yield _change("commit", (short_commit(old.commit) if old else "") or "-", short_commit(new.commit) or "-")
@@ -81,6 +83,15 @@ def _ratio(score: Mapping[str, Any] | None) -> str:
 
 def _seconds(side: Side | None) -> str:
     return "-" if side is None or side.seconds is None else f"{side.seconds:.2f}"
+
+
+def _price(side: Side | None) -> str:
+    """As `0.0127 USD per 1,000 answers, 4.6 % of the teacher alone`."""
+    paid = side.cost if side else None
+    if not paid or paid["cost"] is None:
+        return "-"
+    text = f"{paid['cost']:.4g} {paid['currency']} per {paid['answers']:,} answers"
+    return text if paid["of_teacher"] is None else f"{text}, {100 * paid['of_teacher']:.1f} % of the teacher alone"
 
 
 def _change(name: str, old: str, new: str) -> str:

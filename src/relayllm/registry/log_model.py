@@ -47,13 +47,14 @@ def log_package(client: MlflowClient, package: Package, name: str, settings: Set
 
 
 def scores(package: Package) -> dict[str, float]:
-    """The numbers a version carries: those of every benchmark, and of their average."""
+    """The numbers a version carries: those of every benchmark, of their average, and the cost of 1,000 answers."""
     rows = {f"{name}/": score for name, score in package.metrics["benchmarks"].items()}
     rows[""] = package.metrics["average"]
     found = {f"{prefix}{key}": float(score[key]) for prefix, score in rows.items() for key in SCORES
              if score.get(key) is not None}
-    gap = (package.record.get("gap_recovered") or {}).get("value")
-    return found if gap is None else {**found, "gap_recovered": float(gap)}
+    more = {"gap_recovered": (package.record.get("gap_recovered") or {}).get("value"),
+            "cost": (package.cost or {}).get("cost")}
+    return found | {name: float(value) for name, value in more.items() if value is not None}
 
 
 def package_tags(package: Package) -> dict[str, str]:

@@ -44,7 +44,7 @@ def comparison_side(registry: Registry, version: Version) -> Side:
     seconds = version.tags.get("seconds_per_answer")
     return Side(version.label, package.metrics, package.problem_scores(), str(package.record.get("data_md5") or ""),
                 str(package.record.get("git_commit") or ""), registry.params(version),
-                float(seconds) if seconds else None, _student_accuracy(package))
+                float(seconds) if seconds else None, _student_accuracy(package), package.cost)
 
 
 def _student_accuracy(package: Package) -> float | None:

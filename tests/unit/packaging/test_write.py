@@ -90,6 +90,17 @@ def test_package_record_ships_the_prices_that_it_was_evaluated_at(monkeypatch):
     assert Prices.of(record["prices"]) == Prices(teacher=2.5)
 
 
+def test_package_record_ships_what_its_answers_cost_in_the_report():
+    config = PackageConfig(method="relay-difficulty", registered_name="relay-decoder", teacher="embedded",
+                           decoding=Decoding.model_validate(DECODING))
+    paid = {"cost": 0.0127, "cost_ci": [0.012, 0.013], "of_teacher": 0.05, "read_share": 0.9}
+    summary = {"methods": {"relay-difficulty": {"average": score(0.5), "benchmarks": {}}}, "bias_curve": None,
+               "money": {"prices": {"currency": "EUR"}, "answers": 1000, "methods": {"relay-difficulty": paid}}}
+    record = package_record(config, summary, TeacherSource("embedded"), [])
+    assert record["cost"] == {"currency": "EUR", "answers": 1000, **paid}
+    assert package_record(config, {**summary, "money": None}, TeacherSource("embedded"), [])["cost"] is None
+
+
 def test_pins_are_exact_and_names_are_normalised(tmp_path):
     (tmp_path / "c.txt").write_text("PyYAML==6.0\nscikit_learn==1.0\n# note\n")
     assert pins(tmp_path / "c.txt", ["pyyaml", "scikit-learn"]) == ["PyYAML==6.0", "scikit_learn==1.0"]

@@ -106,3 +106,14 @@ def test_renderings_show_changed_params_and_failed_gates():
         assert "seed: " not in text
     assert "FAILS  accuracy" in to_text(comparison, gates)
     assert to_json(comparison, gates)["params"] == [["grpo.kl", "0.03", "0.1"]]
+
+
+def test_renderings_tell_what_answers_cost_before_and_now():
+    paid = {"currency": "EUR", "answers": 1000, "cost": 0.01234567, "of_teacher": 0.046}
+    old, new = version("1", 5, cost={**paid, "cost": 0.02, "of_teacher": None}), version("2", 5, cost=paid)
+    said = "price: 0.02 EUR per 1,000 answers -> 0.01235 EUR per 1,000 answers, 4.6 % of the teacher alone"
+    assert said in to_text(compare(old, new, CONFIG))
+    assert f"- {said}" in to_markdown(compare(old, new, CONFIG))
+    assert "price: - -> 0.01235 EUR" not in to_text(compare(version("1", 5), new, CONFIG))
+    assert "price: 0.01235 EUR" in to_text(compare(version("1", 5), new, CONFIG))
+    assert "price" not in to_text(compare(version("1", 5), version("2", 5), CONFIG))

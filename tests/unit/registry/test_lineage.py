@@ -45,6 +45,14 @@ def test_release_first_version_that_solves_nothing_is_held(release):
     assert registry.champion(version.name) is None
 
 
+def test_release_tells_on_the_version_what_its_answers_cost(release, store):
+    paid = {"currency": "EUR", "answers": 1000, "cost": 0.0127, "of_teacher": 0.05}
+    _, version = release[1](10, cost=paid)
+    described = store.get_model_version(version.name, str(version.number)).description
+    assert "price: 0.0127 EUR per 1,000 answers, 5.0 % of the teacher alone" in described
+    assert {metric.key: metric.value for metric in store.get_logged_model(version.model_id).metrics}["cost"] == 0.0127
+
+
 def test_release_version_no_better_than_the_student_alone_is_held(release):
     decision, version = release[1](10, others={"base": {"accuracy": 0.5}})
     assert failed(decision) == ["floor"]

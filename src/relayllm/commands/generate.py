@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 
 from relayllm.commands.model_options import add_model_arguments, model_options
 from relayllm.errors import ConfigError
 from relayllm.relay.events import Event
 from relayllm.relay.options import Options
-from relayllm.relay.trace import Author
+from relayllm.relay.prices import Prices
+from relayllm.relay.trace import Author, Trace
 from relayllm.serving.models.loading import CHAMPION, load_model
 
 RESET = "\x1b[0m"
@@ -46,11 +48,11 @@ def main(arguments: argparse.Namespace) -> int:
     loaded = load_model(arguments.model, arguments.teacher, **model_options(arguments))
     chosen = options(arguments, loaded.defaults)
     fields = {name: getattr(chosen, name) for name in type(chosen).__dataclass_fields__}
-    seen: list[Event] = []
-    colour = wants_colour(arguments.colour)
-    for piece in painted(remember(loaded.decoder.stream(question, seed=arguments.seed, **fields), seen), colour):
+    traces: list[Trace] = []
+    events = traced(loaded.decoder.stream(question, seed=arguments.seed, **fields), traces)
+    for piece in painted(events, wants_colour(arguments.colour)):
         print(piece, end="", flush=True)
-    print("\n\n" + summary(seen))
+    print("\n\n" + summary(traces[0], loaded.prices))
     return 0
 
 
@@ -66,11 +68,9 @@ def wants_colour(choice: str) -> bool:
     return choice == "always" or (choice == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
 
 
-def remember(events: Iterable[Event], seen: list[Event]) -> Iterator[Event]:
-    """Yield the events, and append each to `seen`."""
-    for event in events:
-        seen.append(event)
-        yield event
+def traced(events: Generator[Event, None, Trace], traces: list[Trace]) -> Iterator[Event]:
+    """Yield the events, and append the trace that they end with to `traces`."""
+    traces.append((yield from events))
 
 
 def painted(events: Iterable[Event], colour: bool) -> Iterator[str]:
@@ -94,11 +94,17 @@ def closing(author: Author, colour: bool) -> str:
     return (RESET if COLOURS[author] else "") if colour else PLAIN[author][1]
 
 
-def summary(events: list[Event]) -> str:
-    """Tokens by author, calls and call ratio, in a line."""
-    written = {author: sum(event.author is author for event in events) for author in Author}
-    total = sum(written.values())
-    calls = sum(event.text == "</call>" and event.author is Author.COMMAND for event in events)
-    share = 100 * written[Author.TEACHER] / total if total else 0.0
-    return (f"{total} tokens: {written[Author.STUDENT]} student, {written[Author.TEACHER]} teacher, "
-            f"{written[Author.COMMAND]} commands; {calls} call{'' if calls == 1 else 's'}, call ratio {share:.1f} %")
+def summary(trace: Trace, prices: Prices) -> str:
+    """Tokens by author, calls, call ratio and, where prices are known, the cost, in a line."""
+    ledger, calls = trace.ledger, len(trace.calls)
+    text = (f"{ledger.completion_tokens} tokens: {ledger.student_tokens} student, {ledger.teacher_tokens} teacher, "
+            f"{ledger.command_tokens} commands; {calls} call{'' if calls == 1 else 's'}, call ratio "
+            f"{100 * trace.call_ratio:.1f} %")
+    if not prices.known:
+        return text
+    return f"{text}; {amount(prices.cost(ledger, trace.calls))} {prices.currency}"
+
+
+def amount(cost: float) -> str:
+    """A sum of money in three digits, written out: 0.0000127."""
+    return f"{Decimal(f'{cost:.3g}'):f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from relayllm.relay.events import Event
 from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.protocols import CausalLM, Tokenizer
 from relayllm.relay.remote_session import RemoteSession, RemoteStudent
-from relayllm.relay.scheduler import Session
+from relayllm.relay.scheduler import Finished, Session
 from relayllm.relay.teacher import LocalTeacher, Teacher
 from relayllm.relay.text_command import TextCommands
 from relayllm.relay.trace import NO_PREFIX, Prefix, Trace
@@ -242,24 +242,27 @@ class RelayDecoder:
         places = {session.submit(request): place for place, request in enumerate(requests)}
         while session.busy:
             for finished in session.step():
-                if finished.error is not None:
-                    raise finished.error
-                yield places[finished.handle], finished.trace
+                yield places[finished.handle], _trace_of(finished)
 
-    def stream(self, prompt: Prompt, *, seed: int = 0, **options: Any) -> Iterator[Event]:
-        """Write one completion and yield its tokens as they come."""
-        events: list[Event] = []
+    def stream(self, prompt: Prompt, *, seed: int = 0, **options: Any) -> Generator[Event, None, Trace]:
+        """Write one completion and yield its tokens as they come.
+
+        Returns:
+            The trace, as the value of `yield from`; options and errors are those of `generate`.
+        """
+        events, finished = list[Event](), list[Finished]()
         session = self.session(1)
         handle = session.submit(self.request(prompt, _options(options), seed=seed), events.append)
         try:
             while session.busy:
-                session.step()
+                finished += session.step()
                 yield from events
                 events.clear()
         finally:
             if session.busy:  # the caller went away
                 session.cancel(handle)
                 session.step()
+        return _trace_of(finished[0])
 
     def _reserve(self, requests: Sequence[GenerationRequest], slots: int) -> None:
         """Caches at their final size at once: growing would copy."""
@@ -270,6 +273,12 @@ class RelayDecoder:
         if self.teacher is not None and requests[0].options.teacher_enabled and requests[0].options.max_calls:
             longest = max(len(request.teacher_prompt_ids or request.prompt_ids) for request in requests)
             self.teacher.reserve(slots, longest + new)
+
+
+def _trace_of(finished: Finished) -> Trace:
+    if finished.error is not None:
+        raise finished.error
+    return finished.trace
 
 
 def _options(given: dict[str, Any]) -> Options:

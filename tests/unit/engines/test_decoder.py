@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -176,10 +178,16 @@ def test_stream_yields_what_generate_returns():
     decoder = decoder_of("qwen3", True)
     options = {"max_new_tokens": 30, "policy": Scripted(script={0: [(3, 5)]})}
     trace = decoder.generate(["There are pens"], **options)[0]
-    events = list(decoder.stream("There are pens", **options))
+    traces = []
+
+    def streamed():
+        traces.append((yield from decoder.stream("There are pens", **options)))
+
+    events = list(streamed())
     assert [event.token_id for event in events] == list(trace.token_ids)
     assert "".join(event.text for event in events if event.author is not Author.COMMAND) == trace.text
     assert "".join(event.text for event in events if event.author is Author.COMMAND) == "<call>5</call>"
+    assert replace(traces[0], ledger=trace.ledger, calls=trace.calls) == trace
 
 
 def test_stop_string_ends_the_answer_before_it():

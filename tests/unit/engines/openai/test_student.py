@@ -144,6 +144,8 @@ def test_without_student_and_teacher_the_error_names_the_servers(relay):
     servers[0].always = Fault.refuse(500)
     with pytest.raises(StudentError, match=servers[0].url):
         decoder.generate(PROMPTS[:1], max_new_tokens=12)
+    with pytest.raises(StudentError, match=servers[0].url):
+        list(decoder.stream(PROMPTS[0], max_new_tokens=12))
 
 
 def test_ledger_tells_what_the_server_read_again_and_what_it_found(relay):

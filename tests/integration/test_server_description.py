@@ -7,6 +7,7 @@ import json
 import pytest
 
 from relayllm.relay.prices import Prices
+from relayllm.relay.trace import Ledger
 from relayllm.serving.api.schemas import answers
 from relayllm.serving.api.schemas import server as about
 from relayllm.serving.api.schemas.examples import EXAMPLES
@@ -48,6 +49,16 @@ def test_examples_of_the_description_keep_to_their_schema(described, kind, schem
              for one in methods.values() for content in one["responses"]["200"].get("content", {}).values()
              if content.get("example", {}).get("object") == kind.removesuffix(".chunk" if "text" in kind else "")]
     assert any(keys <= EXAMPLES[kind]["choices"][0].keys() for keys in shown)
+
+
+def test_example_of_a_ledger_adds_up_and_costs_what_its_tokens_do():
+    shown = dict(EXAMPLES["chat.completion"]["relay"]["ledger"])
+    cost, currency, parts = (shown.pop(name) for name in ("cost", "currency", "cost_parts"))
+    total = shown.pop("completion_tokens")
+    prices, ledger = Prices(student=0.05, teacher=2.4, teacher_read=0.6), Ledger(**shown)
+    assert total == ledger.completion_tokens
+    assert (cost, currency) == (pytest.approx(prices.cost(ledger)), "USD")
+    assert parts == pytest.approx({name: part for name, part in prices.parts(ledger).items() if part})
 
 
 @pytest.mark.parametrize("more", [{}, {"n": 2}, {"logprobs": True, "top_logprobs": 2}, {"relay": {"teacher": False}}])

@@ -1,5 +1,6 @@
 """Every shipped profile fits this version, and says nothing the stages would reject later."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -84,3 +85,16 @@ def sections(kind: type = Section) -> list[type[Section]]:
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.__name__)
 def test_nothing_is_defaulted_in_python(section):
     assert [name for name, field in section.model_fields.items() if not field.is_required()] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src/relayllm/config").glob("*.py")), ids=lambda path: path.stem)
+def test_every_section_and_key_says_what_it_is(path):
+    """The site's page of params.yaml is made of these docstrings."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    bare = [node.name for node in classes if not ast.get_docstring(node)]
+    for node in classes:
+        for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+            told = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and not told:
+                bare.append(f"{node.name}.{field.target.id}")
+    assert bare == []

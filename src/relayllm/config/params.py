@@ -15,17 +15,29 @@ class Params(Section):
     """The whole of `params.yaml`."""
 
     profile: NonEmpty
+    """The name of this whole file; those shipped are in `params/`."""
     seed: Seed
+    """Of the report's draws; each stage has its own."""
     ingest: IngestConfig
+    """Which problems."""
     validate_: ValidateConfig = Field(alias="validate")
+    """`validate` in the file: what problems may be like."""
     base_models: BaseModelsConfig
+    """Where student and teacher come from."""
     filter: FilterConfig
+    """Which training problems stay."""
     warmup_set: WarmupSetConfig
+    """Answers of the student with commands in them."""
     warmup: WarmupConfig
+    """Supervised training on them."""
     grpo: GrpoConfig
+    """Reinforcement with the relay in the loop."""
     evaluate: EvaluateConfig
+    """Benchmarks and methods."""
     report: ReportConfig
+    """What is told of them."""
     package: PackageConfig
+    """What is packed and released."""
 
     def section(self, name: str) -> Section:
         """The section of one stage, by the stage's name."""

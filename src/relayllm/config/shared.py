@@ -31,11 +31,17 @@ class Decoding(Section):
     """How one run of the relay decoder samples and what it may spend."""
 
     max_new_tokens: Count
+    """Tokens of an answer at most, the teacher's and commands included (8192 in the paper)."""
     temperature: Amount
+    """Of the student; 0 takes the likeliest token."""
     top_p: Annotated[float, Field(gt=0, le=1)]
+    """Of both models: the likeliest tokens that make up this probability; 1 leaves none out."""
     teacher_temperature: Amount
+    """Of the teacher (0.7 in the paper's training)."""
     max_calls: Annotated[int, Field(ge=0)]
+    """Calls per answer at most; 0 bans them."""
     max_call_tokens: Count
+    """n of a call at most."""
     slots: Count
     """Rows decoded side by side."""
     enable_thinking: bool | None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from relayllm.serving.api.schemas.examples import ERROR, ROUTES
 from relayllm.serving.api.unsupported import IGNORED_FIELD, REFUSED_FIELD
 
 Shape = Mapping[str, Any]
@@ -21,10 +22,12 @@ APART = {IGNORED_FIELD: "Accepted and ignored",
 
 
 def http_api_page(described: Shape) -> str:
-    """Every route with its fields and an example, then every part that they name."""
+    """Every route with its fields and examples, what faults look like, then every part that they name."""
     schemas = described["components"]["schemas"]
     parts = [_operation(method, path, operation, schemas)
              for path, operations in described["paths"].items() for method, operation in operations.items()]
+    parts.append("\n".join(["## Errors", "", "Every fault has this form, whatever its status:", "",
+                            *_table(schemas["ErrorAnswer"]), *_example("A wrong request", ERROR)]))
     told, waiting = set[str](), _named(parts)
     parts.append("## Parts")
     while waiting:
@@ -38,18 +41,17 @@ def http_api_page(described: Shape) -> str:
 
 
 def _operation(method: str, path: str, operation: Shape, schemas: Shape) -> str:
-    lines = [f"## {method.upper()} {path}", "", f"{operation.get('summary', '')}.", ""]
+    route = f"{method.upper()} {path}"
+    lines, shown = [f"## {route}", "", f"{operation.get('summary', '')}.", ""], ROUTES[route]
     asked = _schema(operation.get("requestBody", {}))
     if asked in schemas:
         lines += _table(schemas[asked], request=True)
-        lines += _example("A request", *schemas[asked].get("examples", [])[:1])
-    good = operation["responses"].get("200", {})
-    answered = _schema(good)
+        lines += _example("A request", shown.request)
+    answered = _schema(operation["responses"].get("200", {}))
     if answered in schemas:
         lines += ["", "Its answer:", "", *_table(schemas[answered])]
-    for kind, content in good.get("content", {}).items():
-        name = "A chunk of its stream" if kind == "text/event-stream" else "An answer"
-        lines += _example(name, *([content["example"]] if "example" in content else []))
+    lines += _example("An answer", shown.answer)
+    lines += _example("Of its stream", shown.stream)
     codes = [f"`{code}` {_cell(answer.get('description', ''))}" for code, answer in operation["responses"].items()]
     return "\n".join([*lines, "", "Status: " + "; ".join(codes) + "."])
 
@@ -100,12 +102,11 @@ def _bounds(least: float | None, most: float | None, above: float | None = None,
     return f" ({said})" if said else ""
 
 
-def _example(name: str, *examples: Any) -> list[str]:
-    lines = []
-    for example in examples:
-        text, kind = (example, "text") if isinstance(example, str) else (json.dumps(example, indent=2), "json")
-        lines += ["", f"{name}:", "", f"```{kind}", text.strip(), "```"]
-    return lines
+def _example(name: str, example: Shape | str | None) -> list[str]:
+    if example is None:
+        return []
+    text, kind = (example, "text") if isinstance(example, str) else (json.dumps(example, indent=2), "json")
+    return ["", f"{name}:", "", f"```{kind}", text.strip(), "```"]
 
 
 def _named(parts: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relayllm.serving.api.app import create_app
+from relayllm.serving.api.app import EXPOSED, create_app
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.auth import Keys
 from relayllm.serving.budgets.local import Budgets
@@ -42,13 +42,17 @@ def test_environment_page_has_every_variable_of_the_code():
     assert {name for name in used - BUILT if f"`{name}`" not in page} == set()
 
 
-def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_made_of(monkeypatch):
+@pytest.fixture(scope="module")
+def described():
+    metrics = Metrics()
+    return create_app(ModelRouter(metrics, Capacity(1, 1)), Keys.from_environment({}), Budgets(), metrics,
+                      HttpLimits()).openapi()
+
+
+def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_made_of(described, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "infra/docs")
     from http_api import http_api_page
 
-    metrics = Metrics()
-    described = create_app(ModelRouter(metrics, Capacity(1, 1)), Keys.from_environment({}), Budgets(), metrics,
-                           HttpLimits()).openapi()
     page = http_api_page(described)
     for name in ("ChatRequest", "CompletionRequest", "ResponseRequest", "RelayOptions", "RelayEntry", "ChatMessage"):
         assert [field for field in described["components"]["schemas"][name]["properties"]
@@ -57,6 +61,26 @@ def test_page_of_the_http_api_tells_every_field_of_its_routes_and_what_they_are_
         head.lower() for head in re.findall(r"^### (\w+)$", page, re.M)}
     assert re.search(r"\| `messages` \| .* \| \*\*needed\*\*", page)
     assert not re.search(r"^\| `tools` \|", page.split("## POST /v1/completions")[0], re.M)
+
+
+def test_page_of_the_http_api_has_an_example_of_every_request_answer_and_stream_and_of_a_fault(described, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "infra/docs")
+    from http_api import http_api_page
+
+    parts = re.split(r"^## (.+)$", http_api_page(described), flags=re.M)
+    told = dict(zip(parts[1::2], parts[2::2], strict=True))
+    operations = {f"{method.upper()} {path}": one for path, methods in described["paths"].items()
+                  for method, one in methods.items()}
+    assert [route for route in operations if "An answer:" not in told[route]] == []
+    assert [route for route, one in operations.items() if "requestBody" in one
+            and not ("A request:" in told[route] and "Of its stream:" in told[route])] == []
+    assert '"type": "invalid_request_error"' in told["Errors"]
+    assert "[ErrorEntry](#errorentry)" in told["Errors"]
+
+
+def test_page_of_the_http_api_names_every_header_that_pages_elsewhere_may_read():
+    page = (ROOT / "docs/reference/http-api.md").read_text()
+    assert [name for name in EXPOSED if f"`{name}`" not in page] == []
 
 
 @pytest.mark.slow

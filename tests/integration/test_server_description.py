@@ -10,7 +10,7 @@ from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Ledger
 from relayllm.serving.api.schemas import answers
 from relayllm.serving.api.schemas import server as about
-from relayllm.serving.api.schemas.examples import EXAMPLES
+from relayllm.serving.api.schemas.examples import ERROR, EXAMPLES, ROUTES
 from tests.support.fakes_serving import serving
 
 
@@ -49,6 +49,30 @@ def test_examples_of_the_description_keep_to_their_schema(described, kind, schem
              for one in methods.values() for content in one["responses"]["200"].get("content", {}).values()
              if content.get("example", {}).get("object") == kind.removesuffix(".chunk" if "text" in kind else "")]
     assert any(keys <= EXAMPLES[kind]["choices"][0].keys() for keys in shown)
+
+
+@pytest.mark.parametrize(("route", "schema"), [
+    ("POST /v1/responses", answers.ResponseObject), ("POST /invocations", answers.TableAnswer),
+    ("GET /v1/models", about.ModelList), ("GET /v1/models/{model}", about.ModelEntry),
+    ("GET /health", about.Health), ("GET /ready", about.Readiness)])
+def test_examples_of_other_routes_keep_to_their_schema(route, schema):
+    schema.model_validate(ROUTES[route].answer)
+
+
+def test_examples_are_of_every_route_and_of_no_other(described):
+    assert set(ROUTES) == {f"{method.upper()} {path}" for path, methods in described["paths"].items()
+                           for method in methods}
+    about.ErrorAnswer.model_validate(ERROR)
+
+
+@pytest.mark.parametrize("route", [route for route, one in ROUTES.items() if one.request])
+def test_examples_of_requests_are_answered(server, route):
+    answer = server.client.post(route.removeprefix("POST "), json=ROUTES[route].request)
+    assert answer.status_code == 200, answer.text
+
+
+def test_example_of_a_wrong_request_is_what_the_server_says(server):
+    assert server.chat(max_tokens=0).json() == ERROR
 
 
 def test_example_of_a_ledger_adds_up_and_costs_what_its_tokens_do():

@@ -42,6 +42,15 @@ def test_docs_work_offline(page, server):
     shot(page, "docs")
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/responses", "/invocations"])
+def test_docs_try_begins_with_a_body_that_is_answered(page, server, path):
+    page.goto(f"{server.url}/docs")
+    page.get_by_text(f"POST {path}").click()
+    page.locator("details[open]").get_by_role("button").click()
+    until(page, "document.querySelector('details[open] pre').textContent.startsWith('200')")
+    assert page.complaints == []
+
+
 @pytest.mark.parametrize("name", ["katex/LICENSE", "README.md", "../page.js", "katex/fonts/none.woff2"])
 def test_vendor_route_serves_its_files_only(server, name):
     assert server.client.get(f"/vendor/{name}").status_code == 404

@@ -3,6 +3,8 @@ const QUESTION = "Eli has 14 boxes with 15 eggs in each box. Ana brings 4 more e
 const BODIES = {
   "/v1/chat/completions": { messages: [{ role: "user", content: QUESTION }], relay: { max_calls: 4 } },
   "/v1/completions": { prompt: QUESTION, max_tokens: 96 },
+  "/v1/responses": { input: QUESTION, max_output_tokens: 96 },
+  "/invocations": { dataframe_records: [{ prompt: QUESTION }], params: { max_new_tokens: 96 } },
 };
 
 function make(tag, text, ...children) {

@@ -1,7 +1,8 @@
-"""An example of each answer and request, for the description at /docs."""
+"""An example of each request and answer, for the description at /docs and the site's page of the HTTP API."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from relayllm.serving.api.schemas.parts import AnswerModel
@@ -43,6 +44,77 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "text request": {"model": "relay-decoder", "prompt": _QUESTION, "max_tokens": 96},
 }
 """One of each kind, for the description."""
+_RESPONSE: dict[str, Any] = {
+    "id": "resp_1", "object": "response", "created_at": _HEAD["created"], "status": "completed",
+    "model": _HEAD["model"], "output": [
+        {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
+         "content": [{"type": "output_text", "text": _TEXT, "annotations": [], "logprobs": []}]}],
+    "instructions": None, "error": None, "incomplete_details": None, "max_output_tokens": 96, "temperature": None,
+    "top_p": None, "metadata": {}, "tools": [], "tool_choice": "none", "parallel_tool_calls": False, "store": False,
+    "text": {"format": {"type": "text"}},
+    "usage": {"input_tokens": 19, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 32,
+              "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 51},
+    "relay": EXAMPLE_RELAY}
+_ROW: dict[str, Any] = {
+    "text": _TEXT, "call_ratio": 0.0625, "calls": 1, "completion_tokens": 32, "student_tokens": 27,
+    "command_tokens": 3, "teacher_tokens": 2, "stop_reason": "finished", "degraded": False,
+    "segments": [{"author": "student", "text": "14 x 15 = "}, {"author": "teacher", "text": "210"},
+                 {"author": "student", "text": ", plus 4 is 214 eggs."}],
+    "token_ids": [609, 303, 2]}
+_MODEL: dict[str, Any] = {"id": "relay-decoder", "object": "model", "created": _HEAD["created"],
+                          "owned_by": "relayllm", "version": "3", "alias": "champion", "max_model_len": 2048,
+                          "teacher": "qwen3-8b"}
+_EVENTS = """event: response.created
+data: {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "status": "in_progress", ...}}
+
+event: response.output_text.delta
+data: {"type": "response.output_text.delta", "sequence_number": 4, "item_id": "msg_1", "delta": "14 x 15 = ", ...}
+
+event: response.completed
+data: {"type": "response.completed", "sequence_number": 9, "response": {"id": "resp_1", "status": "completed", ...}}
+"""
+_TOKENS = """data: {"token_id": 303, "text": "210", "author": "teacher", "position": 15}
+
+data: {"predictions": [{"text": "14 x 15 = 210, plus 4 is 214 eggs.", ...}]}
+
+data: [DONE]
+"""
+_METRICS = """# TYPE relay_tokens_total counter
+relay_tokens_total{alias="champion",author="teacher",version="3"} 2.0
+"""
+ERROR: dict[str, Any] = {"error": {"message": "max_tokens: must be greater than or equal to 1",
+                                   "type": "invalid_request_error", "param": "max_tokens", "code": "invalid_value"}}
+"""What every fault looks like, whatever its status."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteExamples:
+    """What a route is asked, and what it answers."""
+
+    answer: dict[str, Any] | str
+    request: dict[str, Any] | None = None
+    stream: dict[str, Any] | str | None = None
+    """A chunk, or some of the events."""
+
+
+ROUTES = {
+    "POST /v1/chat/completions": RouteExamples(EXAMPLES["chat.completion"], EXAMPLES["chat request"],
+                                               EXAMPLES["chat.completion.chunk"]),
+    "POST /v1/completions": RouteExamples(EXAMPLES["text_completion"], EXAMPLES["text request"],
+                                          EXAMPLES["text_completion.chunk"]),
+    "POST /v1/responses": RouteExamples(_RESPONSE, {"model": "relay-decoder", "input": _QUESTION,
+                                                    "max_output_tokens": 96}, _EVENTS),
+    "GET /v1/models": RouteExamples({"object": "list", "data": [_MODEL, {**_MODEL, "id": "relay-decoder@0.02"}]}),
+    "GET /v1/models/{model}": RouteExamples(_MODEL),
+    "POST /invocations": RouteExamples({"predictions": [_ROW]}, {"dataframe_records": [{"prompt": _QUESTION}],
+                                                                 "params": {"max_new_tokens": 96}}, _TOKENS),
+    "GET /health": RouteExamples({"status": "ok"}),
+    "GET /ready": RouteExamples({"status": "ready", "models": [
+        {"name": "relay-decoder", "version": "3", "alias": "champion", "withdrawn": False, "waiting": 0,
+         "running": 2}]}),
+    "GET /metrics": RouteExamples(_METRICS),
+}
+"""Of every route in the description."""
 
 
 def answered(kind: str, whole: type[AnswerModel], chunk: type[AnswerModel]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -81,6 +82,23 @@ def test_page_of_the_http_api_has_an_example_of_every_request_answer_and_stream_
 def test_page_of_the_http_api_names_every_header_that_pages_elsewhere_may_read():
     page = (ROOT / "docs/reference/http-api.md").read_text()
     assert [name for name in EXPOSED if f"`{name}`" not in page] == []
+
+
+def test_page_of_python_has_every_reward_and_names_only_what_there_is():
+    named = re.findall(r"^::: (\S+)$", (ROOT / "docs/reference/python.md").read_text(), re.M)
+    rewards = {path.stem for path in (ROOT / "src/relayllm/rewards").glob("*.py")} - {"__init__"}
+    assert {f"relayllm.rewards.{name}" for name in rewards} <= set(named)
+    assert [name for name in named if not getattr(resolve_name(name), "__doc__", "")] == []
+    assert len(set(named)) == len(named)
+
+
+def test_page_of_python_has_every_engine():
+    page = (ROOT / "docs/reference/python.md").read_text()
+    engines = [f"{path.relative_to(ROOT / 'src').with_suffix('').as_posix().replace('/', '.')}.{name}"
+               for path in (ROOT / "src/relayllm/engines").rglob("*.py")
+               for name in re.findall(r'^class (\w+)[^\n]*:\n    """Implements `relay\.', path.read_text(), re.M)]
+    assert len(engines) >= 3
+    assert [name for name in engines if f"::: {name}\n" not in page] == []
 
 
 @pytest.mark.slow

@@ -103,3 +103,9 @@ def test_picture_of_the_pipeline_has_the_stages_in_their_order():
     picture = (ROOT / "docs/images/pipeline.svg").read_text()
     drawn = re.findall(r'class="n file-n"[^>]*>([a-z_]+)<', picture)
     assert drawn == ["ingest", *stages]
+
+
+def test_how_long_and_how_large_stands_before_the_first_command():
+    before = README[:README.index("```bash")]
+    for wanted in (r"\d minutes", r"downloads some [\d.]+ [GM]B", r"[\d.]+ GB of disk"):
+        assert re.search(wanted, before), wanted

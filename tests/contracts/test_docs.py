@@ -57,6 +57,21 @@ def test_every_relay_command_that_a_page_shows_has_the_arguments_that_it_needs(p
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_block_of_code_names_its_language(page):
+    fences = re.findall(r"^ *```(.*)$", page.read_text(encoding="utf-8"), re.M)
+    assert [opened for opened in fences[::2] if not opened] == []
+    assert set(fences[1::2]) <= {""}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_no_block_of_a_shell_exports_a_variable_twice(page):
+    """What is copied whole must mean what it says: of two values the second would win."""
+    blocks = FENCED.findall(page.read_text(encoding="utf-8"))
+    exported = [re.findall(r"^ *export (\w+)=", block, re.M) for block in blocks]
+    assert [names for names in exported if len(set(names)) < len(names)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_relay_command_exists(page):
     known = {name.replace("_", "-") for name in stage_names()} | set(COMMANDS)
     text = page.read_text(encoding="utf-8")

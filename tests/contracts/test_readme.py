@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def tree() -> list[str]:
     """Paths of the README's tree, folders with their slash."""
-    block = re.search(r"## Where things are\n+```\n(.*?)```", README, re.S)
+    block = re.search(r"## Where things are\n+```text\n(.*?)```", README, re.S)
     assert block
     paths: list[str] = []
     above = ""

@@ -19,6 +19,9 @@ from relayllm.serving.models.router import Capacity, ModelRouter
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = {"RELAY_TEACHER_", "RELAY_TEACHER_PORT", "RELAY_PARENT", "RELAY_SUPERVISED"}
 """A prefix, what Kubernetes would set by itself, and what our processes tell their children."""
+OTHERS = {"PATH", "PYTHONPATH", "RANK", "DVC_STAGE", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR",
+          "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "PREFECT_UI_API_URL"}
+"""What systems and launchers set, and what we set for libraries: nobody else has a reason to."""
 
 
 def named_pages(nav) -> set[str]:
@@ -36,11 +39,19 @@ def test_navigation_has_every_page():
 
 def test_environment_page_has_every_variable_of_the_code():
     page = (ROOT / "docs/reference/environment.md").read_text()
-    sources = [path for folder in ("src", "flows", "infra") for path in (ROOT / folder).rglob("*")
+    sources = [path for folder in ("src", "flows", "infra", "benchmarks") for path in (ROOT / folder).rglob("*")
                if path.suffix in (".py", ".sh", ".yaml") or path.name == ".env.example"]
     used = {name for path in sources for name in re.findall(r"\bRELAY_[A-Z_]+", path.read_text(encoding="utf-8"))}
     assert len(used) > 20
     assert {name for name in used - BUILT if f"`{name}`" not in page} == set()
+
+
+def test_environment_page_has_every_variable_of_others_that_the_code_reads():
+    page = (ROOT / "docs/reference/environment.md").read_text()
+    read = {name for folder in ("src", "flows", "infra", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+            for name in re.findall(r"""\benviron(?:\.get\(|\.setdefault\(|\[)"([A-Z_]+)\"""", path.read_text())}
+    assert len(read) > 20
+    assert {name for name in read - OTHERS if f"`{name}`" not in page} == set()
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_pushed_to_the_default_folder_outlives_every_way_to_clean(project, targe
 def guide() -> list[list[str]]:
     """The guide's commands."""
     text = (ROOT / "docs/guides/team.md").read_text(encoding="utf-8")
-    block = next(block for block in re.findall(r"```\n(.*?)```", text, re.S) if "dvc remote add" in block)
+    block = next(block for block in re.findall(r"```bash\n(.*?)```", text, re.S) if "dvc remote add" in block)
     return [line.split() for line in block.splitlines()]
 
 

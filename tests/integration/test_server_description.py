@@ -75,6 +75,12 @@ def test_example_of_a_wrong_request_is_what_the_server_says(server):
     assert server.chat(max_tokens=0).json() == ERROR
 
 
+@pytest.mark.parametrize("schema", [about.ModelEntry, about.ReadyModel, about.ErrorEntry])
+def test_every_field_of_what_the_server_says_of_itself_is_described(schema):
+    plain = {"object"}  # of one value, as OpenAI has it
+    assert [name for name, one in schema.model_fields.items() if not one.description and name not in plain] == []
+
+
 def test_example_of_a_ledger_adds_up_and_costs_what_its_tokens_do():
     shown = dict(EXAMPLES["chat.completion"]["relay"]["ledger"])
     cost, currency, parts = (shown.pop(name) for name in ("cost", "currency", "cost_parts"))

@@ -141,24 +141,24 @@ class ResponseObject(AnswerModel):
 
     id: str
     object: Literal["response"]
-    created_at: int
+    created_at: int = Field(description="seconds since 1970")
     status: Literal["completed", "incomplete", "in_progress"]
-    model: str
-    output: list[OutputMessage]
-    instructions: str | None
-    error: None
-    incomplete_details: dict[str, str] | None
-    max_output_tokens: int | None
+    model: str = Field(description="the served model's name")
+    output: list[OutputMessage] = Field(description="one message; none while the answer is in progress")
+    instructions: str | None = Field(description="as the request gave them")
+    error: None = Field(description="always null: a fault is an answer of its own, with another status")
+    incomplete_details: dict[str, str] | None = Field(description="why it is cut: `reason` is `max_output_tokens`")
+    max_output_tokens: int | None = Field(description="as the request gave it; so are temperature and top_p")
     temperature: float | None
     top_p: float | None
-    metadata: dict[str, str]
-    tools: list[Any]
+    metadata: dict[str, str] = Field(description="always empty")
+    tools: list[Any] = Field(description="always empty")
     tool_choice: Literal["none"]
     parallel_tool_calls: bool
     store: bool = Field(description="false: nothing is stored")
-    text: dict[str, Any]
-    usage: ResponseUsage | None
-    relay: RelayEntry | None = None
+    text: dict[str, Any] = Field(description="the format, which is text")
+    usage: ResponseUsage | None = Field(description="null while the answer is in progress")
+    relay: RelayEntry | None = Field(default=None, description="who wrote what, at what cost; absent in progress")
 
 
 class TextSegment(AnswerModel):

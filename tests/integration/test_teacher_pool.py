@@ -194,6 +194,18 @@ def test_masked_text_is_not_on_the_wire_and_the_rest_is(speaks, tmp_path):
         assert "ann" not in (tmp_path / "audit.jsonl").read_text()
 
 
+@pytest.mark.parametrize("text", [f"{CARD} 12/27", f"{CARD} 123", f"12 {CARD}", CARD.replace(" ", "."),
+                                  CARD.replace(" ", "\N{NO-BREAK SPACE}")])
+@pytest.mark.parametrize("action", ["mask", "refuse"])
+def test_card_number_is_kept_whatever_stands_beside_it(text, action, tmp_path):
+    rules = {"rules": [{"name": "card", "action": action}], "audit": str(tmp_path / "audit")}
+    with servers(1) as (server,), pooled([{"name": "far", "urls": [server.url]}], governance=rules) as pool:
+        stream = asked(pool, prompt=f"Pay with {text} now")
+        assert (stream.error is None) is (action == "mask")
+        assert not any("1111" in sent for sent in sent_texts(server))
+        assert json.loads((tmp_path / "audit").read_text())["rules"] == ["card"]
+
+
 def test_call_without_a_match_is_sent_id_for_id(tmp_path):
     rules = {"rules": [{"name": "email"}, {"name": "card"}], "audit": str(tmp_path / "a")}
     with servers(1) as (server,), pooled([{"name": "free", "urls": [server.url]}]) as plain, pooled(

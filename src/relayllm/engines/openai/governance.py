@@ -14,31 +14,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from relayllm.engines.openai.card_numbers import Span, card_numbers
 from relayllm.engines.openai.pool_config import GovernanceConfig
 from relayllm.errors import ConfigError, PolicyRefusal
 from relayllm.relay.protocols import CallRequest, Tokenizer
 from relayllm.relay.vocabulary import continuation_ids
 
 Action = Literal["sent", "masked", "refused"]
-BUILT_IN = {"email": r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "card": r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)"}
+EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One pattern, and what is done where it matches."""
+    """What to look for, and what is done where it is found."""
 
     name: str
-    pattern: re.Pattern[str]
+    spans: Callable[[str], Sequence[Span]]
+    """Where matches begin and end in a text, in order and apart."""
     refuses: bool
-    valid: Callable[[str], bool] = lambda text: True
 
     def matches(self, text: str) -> bool:
         """Whether it is found anywhere."""
-        return any(self.valid(match[0]) for match in self.pattern.finditer(text))
+        return bool(self.spans(text))
 
     def mask(self, text: str) -> str:
         """The text with the rule's name in place of every match."""
-        return self.pattern.sub(lambda match: f"[{self.name}]" if self.valid(match[0]) else match[0], text)
+        for start, stop in reversed(self.spans(text)):
+            text = f"{text[:start]}[{self.name}]{text[stop:]}"
+        return text
 
 
 class Governance:
@@ -125,16 +128,11 @@ class Governance:
                                 f"{teacher} without it; make room, or change governance.audit") from error
 
 
-def luhn(text: str) -> bool:
-    """Whether the digits of a text are a card number by its check digit."""
-    digits = [int(character) for character in text if character.isdigit()]
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-
-
 def _rule(name: str, pattern: str | None, action: str) -> Rule:
-    source = BUILT_IN[name] if pattern is None else pattern
-    return Rule(name, re.compile(source), action == "refuse", luhn if pattern is None and name == "card" else bool)
+    if pattern is None and name == "card":
+        return Rule(name, card_numbers, action == "refuse")
+    compiled = re.compile(EMAIL if pattern is None else pattern)
+    return Rule(name, lambda text: [match.span() for match in compiled.finditer(text)], action == "refuse")
 
 
 def _masked_text(text: str, rules: Sequence[Rule]) -> str:

@@ -78,7 +78,7 @@ class RuleConfig(PoolSection):
         if self.pattern is None and self.name not in ("email", "card"):
             raise ValueError(f"rule {self.name} has no pattern: give one, or name it email or card")
         try:
-            matches_nothing = re.compile(self.pattern or "x").search("")
+            matches_nothing = re.compile("x" if self.pattern is None else self.pattern).search("")
         except re.error as error:
             raise ValueError(f"pattern of rule {self.name} is no regular expression ({error})") from error
         if matches_nothing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from relayllm.engines.openai.governance import luhn
 from relayllm.engines.openai.pool_config import read_pool
 from relayllm.errors import ConfigError
 
@@ -51,7 +50,8 @@ def content_of(folder, text):
 @pytest.mark.parametrize(("old", "new", "says"), [
     ("strong", "cheap", "two teachers are named cheap"), ("urls: [http://cheap:8000]", "url: x", "teachers.0.urls"),
     ("teacher: 0.4", "teacher: -1", "prices.teacher"), ("email", "mail", "rule mail has no pattern"),
-    ("S-\\\\d+", "(", "no regular expression"), ("S-\\\\d+", "a*", "empty text"), (GOOD, "[", "cannot be read"),
+    ("S-\\\\d+", "(", "no regular expression"), ("S-\\\\d+", "a*", "empty text"), ("S-\\\\d+", "", "empty text"),
+    (GOOD, "[", "cannot be read"),
     (GOOD, "", "file")])
 def test_pool_file_fault_is_named(tmp_path, old, new, says):
     path = tmp_path / "teachers.yaml"
@@ -60,9 +60,3 @@ def test_pool_file_fault_is_named(tmp_path, old, new, says):
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
         read_pool(path)
-
-
-@pytest.mark.parametrize(("number", "valid"), [
-    ("4111 1111 1111 1111", True), ("4111 1111 1111 1112", False), ("3782-822463-10005", True)])
-def test_luhn_tells_card_numbers(number, valid):
-    assert luhn(number) is valid

@@ -11,10 +11,12 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
+from relayllm.engines.decoder import RelayDecoder
+from relayllm.relay.prices import Prices
 from relayllm.serving.budgets.shared import open_budgets
 from tests.support.fakes_serving import serving
 from tests.support.postgres import postgres
-from tests.support.small_models import save_pair
+from tests.support.small_models import pair, save_pair
 from tests.support.waiting import eventually
 
 ASK = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
@@ -102,3 +104,43 @@ def test_server_with_a_database_that_is_down_starts_and_answers(folders):
     with server(folders, RELAY_BUDGETS_URL="postgresql://relay:s@127.0.0.1:9/budgets") as client:
         relay = ask(client)
         assert (spent([relay]), relay["degraded_by"]) == (0, ["key_budget"])
+
+
+@pytest.fixture(scope="module")
+def eve():
+    """A server with a real student, prices, and a key with a budget of money alone."""
+    prices = Prices(student=1.0, student_read=10.0, teacher=1000.0, student_second=1.0)
+    with serving(RelayDecoder.from_models(*pair()), prices=prices, keys="eve:secret-e::5") as running:
+        running.client.headers["authorization"] = "Bearer secret-e"
+        yield running
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("/v1/chat/completions", {**ASK, "relay": {"teacher": False}}),
+    ("/v1/completions", {"prompt": [10, 11, 12], "max_tokens": 4, "relay": {"teacher": False}}),
+    ("/v1/completions", {"prompt": [10, 11, 12], "max_tokens": 0, "echo": True, "logprobs": 1}),
+    ("/v1/completions", {"prompt": [10, 11, 12], "max_tokens": 4, "echo": True, "logprobs": 1}),
+    ("/v1/responses", {"input": "How many?", "max_output_tokens": 4, "relay": {"teacher": False}})])
+def test_budget_of_money_pays_for_whatever_an_answer_cost(eve, path, body):
+    before, metric = eve.app.state.budgets.money().get("eve", 0.0), eve.metric("relay_cost_total")
+    ledger = eve.client.post(path, json=body).json()["relay"]["ledger"]
+    assert ledger["cost"] > 0
+    assert eve.app.state.budgets.money()["eve"] - before == pytest.approx(ledger["cost"])
+    assert eve.metric("relay_cost_total") - metric == pytest.approx(ledger["cost"])
+
+
+def test_budget_of_money_pays_for_a_table_answered_without_the_teacher(eve):
+    before, metric = eve.app.state.budgets.money().get("eve", 0.0), eve.metric("relay_cost_total")
+    answer = eve.client.post("/invocations", json={"inputs": [{"prompt": "How many?"}], "params": {
+        "teacher_enabled": False, "max_new_tokens": 4}})
+    assert answer.status_code == 200
+    spent_now = eve.app.state.budgets.money()["eve"] - before
+    assert spent_now > 0
+    assert spent_now == pytest.approx(eve.metric("relay_cost_total") - metric)
+
+
+def test_scored_prompt_is_in_the_ledger_as_read(eve):
+    only = {"prompt": [10, 11, 12], "echo": True, "max_tokens": 0, "logprobs": 1}
+    assert eve.complete(**only).json()["relay"]["ledger"]["student_prefilled"] == 3
+    both = eve.complete(**only | {"max_tokens": 4, "relay": {"teacher": False}}).json()["relay"]["ledger"]
+    assert both["student_prefilled"] == 6

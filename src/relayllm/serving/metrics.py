@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from relayllm.relay.prices import Prices
-from relayllm.relay.trace import Author, Trace
+from relayllm.relay.trace import Author, Call, Ledger, Trace
 from relayllm.serving.teacher_names import shown_teacher
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -59,11 +59,15 @@ class Metrics:
             self.calls.labels(str(call.failed).lower(), shown_teacher(call.teacher), *which).inc()
             self.handover.labels(*which).observe(call.seconds)
         self.degraded.labels(*which).inc(degraded)
-        for price, cost in (prices.parts(ledger, trace.calls) if prices.known else {}).items():
-            self.cost.labels(price, *which).inc(cost)
+        self.count_cost(prices, ledger, version, alias, trace.calls)
         if first:
             self.first_token.labels(*which).observe(first)
         self.seconds.labels(*which).observe(total)
+
+    def count_cost(self, prices: Prices, ledger: Ledger, version: str, alias: str, calls: Sequence[Call] = ()) -> None:
+        """Count what was spent, by the price that it was paid at; nothing without prices."""
+        for price, cost in (prices.parts(ledger, calls) if prices.known else {}).items():
+            self.cost.labels(price, version, alias).inc(cost)
 
     def text(self) -> bytes:
         """The page at /metrics."""

@@ -52,7 +52,7 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
                               for sample in range(body.samples)], key, asked, streamed=bool(body.stream))
         if isinstance(body, CompletionRequest) and scored:
             jobs.score_prompts(job, [partial(score, deployment.decoder, prompt.ids, body.likeliest)
-                                     for prompt in prompts])
+                                     for prompt in prompts], key)
     return job
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from relayllm.relay.options import GenerationRequest
 from relayllm.relay.trace import Trace
@@ -93,7 +94,7 @@ class Jobs:
         Raises:
             ApiError: the queue is full, or the engine has ended.
         """
-        allowances = self._allowances(job, key, len(generations), asked)
+        allowances = self._allowances(job, key, len(generations), asked.teacher_tokens)
         caller = "" if key is OPEN else key.name
         for index, (generation, allowance) in enumerate(zip(generations, allowances, strict=True)):
             generation = replace(generation, caller=caller)
@@ -104,14 +105,22 @@ class Jobs:
         with self._ended_unless_taken(job):
             job.deployment.engine.submit(job.requests)
 
-    def score_prompts(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]]) -> None:
-        """Queue the scoring of prompts, which runs before completions that wait.
+    def score_prompts(self, job: Job, work: Iterable[Callable[[], PromptLogprobs]], key: Key) -> None:
+        """Queue the scoring of prompts, which runs before completions that wait and is paid for like reading them.
 
         Raises:
             ApiError: the engine has ended.
         """
         with self._ended_unless_taken(job):
-            job.scores += [job.deployment.engine.run_between_steps(one) for one in work]
+            job.scores += [job.deployment.engine.run_between_steps(partial(self._score, job.deployment, one, key))
+                           for one in work]
+
+    def _score(self, deployment: Deployment, work: Callable[[], PromptLogprobs], key: Key) -> PromptLogprobs:
+        """Score a prompt and book it at once: who asked may have hung up."""
+        scored = work()
+        Allowance(self._budgets, key, prices=deployment.prices).book(scored.ledger)
+        self._metrics.count_cost(deployment.prices, scored.ledger, deployment.version, deployment.alias)
+        return scored
 
     @contextmanager
     def _ended_unless_taken(self, job: Job) -> Iterator[None]:
@@ -126,12 +135,13 @@ class Jobs:
             job.end()
             raise unavailable(str(error)) from error
 
-    def _allowances(self, job: Job, key: Key, count: int, asked: RelayOptions) -> list[Allowance | None]:
-        """What limits each completion besides its options: its part of the request's limit, and the key's budget."""
+    def _allowances(self, job: Job, key: Key, count: int, teacher_tokens: int | None) -> list[Allowance | None]:
+        """What limits each completion besides its options: its part of the request's limit, and the key's budget.
+
+        Of a key with a budget every completion has one: without help, too, an answer costs money.
+        """
         prices = job.deployment.prices
-        if not asked.teacher or (asked.teacher_tokens is None and not key.limited):
-            return [None] * count
-        if asked.teacher_tokens is None:
-            return [Allowance(self._budgets, key, prices=prices) for _ in range(count)]
-        share, rest = divmod(asked.teacher_tokens, max(1, count))
+        if teacher_tokens is None:
+            return [Allowance(self._budgets, key, prices=prices) if key.limited else None for _ in range(count)]
+        share, rest = divmod(teacher_tokens, max(1, count))
         return [Allowance(self._budgets, key, share + (index < rest), prices) for index in range(count)]

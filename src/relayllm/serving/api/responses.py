@@ -59,7 +59,7 @@ def whole(job: Job, body: AnyRequest, traces: Sequence[Trace], scores: Sequence[
         choices = [_text_choice(job, body, index, traces[index] if traces else None,
                                 scores[index // body.samples] if scores else None)
                    for index in range(len(job.prompts) * body.samples)]
-    return meta.json(choices=choices, usage=usage(job, traces), relay=relay_field(job, traces))
+    return meta.json(choices=choices, usage=usage(job, traces), relay=relay_field(job, traces, scores))
 
 
 def _chat_choice(job: Job, body: ChatRequest, index: int, trace: Trace) -> Json:
@@ -92,8 +92,10 @@ def usage(job: Job, traces: Sequence[Trace]) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
 
 
-def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
+def relay_field(job: Job, traces: Sequence[Trace], scores: Sequence[PromptLogprobs] = ()) -> Json:
     """Call ratio, calls, ledger, segments and `degraded` over all choices; `choice` says whose a call or segment is."""
+    spent: list[tuple[Ledger, Sequence[Call]]] = [(trace.ledger, trace.calls) for trace in traces]
+    spent += [(score.ledger, ()) for score in scores]
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
     withheld = sorted({reason for request, trace in zip(job.requests, traces, strict=True)
@@ -102,7 +104,7 @@ def relay_field(job: Job, traces: Sequence[Trace]) -> Json:
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call), "teacher": shown_teacher(call.teacher)}
                   for index, trace in enumerate(traces) for call in trace.calls],
-        "ledger": ledger_field([(trace.ledger, trace.calls) for trace in traces], job.deployment.prices),
+        "ledger": ledger_field(spent, job.deployment.prices),
         "segments": [segment for index, trace in enumerate(traces) for segment in segment_fields(trace, index)],
         "degraded": bool(withheld),
         "degraded_by": withheld,

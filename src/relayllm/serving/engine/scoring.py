@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from relayllm.relay.trace import Top
+from relayllm.relay.trace import Ledger, Top
 
 if TYPE_CHECKING:
     from relayllm.engines.decoder import RelayDecoder
@@ -23,12 +24,20 @@ class PromptLogprobs:
     logprobs: tuple[float | None, ...]
     tops: tuple[Top, ...]
     """The likeliest tokens at each place, best first."""
+    seconds: float = 0.0
+    """What the forward took."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the scoring cost: the student read the prompt once more, or for the first time."""
+        return Ledger(student_prefilled=len(self.ids), student_seconds=self.seconds)
 
 
 def score(decoder: RelayDecoder, token_ids: Sequence[int], top: int) -> PromptLogprobs:
     """Score a prompt in one forward of the student, commands left out. Runs between two steps of the engine."""
     import torch
 
+    begun = time.monotonic()
     model: Any = decoder.student_model
     body, head = getattr(model, model.base_model_prefix), model.get_output_embeddings()
     logprobs: list[float | None] = [None]
@@ -45,4 +54,4 @@ def score(decoder: RelayDecoder, token_ids: Sequence[int], top: int) -> PromptLo
             logprobs += scores.gather(1, targets)[:, 0].tolist()
             best, which = scores.topk(max(1, top), dim=-1)  # (positions, top); lm-eval asks which one is the best
             tops += [tuple(zip(*row, strict=True)) for row in zip(which.tolist(), best.tolist(), strict=True)]
-    return PromptLogprobs(tuple(token_ids), tuple(logprobs), tuple(tops))
+    return PromptLogprobs(tuple(token_ids), tuple(logprobs), tuple(tops), time.monotonic() - begun)

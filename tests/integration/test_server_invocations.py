@@ -9,8 +9,10 @@ import mlflow.pyfunc
 import pytest
 from mlflow.pyfunc.scoring_server import invocations
 
+from relayllm.relay.prices import Prices
+from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.models.loading import FoundModel, load
-from tests.support.fakes_serving import serving
+from tests.support.fakes_serving import scripted_decoder, serving
 from tests.support.hostile_requests import STRANGE
 from tests.support.real_packages import QUESTIONS
 
@@ -66,6 +68,48 @@ def test_invocations_faults_are_named(server, body, word):
     answer = server.client.post("/invocations", json=body)
     assert answer.status_code == 400
     assert word in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("nothing", [
+    {"stream": None, "params": None, "instances": None}, {"params": {"temperature": None, "stream": None}},
+    {"params": {"max_new_tokens": None, "seed": 0.0}}, {"params": {"max_calls": 4.0}, "session_id": None}])
+def test_invocations_null_is_as_absent_and_a_whole_number_is_one(server, nothing):
+    plain = server.client.post("/invocations", json={"inputs": TABLE, "params": {"max_calls": 4}}).json()
+    assert server.client.post("/invocations", json={"inputs": TABLE, **nothing}).json() == plain
+
+
+@pytest.mark.parametrize("table", [
+    {"inputs": 3}, {"instances": [{"a": 1}, {"b": 2}]}, {"inputs": [[1], [2, 3]]}, {"dataframe_records": [[3, 4]]},
+    {"dataframe_split": {"columns": ["prompt"], "data": [["a", "b"]]}}, {"dataframe_split": {"data": 3}},
+    {"inputs": TABLE, "params": {"max_new_tokens": "x"}}, {"inputs": TABLE, "params": {"temperature": [1]}}])
+def test_invocations_faults_are_told_without_names_of_python_pandas_and_mlflow(server, table):
+    error = server.client.post("/invocations", json=table).json()["error"]
+    assert error["param"] in {*table, "params"}
+    assert not any(word in error["message"] for word in ("Error", "schema", "DataFrame", "class", "DataType", "array"))
+
+
+def test_invocations_unknown_field_is_refused_or_ignored_and_named():
+    asked = {"inputs": TABLE[:1], "session_id": "s"}
+    with serving() as strict:
+        answer = strict.client.post("/invocations", json=asked)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "session_id")
+    with serving(limits=HttpLimits(ignore_unknown=True)) as server:
+        for more in ({}, {"stream": True}):
+            answer = server.client.post("/invocations", json={**asked, **more})
+            assert (answer.status_code, answer.headers["x-relay-ignored-fields"]) == (200, "session_id")
+        assert server.client.post("/invocations", json={**asked, "params": {"nonsense": 1}}).status_code == 400
+
+
+def test_invocations_row_tells_the_cost_the_teachers_and_who_withheld_help():
+    with serving(prices=Prices(teacher=1_000_000.0), keys="ben:secret-b:2") as server:
+        server.client.headers["authorization"] = "Bearer secret-b"
+        rows = server.client.post("/invocations", json={"inputs": TABLE[:1] * 2}).json()["predictions"]
+    assert [row["cost"] for row in rows] == [row["teacher_tokens"] for row in rows]
+    assert {name for row in rows for name in row["teachers"]} <= {"scripted", ""}
+    assert any(row["degraded_by"] == ["key_budget"] and row["degraded"] for row in rows)
+    with serving(scripted_decoder(teacher_fault=lambda: RuntimeError("down"))) as server:
+        row, = server.client.post("/invocations", json={"inputs": TABLE[:1]}).json()["predictions"]
+    assert (row["degraded"], row["degraded_by"], row["cost"]) == (True, ["teacher"], None)
 
 
 def test_invocations_keep_to_a_keys_budget(package):

@@ -19,6 +19,7 @@ from mlflow.types.schema import Array, Object, Property
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.packaging.folder import Package, open_package, setting_for
+from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting, refuse_two_settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ PARAMS = {"max_new_tokens": int, "temperature": float, "top_p": float, "seed": i
 """What a request may set; the defaults are the package's own decoding. `call_ratio` sets call_bias and min_call_tokens
 by what they spend."""
 _TYPES = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def load_decoder(package: Package) -> RelayDecoder:
@@ -73,7 +75,7 @@ class RelayModel(PythonModel):
         prompts, options = read_prompts(model_input), self._options(params)
         with self._alone, _BadRequest():
             traces = self._decoder.generate(prompts, slots=int(self._package.decoding["slots"]), **options)
-        return answer_table(traces)
+        return answer_table([answer_row(trace) for trace in traces])
 
     def predict_stream(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
         """Answer one prompt and yield each token with its author as it is written."""
@@ -147,10 +149,10 @@ def read_params(given: Mapping[str, Any] | None, decoding: Mapping[str, Any]) ->
         kind = PARAMS.get(name)
         if kind is None:
             raise _unknown([name])
-        if value is None and name == "call_ratio":  # MLflow hands over the default
+        if value is None:  # MLflow hands over the default of call_ratio so, too
             continue
         if not _fits(value, kind):
-            raise MlflowException.invalid_parameter_value(f"{name} is {value!r:.60}: give {_TYPES[kind].name}")
+            raise MlflowException.invalid_parameter_value(f"{name} is {value!r:.60}: give {_WORDS[kind]}")
         chosen[name] = kind(value)
     return chosen
 
@@ -190,9 +192,9 @@ def _refuse_unknown(record: logging.LogRecord) -> bool:
     return record.levelno > logging.root.manager.disable
 
 
-def answer_table(traces: Sequence[Trace]) -> pd.DataFrame:
+def answer_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Answers as the table that `predict` returns."""
-    return pd.DataFrame([answer_row(trace) for trace in traces], columns=list(answer_columns()))
+    return pd.DataFrame(rows, columns=list(answer_columns()))
 
 
 def event_row(event: Event) -> dict[str, Any]:
@@ -201,15 +203,16 @@ def event_row(event: Event) -> dict[str, Any]:
             "position": int(event.position)}
 
 
-def answer_row(trace: Trace) -> dict[str, Any]:
-    """One answer as a row of the table."""
-    ledger = trace.ledger
+def answer_row(trace: Trace, degraded_by: Sequence[str] | None = None, cost: float | None = None) -> dict[str, Any]:
+    """One answer as a row of the table: a server knows besides which help it withheld itself, and the cost."""
+    ledger, withheld = trace.ledger, list(trace.degraded_by if degraded_by is None else degraded_by)
     return {
         "text": trace.text, "call_ratio": float(trace.call_ratio), "calls": len(trace.calls),
         "completion_tokens": ledger.completion_tokens, "student_tokens": ledger.student_tokens,
         "command_tokens": ledger.command_tokens, "teacher_tokens": ledger.teacher_tokens,
-        "stop_reason": str(trace.stop_reason.value), "degraded": bool(trace.degraded), "segments": segments_of(trace),
-        "token_ids": [int(token) for token in trace.token_ids],
+        "stop_reason": str(trace.stop_reason.value), "degraded": bool(withheld), "degraded_by": withheld,
+        "teachers": [shown_teacher(call.teacher) for call in trace.calls], "cost": cost,
+        "segments": segments_of(trace), "token_ids": [int(token) for token in trace.token_ids],
     }
 
 
@@ -225,6 +228,7 @@ def answer_columns() -> dict[str, Any]:
     counts = ("completion_tokens", "student_tokens", "command_tokens", "teacher_tokens")
     return {"text": DataType.string, "call_ratio": DataType.double, "calls": DataType.long,
             **dict.fromkeys(counts, DataType.long), "stop_reason": DataType.string, "degraded": DataType.boolean,
+            "degraded_by": Array(DataType.string), "teachers": Array(DataType.string), "cost": DataType.double,
             "segments": Array(segment), "token_ids": Array(DataType.long)}
 
 
@@ -235,5 +239,5 @@ def signature(decoding: Mapping[str, Any]) -> ModelSignature:
     defaults = {**read_params(None, decoding), "teacher_enabled": True}
     params = [ParamSpec(name, _TYPES[kind], kind(defaults[name]) if name in defaults else None)
               for name, kind in PARAMS.items()]
-    outputs = [ColSpec(kind, name) for name, kind in answer_columns().items()]
+    outputs = [ColSpec(kind, name, required=name != "cost") for name, kind in answer_columns().items()]
     return ModelSignature(Schema([ColSpec(DataType.string, "prompt")]), Schema(outputs), ParamSchema(params))

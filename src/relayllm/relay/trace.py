@@ -159,6 +159,12 @@ class Trace:
         """Delivered teacher tokens / completion tokens: the project's one definition."""
         return self.ledger.teacher_tokens / len(self.token_ids) if self.token_ids else 0.0
 
+    @property
+    def degraded_by(self) -> list[str]:
+        """Who kept help that was asked for from the completion: the `teacher`, which failed, or a `policy`."""
+        withheld = {"policy" if call.refused else "teacher" for call in self.calls if call.failed}
+        return sorted(withheld) or ["teacher"] * self.degraded
+
     def prefix(self, position: int) -> Prefix:
         """What stands before a position; a call that it cuts has delivered what stands before it.
 

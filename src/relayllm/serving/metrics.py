@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Call, Ledger, Trace
-from relayllm.serving.teacher_names import shown_teacher
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 WHICH = ["version", "alias"]

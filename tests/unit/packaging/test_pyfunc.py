@@ -106,6 +106,10 @@ def test_read_params_refuses_unknown_names_and_wrong_types(given):
         read_params(given, DECODING)
 
 
+def test_read_params_null_is_as_absent():
+    assert read_params({"temperature": None, "seed": None}, DECODING) == read_params({}, DECODING)
+
+
 def test_signature_defaults_are_the_packages():
     params = {param.name: param.default for param in signature(DECODING).params}
     assert params["max_new_tokens"] == 24

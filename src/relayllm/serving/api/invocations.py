@@ -12,7 +12,7 @@ from io import StringIO
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, model_validator
 
 from relayllm.errors import ConfigError, DataError
 from relayllm.relay.detokenizer import Detokenizer
@@ -21,21 +21,22 @@ from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
 from relayllm.serving.api.jobs import Job, Jobs
 from relayllm.serving.api.protocol import Json, RelayOptions
-from relayllm.serving.api.routes import FAULTS, GONE, CallerKey
+from relayllm.serving.api.routes import FAULTS, GONE, CallerKey, ignored_fields
 from relayllm.serving.api.schemas.answers import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_disconnected
+from relayllm.serving.api.unsupported import Body, conflict, whole_number
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.errors import bad_request
-from relayllm.serving.models.router import Deployment
+from relayllm.serving.models.router import Deployment, degraded_by
 
-FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+ROWS, SPLIT = '[{"prompt": "..."}]', '{"columns": ["prompt"], "data": [["..."]]}'
+FORMATS = {"inputs": ROWS, "instances": ROWS, "dataframe_split": SPLIT, "dataframe_records": ROWS}
+"""MLflow's ways to give a table, and what each looks like here."""
 
 
-class Invocation(BaseModel):
+class Invocation(Body):
     """`POST /invocations`: one of MLflow's four ways to give a table with a column `prompt`, and parameters."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     inputs: Any = None
     instances: Any = None
@@ -57,9 +58,16 @@ class Invocation(BaseModel):
 
     @property
     def settings(self) -> Json:
-        """The parameters of the model; `stream` is none of them."""
-        return {name: value for name, value in (self.params or {}).items()
-                if name != "stream" or not isinstance(value, bool)}
+        """The parameters of the model; `stream` is none of them, and a null is as absent."""
+        return {name: whole_number(value) for name, value in (self.params or {}).items()
+                if value is not None and (name != "stream" or not isinstance(value, bool))}
+
+    @model_validator(mode="after")
+    def _gives_one_table(self) -> Invocation:
+        if len(self.table) != 1:
+            raise conflict("inputs", f"give exactly one of {', '.join(FORMATS)}: the body has "
+                                     f"{' and '.join(self.table) or 'none'}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +85,15 @@ def table(jobs: Jobs) -> APIRouter:
     @router.post("/invocations", summary="Answer a table of prompts, as MLflow's scoring server does",
                  responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
     async def invocations(body: Invocation, request: Request, key: CallerKey) -> Response:
+        headers = ignored_fields(body, jobs.limits)
         job = await begin(jobs, body, key)
         if body.streamed:
-            return EventStream(_events(job), job.end)
+            return EventStream(_events(job), job.end, headers)
         try:
             traces = await unless_disconnected(request, job.traces())
             if traces is None:
                 return Response(status_code=GONE)
-            return Response(_answer(traces), media_type="application/json")
+            return Response(_answer(job, traces), media_type="application/json", headers=headers)
         finally:
             job.end()
 
@@ -133,22 +142,40 @@ def read(body: Invocation, defaults: Options) -> Invocations:
         ApiError: MLflow or the pyfunc refuse it.
     """
     from mlflow.exceptions import MlflowException
+
+    from relayllm.packaging.pyfunc import read_params, read_prompts
+
+    decoding = asdict(defaults)
+    try:
+        options = read_params(body.settings, decoding)
+    except MlflowException as error:
+        raise bad_request(_plain(error.message), "params") from error
+    given = _read_table(body, decoding)
+    try:
+        return Invocations(read_prompts(given), options)
+    except MlflowException as error:
+        raise bad_request(_plain(error.message), next(iter(body.table))) from error
+
+
+def _read_table(body: Invocation, decoding: dict[str, Any]) -> Any:
+    """The table as MLflow gives it to a model with the signature of ours.
+
+    Raises:
+        ApiError: it cannot be read; MLflow's and pandas' words for that are no client's.
+    """
     from mlflow.models import Model
     from mlflow.pyfunc import PyFuncModel
     from mlflow.pyfunc.scoring_server import infer_and_parse_data
 
-    from relayllm.packaging.pyfunc import refuse_unknown_params, signature
+    from relayllm.packaging.pyfunc import signature
 
-    decoding = asdict(defaults)
-    refuse_unknown_params()
-    model = PyFuncModel(Model(signature=signature(decoding)), _Reading(decoding))
+    model = PyFuncModel(Model(signature=signature(decoding)), _Reading())
     try:
-        given = infer_and_parse_data(body.table, model.metadata.get_input_schema())
-        return model.predict(given, params=body.settings)  # type: ignore[no-any-return]
-    except MlflowException as error:
-        raise bad_request(_plain(error.message)) from error
-    except Exception as error:  # what pandas makes of a strange table; MLflow calls it a bad request, too
-        raise bad_request(_plain(f"this table cannot be read: {type(error).__name__}: {error}")) from error
+        return model.predict(infer_and_parse_data(body.table, model.metadata.get_input_schema()))
+    except Exception as error:  # MLflow calls what pandas makes of a strange table a bad request, too
+        (name, _), = body.table.items()
+        raise bad_request(f"{name} holds no table with a column `prompt` of texts: give {FORMATS[name]}",
+                          name) from error
 
 
 def _plain(said: str) -> str:
@@ -156,24 +183,23 @@ def _plain(said: str) -> str:
 
 
 class _Reading:
-    """Stands where the model would: says what it was asked instead of an answer."""
+    """Stands where the model would: says what it was given instead of an answer."""
 
-    def __init__(self, decoding: dict[str, Any]) -> None:
-        self._decoding = decoding
-
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Invocations:
-        from relayllm.packaging.pyfunc import read_params, read_prompts
-
-        return Invocations(read_prompts(model_input), read_params(params, self._decoding))
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        return model_input
 
 
-def _answer(traces: Sequence[Trace]) -> str:
+def _answer(job: Job, traces: Sequence[Trace]) -> str:
     from mlflow.pyfunc.scoring_server import predictions_to_json
 
-    from relayllm.packaging.pyfunc import answer_table
+    from relayllm.packaging.pyfunc import answer_row, answer_table
 
+    prices = job.deployment.prices
+    rows = [answer_row(trace, degraded_by(request, trace),
+                       prices.cost(trace.ledger, trace.calls) if prices.known else None)
+            for request, trace in zip(job.requests, traces, strict=True)]
     text = StringIO()
-    predictions_to_json(answer_table(traces), text)
+    predictions_to_json(answer_table(rows), text)
     return text.getvalue()
 
 
@@ -189,7 +215,7 @@ async def _events(job: Job) -> AsyncIterator[bytes]:
                 yield b"".join(_lines(output.delta, text, position))
                 position += len(output.delta.ids)
             if output.trace is not None:
-                yield b"data: " + _answer([output.trace]).encode() + b"\n\n" + DONE
+                yield b"data: " + _answer(job, [output.trace]).encode() + b"\n\n" + DONE
 
 
 def _lines(delta: TokenDelta, text: Detokenizer, position: int) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any
 
+from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.prices import PRICED, Prices
 from relayllm.relay.trace import Author, Call, Ledger, StopReason, Trace
@@ -18,7 +19,6 @@ from relayllm.serving.api.streaming import sse
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
 from relayllm.serving.models.router import degraded_by
-from relayllm.serving.teacher_names import shown_teacher
 
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""

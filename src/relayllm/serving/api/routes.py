@@ -118,7 +118,7 @@ def watch(model_router: ModelRouter, metrics: Metrics) -> APIRouter:
 
 
 async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> Response:
-    headers = _ignored(body, jobs.limits)
+    headers = ignored_fields(body, jobs.limits)
     job = await begin(jobs, body, key)
     if body.stream:
         return EventStream(chunks(job, body), job.end, headers)
@@ -132,7 +132,7 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
 
 
 async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key) -> Response:
-    headers = _ignored(body, jobs.limits)
+    headers = ignored_fields(body, jobs.limits)
     job = await begin(jobs, body.chat, key)
     writer = ResponseWriter(job, body)
     if body.stream:
@@ -146,7 +146,7 @@ async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key
         job.end()
 
 
-def _ignored(body: Body, limits: HttpLimits) -> dict[str, str]:
+def ignored_fields(body: Body, limits: HttpLimits) -> dict[str, str]:
     """The header that names unknown fields, where the server ignores them.
 
     Raises:

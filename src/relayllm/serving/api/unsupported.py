@@ -95,7 +95,7 @@ class Body(BaseModel):
     def _nothing_is_as_absent(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        return {name: _whole(value) for name, value in given.items()
+        return {name: whole_number(value) for name, value in given.items()
                 if value is not None and (name in cls.model_fields or value not in ([], {}))}
 
     def unknown_fields(self, before: str = "") -> list[str]:
@@ -178,6 +178,6 @@ def refuse_unless_neutral(value: Any, what: str, neutral: tuple[Any, ...]) -> No
         raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
 
-def _whole(value: Any) -> Any:
-    """A whole number as such: some languages write 16.0 for it."""
+def whole_number(value: Any) -> Any:
+    """A whole number as such, of which some languages write 16.0; anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

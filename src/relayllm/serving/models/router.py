@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import Prices
@@ -18,7 +19,6 @@ from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.serving.errors import ApiError, unavailable
 from relayllm.serving.metrics import Metrics
-from relayllm.serving.teacher_names import shown_teacher
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -99,8 +99,7 @@ def degraded_by(request: EngineRequest, trace: Trace) -> list[str]:
     """Why an answer got less help than it asked for: `teacher` failed, a `policy` refused, or the
     `key_budget` was spent."""
     short = request.allowance is not None and request.allowance.short
-    refused = any(call.refused for call in trace.calls)
-    return ["policy" if refused else "teacher"] * trace.degraded + ["key_budget"] * short
+    return trace.degraded_by + ["key_budget"] * short
 
 
 class ModelRouter:

@@ -179,7 +179,10 @@ class TableRow(AnswerModel):
     command_tokens: int
     teacher_tokens: int
     stop_reason: str
-    degraded: bool
+    degraded: bool = Field(description="help that was asked for was withheld")
+    degraded_by: list[Literal["teacher", "policy", "key_budget"]] = Field(description="who withheld it")
+    teachers: list[str] = Field(description="who was asked, call by call; empty where nobody was")
+    cost: float | None = Field(description="in the currency of the prices; null without prices")
     segments: list[TextSegment]
     token_ids: list[int]
 

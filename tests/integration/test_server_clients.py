@@ -220,6 +220,29 @@ def test_unknown_fields_are_ignored_and_named_where_the_server_is_told_to():
         assert server.chat(tools=[{}]).status_code == 400
 
 
+@pytest.mark.parametrize(("path", "body"), [
+    ("chat/completions", {"messages": [USER]}), ("completions", {"prompt": "How many?"}),
+    ("responses", {"input": "How many?"})])
+@pytest.mark.parametrize("stream", [False, True])
+def test_sampling_hints_are_ignored_and_named_where_unknown_fields_are(path, body, stream):
+    hints = {"top_k": 40, "min_p": 0.1, "typical_p": 0.9}
+    with serving(limits=HttpLimits(ignore_unknown=True)) as server:
+        def post(**more):
+            return server.client.post(f"/v1/{path}", json={**body, "stream": stream, **more})
+        answer = post(**hints, session_id="s")
+        assert (answer.status_code, answer.headers["x-relay-ignored-fields"]) == (
+            200, "top_k, min_p, typical_p, session_id")
+        assert "x-relay-ignored-fields" not in post(top_k=-1, min_p=0, typical_p=None).headers
+        for refused in ({"tools": [{}]}, {"presence_penalty": 0.5}, {"response_format": {"type": "json_object"}}):
+            assert post(**hints, **refused).status_code == 400
+
+
+def test_sampling_hint_and_unknown_field_are_refused_together(server):
+    error = server.chat(top_k=40, session_id="s").json()["error"]
+    assert (error["param"], error["code"]) == ("top_k", "unsupported_parameter")
+    assert "session_id" in error["message"]
+
+
 def test_last_message_of_the_assistant_is_continued_on_request_and_refused_otherwise(server):
     turns = [USER, {"role": "assistant", "content": "There are"}]
     refused = server.chat(messages=turns)

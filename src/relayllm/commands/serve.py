@@ -52,8 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--queue", type=int, default=256, help="completions that may wait; more get 429")
     add("--max-body-bytes", type=int, default=1 << 20)
     add("--unknown-fields", choices=("refuse", "ignore"), default="refuse",
-        help="fields of a request that this server does not know: refuse it, or ignore them and name them in the "
-             "answer's header x-relay-ignored-fields; default: refuse")
+        help="fields of a request that this server does not know, and the hints top_k, min_p and typical_p: refuse "
+             "it, or ignore them and name them in the answer's header x-relay-ignored-fields; default: refuse")
     add("--cap-max-tokens", action="store_true",
         help="shorten an answer that would be longer than the models can read, instead of refusing the request")
     add("--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin call; default: none")

@@ -26,7 +26,7 @@ from relayllm.serving.api.schemas.answers import (
 from relayllm.serving.api.schemas.examples import answered
 from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry, ModelList, Readiness
 from relayllm.serving.api.streaming import EventStream, unless_disconnected
-from relayllm.serving.api.unsupported import Body
+from relayllm.serving.api.unsupported import CODE, Body, Unsupported
 from relayllm.serving.auth import Key
 from relayllm.serving.errors import SHOWN_FAULTS, ApiError, bad_request, unavailable
 from relayllm.serving.metrics import Metrics
@@ -147,16 +147,18 @@ async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key
 
 
 def ignored_fields(body: Body, limits: HttpLimits) -> dict[str, str]:
-    """The header that names unknown fields, where the server ignores them.
+    """The header that names unknown fields and sampling hints, where the server ignores them.
 
     Raises:
         ApiError: there are some, and it does not.
     """
     unknown = [re.sub(r"[^!-~]", "?", name[:80]) for name in body.unknown_fields()]
-    if unknown and not limits.ignore_unknown:
-        shown = "; ".join(f"{name}: this server knows no such field" for name in unknown[:SHOWN_FAULTS])
-        raise bad_request(shown, unknown[0], "invalid_value")
-    return {IGNORED_HEADER: ", ".join(unknown[:MOST_NAMED])} if unknown else {}
+    hints = body.hints if isinstance(body, Unsupported) else []
+    if (unknown or hints) and not limits.ignore_unknown:
+        faults = [f"{name}: {name} is not supported by this server" for name in hints]
+        faults += [f"{name}: this server knows no such field" for name in unknown]
+        raise bad_request("; ".join(faults[:SHOWN_FAULTS]), [*hints, *unknown][0], CODE if hints else "invalid_value")
+    return {IGNORED_HEADER: ", ".join([*hints, *unknown][:MOST_NAMED])} if unknown or hints else {}
 
 
 def _models(model_router: ModelRouter) -> list[Json]:

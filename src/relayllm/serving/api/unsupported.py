@@ -61,6 +61,8 @@ NEUTRAL: dict[str, tuple[str, tuple[Any, ...]]] = {
     "response_format": ("response formats other than text are", ({"type": "text"},)),
 }
 """Field -> what is not supported, and the values besides null and EMPTY that ask for nothing."""
+HINTS = ("top_k", "min_p", "typical_p")
+"""Of these what only shapes the sampling: a server that ignores unknown fields ignores and names them, too."""
 REFUSED_FIELD = "not supported: only null, or what asks for nothing"
 IGNORED_FIELD = "accepted and ignored"
 NOT, IGNORED = (Field(default=None, description=about) for about in (REFUSED_FIELD, IGNORED_FIELD))
@@ -163,18 +165,32 @@ class Unsupported(Body):
 
     @field_validator(*NEUTRAL)
     @classmethod
-    def _asks_for_nothing(cls, value: Any, info: Any) -> None:
-        refuse_unless_neutral(value, *NEUTRAL[info.field_name])
+    def _asks_for_nothing(cls, value: Any, info: Any) -> Any:
+        what, neutral = NEUTRAL[info.field_name]
+        if info.field_name in HINTS and not asks_for_nothing(value, neutral):
+            return value
+        refuse_unless_neutral(value, what, neutral)
+        return None
+
+    @property
+    def hints(self) -> list[str]:
+        """Names of sampling hints that ask for something."""
+        return [name for name in HINTS if getattr(self, name) is not None]
+
+
+def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Whether a field's value is empty or one of these. Of an object, a null is as absent."""
+    asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+    return any(type(asked) is type(none) and asked == none for none in (*EMPTY, *neutral))  # false is not 0
 
 
 def refuse_unless_neutral(value: Any, what: str, neutral: tuple[Any, ...]) -> None:
-    """Refuse a field that is not supported, unless it asks for nothing. Of an object, a null is as absent.
+    """Refuse a field that is not supported, unless it asks for nothing.
 
     Raises:
         PydanticCustomError: it asks for something.
     """
-    asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
-    if not any(type(asked) is type(none) and asked == none for none in (*EMPTY, *neutral)):  # false is not 0
+    if not asks_for_nothing(value, neutral):
         raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
 

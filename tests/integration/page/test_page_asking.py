@@ -149,6 +149,19 @@ def test_spent_budget_of_a_key_names_the_limit(browser):
         assert "budget of this API key" in page.inner_text("#relay .notice")
 
 
+@pytest.mark.parametrize(("reason", "said"), [
+    ("policy", "A rule of this server"), ("teacher", "could not be reached"), ("weather", "withheld (weather)")])
+def test_answer_says_who_withheld_help(page, reason, said):
+    def degraded(route):
+        text = route.fetch().text()
+        assert '"degraded_by":[]' in text
+        route.fulfill(body=text.replace('"degraded_by":[]', f'"degraded_by":["{reason}"]'),
+                      content_type="text/event-stream")
+    page.route("**/v1/chat/completions", degraded)
+    ask_example(page)
+    assert said in page.inner_text("#relay .notice")
+
+
 @pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 740}, "color_scheme": "dark",
                                    "has_touch": True, "is_mobile": True}], indirect=True)
 def test_phone_in_the_dark_shows_the_answer_and_needs_no_sideways_scrolling(page):

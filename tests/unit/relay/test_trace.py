@@ -1,5 +1,7 @@
 """The record of a completion: its ratio, and what its ledger adds up to."""
 
+import pytest
+
 from relayllm.relay.trace import Author, Call, Ledger, Segment, StopReason, Trace
 
 
@@ -31,3 +33,11 @@ def test_ledger_completion_tokens_are_all_that_was_written():
 
 def test_segment_knows_its_length():
     assert Segment(Author.TEACHER, 3, 8).tokens == 5
+
+
+@pytest.mark.parametrize(("calls", "degraded", "by"), [
+    ([], False, []), ([Call(0, 2, 2, 2)], False, []), ([Call(0, 2, 2, 0, failed=True)], True, ["teacher"]),
+    ([Call(0, 2, 2, 0, failed=True, refused=True)], True, ["policy"]), ([], True, ["teacher"]),
+    ([Call(0, 2, 2, 0, failed=True, refused=True), Call(5, 2, 2, 0, failed=True)], True, ["policy", "teacher"])])
+def test_trace_names_who_withheld_help_call_by_call(calls, degraded, by):
+    assert trace(calls=tuple(calls), degraded=degraded).degraded_by == by

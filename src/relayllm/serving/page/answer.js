@@ -13,6 +13,7 @@ const LEDGER = {
 };
 const WITHHELD = {
   teacher: "The teacher could not be reached, so the student finished alone.",
+  policy: "A rule of this server kept what would have been sent from the teacher, so the student finished alone.",
   key_budget: "The budget of this API key for today is spent, so the teacher did not help with all that was asked.",
 };
 
@@ -131,7 +132,7 @@ class Answer {
     }
     this.ledger(rows);
     this.find(".cost").textContent = parts.join(" · ");
-    const notices = (withheld || []).map((reason) => WITHHELD[reason]).filter(Boolean);
+    const notices = (withheld || []).map((reason) => WITHHELD[reason] || `Help was withheld (${reason}).`);
     if (reasons.includes("token_budget")) notices.push("The answer reached its limit of tokens.");
     this.find(".notice").textContent = notices.join(" ");
     this.find(".notice").hidden = !notices.length;

@@ -12,6 +12,7 @@ from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
 from relayllm.engines.openai.pool_config import PoolConfig
 from relayllm.engines.roles import remote_teacher
+from relayllm.engines.teacher_only import RemoteGenerator
 from relayllm.relay.prices import Prices
 from relayllm.relay.protocols import CallRequest
 from relayllm.relay.teacher import RemoteTeacher
@@ -204,6 +205,55 @@ def test_card_number_is_kept_whatever_stands_beside_it(text, action, tmp_path):
         assert (stream.error is None) is (action == "mask")
         assert not any("1111" in sent for sent in sent_texts(server))
         assert json.loads((tmp_path / "audit").read_text())["rules"] == ["card"]
+
+
+@contextmanager
+def named_pool(folder, monkeypatch, server, *, trusted=False, action="mask"):
+    """RELAY_TEACHERS names a pool of two, of which `far` is this server; yields the audit."""
+    (folder / "teachers.yaml").write_text(json.dumps({
+        "teachers": [{"name": "near", "urls": ["http://127.0.0.1:9"]},
+                     {"name": "far", "urls": ["http://127.0.0.1:8", f"{server.url}/v1"], "trusted": trusted}],
+        "governance": {"rules": [{"name": "card", "action": action}], "audit": str(folder / "audit")}}))
+    monkeypatch.setenv("RELAY_TEACHERS", str(folder / "teachers.yaml"))
+    yield lambda: [json.loads(line) for line in (folder / "audit").read_text().splitlines()]
+
+
+def test_whole_answers_of_one_of_a_pool_are_asked_for_under_its_rules(tmp_path, monkeypatch):
+    with servers(1) as (server,), named_pool(tmp_path, monkeypatch, server) as audit:
+        alone = RemoteGenerator(server.url, tokenizers()[0], options=QUICK)
+        try:
+            alone.generate([f"Pay {CARD} now"], max_new_tokens=4)
+        finally:
+            alone.close()
+        assert not any("1111" in text for text in sent_texts(server))
+        assert "[card]" in sent_texts(server)[0]
+        assert [(line["teacher"], line["action"]) for line in audit()] == [("far", "masked")]
+
+
+def test_address_of_one_of_a_pool_is_called_under_its_rules(tmp_path, monkeypatch):
+    ours, _ = tokenizers()
+    with servers(1) as (server,), named_pool(tmp_path, monkeypatch, server, action="refuse") as audit:
+        teacher = remote_teacher(server.url, ours, ours)
+        decoder = RelayDecoder(ScriptedEngine(ours, STUDENT_SCRIPT), ours, teacher, ours, context_length=512)
+        kept, = decoder.generate([f"Pay {CARD}"], max_new_tokens=120)
+        sent, = decoder.generate(["How many?"], max_new_tokens=120)
+        decoder.close()
+        assert (kept.degraded_by, [call.refused for call in kept.calls]) == (["policy"], [True])
+        assert not sent.degraded
+        assert [line["action"] for line in audit()] == ["refused", "sent", "sent"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_trusted_teacher_and_one_that_no_pool_names_are_asked_without_rules(tmp_path, monkeypatch, elsewhere):
+    with servers() as (named, other), named_pool(tmp_path, monkeypatch, named, trusted=True):
+        server = other if elsewhere else named
+        alone = RemoteGenerator(server.url, tokenizers()[0], options=QUICK)
+        try:
+            alone.generate([f"Pay {CARD} now"], max_new_tokens=4)
+        finally:
+            alone.close()
+        assert CARD in sent_texts(server)[0]
+        assert not (tmp_path / "audit").exists()
 
 
 def test_call_without_a_match_is_sent_id_for_id(tmp_path):

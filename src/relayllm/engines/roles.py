@@ -70,14 +70,14 @@ def named_tokenizer() -> Tokenizer | None:
 def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
                    news: threading.Event | None = None) -> RemoteTeacher:
     """A server's teacher, or a file's pool of them, which may not write the student's commands where it knows them."""
+    from relayllm.engines.openai.governed import teacher_at
     from relayllm.engines.openai.pool import TeacherPool
-    from relayllm.engines.openai.teacher import OpenAITeacher
 
     commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None
     forbidden = () if commands is None else (commands.call, commands.end)
     if is_pool(url):
         return RemoteTeacher(TeacherPool(read_pool(url), theirs, forbidden_ids=forbidden, news=news))
-    return RemoteTeacher(OpenAITeacher(url, theirs, forbidden_ids=forbidden, news=news))
+    return RemoteTeacher(teacher_at(url, theirs, forbidden_ids=forbidden, news=news))
 
 
 def is_remote(teacher: str | Path) -> bool:

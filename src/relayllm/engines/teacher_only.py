@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from relayllm.engines.collecting import in_order
 from relayllm.engines.commands import command_tokens, spare_command_tokens
+from relayllm.engines.openai.governed import teacher_at
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
 from relayllm.engines.openai.pool_config import is_pool, read_pool, replicas
-from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.errors import DataError, TeacherError
 from relayllm.relay.detokenizer import trace_of
@@ -44,7 +44,7 @@ class RemoteGenerator:
             self._remote = TeacherPool(pool, tokenizer, options=options)
             self._at_once = options.connections * sum(len(one.urls) for one in pool.teachers)
         else:
-            self._remote, self._at_once = OpenAITeacher(urls[0], tokenizer, options=options), options.connections
+            self._remote, self._at_once = teacher_at(urls[0], tokenizer, options=options), options.connections
         self._commands = command_tokens(tokenizer) or spare_command_tokens(tokenizer)
 
     def generate(self, prompts: Sequence[Prompt], *, n: int = 1, seed: int = 0, slots: int = 32,

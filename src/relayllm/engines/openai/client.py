@@ -11,10 +11,10 @@ import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from relayllm.engines.openai.addresses import base_url
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.wire import (
     PermanentError,
@@ -192,24 +192,6 @@ class CompletionClient:
         if status in LOCKED:
             fact += f"; put its API key into the environment variable {self._key_variable}"
         return PermanentError(fact, status)
-
-
-def base_url(url: str) -> str:
-    """The server's root: with or without `/v1`, a slash, or the whole route.
-
-    Raises:
-        ConfigError: not an http or https address.
-    """
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise ConfigError(f"'{url}' is not the address of a server: give http://HOST:PORT or https://HOST")
-    for route in ("/completions", "/chat", "/v1"):
-        url = url.rstrip("/").removesuffix(route)
-    return url.rstrip("/")
 
 
 def _seconds(header: str | None) -> float:

@@ -131,11 +131,16 @@ class PoolCall:
                 allowed = request if free or self._governance is None else self._governance.review(
                     request, self.teacher)
             except PolicyRefusal as refusal:
-                refused = CallStream(teacher=self.teacher)
-                refused.close(error=refusal)
-                yield refused
+                yield refused_stream(self.teacher, refusal)
             else:
                 yield from teacher.attempts(allowed)
+
+
+def refused_stream(teacher: str, refusal: PolicyRefusal) -> CallStream:
+    """A call that was never sent."""
+    stream = CallStream(teacher=teacher)
+    stream.close(error=refusal)
+    return stream
 
 
 class TeacherPool:

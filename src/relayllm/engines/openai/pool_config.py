@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from relayllm.engines.openai.addresses import base_url
 from relayllm.errors import ConfigError
 from relayllm.relay.prices import Prices
 
@@ -108,9 +109,12 @@ class PoolConfig(PoolSection):
 
     def alone(self, url: str | None = None) -> str:
         """Who gives whole answers: the one that this address is a replica of, else the only one; empty: none of it."""
-        able = [one.name for one in self.teachers
-                if url is None or url.rstrip("/") in {replica.rstrip("/") for replica in one.urls}]
-        return able[0] if len(able) == 1 else ""
+        able = self.teachers if url is None else self.at(url)
+        return able[0].name if len(able) == 1 else ""
+
+    def at(self, url: str) -> list[TeacherConfig]:
+        """The teachers that this address is a replica of: several, where one server has several models."""
+        return [one for one in self.teachers if base_url(url) in map(base_url, one.urls)]
 
     @property
     def content(self) -> str:

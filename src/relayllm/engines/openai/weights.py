@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from relayllm.engines.openai.client import base_url
+from relayllm.engines.openai.addresses import base_url
 from relayllm.engines.openai.student import KEY_VARIABLE
 from relayllm.errors import StudentError
 

@@ -36,6 +36,13 @@ def test_content_is_what_decides_an_answer(tmp_path, old, new, same):
     assert (content_of(tmp_path, GOOD) == content_of(tmp_path, GOOD.replace(old, new))) is same
 
 
+@pytest.mark.parametrize(("url", "name"), [
+    ("http://cheap:8000", "cheap"), ("http://two:8000/v1/", "strong"), ("http://cheap:8001", ""), (None, "")])
+def test_pool_knows_who_answers_alone_by_its_address(tmp_path, url, name):
+    (tmp_path / "teachers.yaml").write_text(GOOD)
+    assert read_pool(tmp_path / "teachers.yaml").alone(url) == name
+
+
 def test_model_that_is_named_is_the_same_wherever_its_replicas_are(tmp_path):
     one, other = (GOOD.replace("urls: [http://one:8000, http://two:8000]", f"urls: [{urls}]\n    model: big")
                   for urls in ("http://one:8000", "http://two:8000, http://three:8000"))

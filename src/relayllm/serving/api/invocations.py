@@ -28,7 +28,7 @@ from relayllm.serving.api.unsupported import Body, conflict, whole_number
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.errors import bad_request
-from relayllm.serving.models.router import Deployment, degraded_by
+from relayllm.serving.models.router import Deployment
 
 ROWS, SPLIT = '[{"prompt": "..."}]', '{"columns": ["prompt"], "data": [["..."]]}'
 FORMATS = {"inputs": ROWS, "instances": ROWS, "dataframe_split": SPLIT, "dataframe_records": ROWS}
@@ -195,7 +195,7 @@ def _answer(job: Job, traces: Sequence[Trace]) -> str:
     from relayllm.packaging.pyfunc import answer_row, answer_table
 
     prices = job.deployment.prices
-    rows = [answer_row(trace, degraded_by(request, trace),
+    rows = [answer_row(trace, request.degraded_by(trace),
                        prices.cost(trace.ledger, trace.calls) if prices.known else None)
             for request, trace in zip(job.requests, traces, strict=True)]
     text = StringIO()

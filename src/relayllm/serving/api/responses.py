@@ -18,7 +18,6 @@ from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionReq
 from relayllm.serving.api.streaming import sse
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
-from relayllm.serving.models.router import degraded_by
 
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""
@@ -99,7 +98,7 @@ def relay_field(job: Job, traces: Sequence[Trace], scores: Sequence[PromptLogpro
     teacher = sum(trace.ledger.teacher_tokens for trace in traces)
     written = sum(len(trace.token_ids) for trace in traces)
     withheld = sorted({reason for request, trace in zip(job.requests, traces, strict=True)
-                       for reason in degraded_by(request, trace)})
+                       for reason in request.degraded_by(trace)})
     return {
         "call_ratio": teacher / written if written else 0.0,
         "calls": [{"choice": index, **asdict(call), "teacher": shown_teacher(call.teacher)}

@@ -51,6 +51,12 @@ class EngineRequest:
         if self.allowance is not None:
             self.allowance.close(0 if self.row is None else len(self.row.call_tokens))
 
+    def degraded_by(self, trace: Trace) -> list[str]:
+        """Why its answer got less help than it asked for: the `teacher` failed, a `policy` refused, or the
+        `key_budget` was spent."""
+        short = self.allowance is not None and self.allowance.short
+        return trace.degraded_by + ["key_budget"] * short
+
     def mark(self, authors: Sequence[Author], now: float) -> None:
         """Note which author has written since the last look."""
         for author in authors[self.marked:]:

@@ -1,4 +1,5 @@
-"""A share of the answers as MLflow traces: a span per segment, with its author, tokens, n and seconds."""
+"""A share of the answers as MLflow traces: a span per segment with its author, tokens and seconds, and of a call its n,
+its teacher, and whether it failed or was refused."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.prices import Prices
-from relayllm.relay.trace import Author, Trace
+from relayllm.relay.trace import Author, Segment, Trace
 from relayllm.serving.engine.requests import EngineRequest
 from relayllm.settings import Settings
 
@@ -63,17 +65,23 @@ class Tracer:
 
 
 def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, Any]]:
-    """The segments of an answer with begin and end, in seconds of the request's clock."""
+    """The segments of an answer with begin and end, in seconds of the request's clock; with the call, where one is said
+    or answered."""
     begins = [request.created, *(at for at, _ in request.marks[1:])]
     ends = [*begins[1:], request.ended]
-    calls = iter(trace.calls)
-    rows = []
-    for place, run in enumerate(trace.segments):
-        call = next(calls, None) if run.author is Author.COMMAND else None
-        rows.append({"author": run.author.value, "tokens": run.tokens,
-                     "text": trace.text[run.text_start:run.text_stop], "n": call.requested if call else None,
-                     "begin": begins[min(place, len(begins) - 1)], "end": ends[min(place, len(ends) - 1)]})
-    return rows
+    return [{"author": run.author.value, "tokens": run.tokens, "text": trace.text[run.text_start:run.text_stop],
+             **_call_attributes(trace, run), "begin": begins[min(place, len(begins) - 1)],
+             "end": ends[min(place, len(ends) - 1)]} for place, run in enumerate(trace.segments)]
+
+
+def _call_attributes(trace: Trace, run: Segment) -> dict[str, Any]:
+    """What became of the call that a segment says or answers; nothing of what the student writes."""
+    begun = [] if run.author is Author.STUDENT else [call for call in trace.calls if call.position < run.stop]
+    if not begun:
+        return {}
+    call = begun[-1]
+    return {"n": call.requested, "teacher": shown_teacher(call.teacher), "failed": call.failed,
+            "refused": call.refused}
 
 
 def write_trace(settings: Settings, name: str, version: str, alias: str, request: EngineRequest, trace: Trace,
@@ -94,13 +102,14 @@ def write_trace(settings: Settings, name: str, version: str, alias: str, request
                                         inputs={"prompt_tokens": len(trace.prompt_ids)}, experiment_id=experiment)
     for row in segments_with_times(request, trace):
         span = mlflow.start_span_no_context(row["author"], parent_span=root, start_time_ns=at(row["begin"]),
-                                            attributes={"author": row["author"], "tokens": row["tokens"],
-                                                        "n": row["n"], "seconds": row["end"] - row["begin"]})
+                                            attributes={**{name: one for name, one in row.items() if name not in (
+                                                "text", "begin", "end")}, "seconds": row["end"] - row["begin"]})
         span.set_outputs(row["text"])
         span.end(end_time_ns=at(row["end"]))
     root.set_attributes({"call_ratio": trace.call_ratio, "stop_reason": trace.stop_reason.value,
                          "ledger": asdict(trace.ledger), "calls": len(trace.calls),
-                         "teachers": [call.teacher for call in trace.calls], **tags})
+                         "teachers": [shown_teacher(call.teacher) for call in trace.calls],
+                         "degraded_by": request.degraded_by(trace), **tags})
     if prices.known:
         root.set_attributes({"cost": prices.cost(trace.ledger, trace.calls),
                              "cost_parts": prices.parts(trace.ledger, trace.calls),

@@ -95,13 +95,6 @@ class Deployment:
             self.prompt_encoder.close()
 
 
-def degraded_by(request: EngineRequest, trace: Trace) -> list[str]:
-    """Why an answer got less help than it asked for: `teacher` failed, a `policy` refused, or the
-    `key_budget` was spent."""
-    short = request.allowance is not None and request.allowance.short
-    return trace.degraded_by + ["key_budget"] * short
-
-
 class ModelRouter:
     """The deployments by alias: which of them answers a request; every answer is counted."""
 
@@ -180,7 +173,7 @@ class ModelRouter:
             yield "relay_teacher_up", "1: calls reach the teacher", which, deployment.teacher_up
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
-        degraded = bool(degraded_by(request, trace))
+        degraded = bool(request.degraded_by(trace))
         if request.allowance is not None:
             request.allowance.book(trace.ledger, trace.calls)
         self.metrics.count(trace, deployment.version, deployment.alias, prices=deployment.prices,

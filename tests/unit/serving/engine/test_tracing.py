@@ -18,7 +18,11 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(scope="module")
 def finished():
-    decoder = scripted_decoder()
+    return answered(scripted_decoder())
+
+
+def answered(decoder):
+    """One completion of a decoder: its request, with the marks of a tracer, and its trace."""
     session = decoder.session(1)
     request = EngineRequest(decoder.request("x", Options(max_new_tokens=60)), RequestOutputCollector())
     handle = session.submit(request.generation)
@@ -44,6 +48,26 @@ def test_segments_follow_each_other_in_time(finished):
     times = [time for row in rows for time in (row["begin"], row["end"])]
     assert times == sorted(times)
     assert "".join(row["text"] for row in rows) == finished[1].text
+
+
+def test_segments_of_a_call_name_its_teacher_and_what_became_of_it(finished):
+    rows = segments_with_times(*finished)
+    told = {"n": 2, "teacher": "scripted", "failed": False, "refused": False}
+    assert all(told.items() <= row.items() for row in rows if row["author"] != "student")
+    assert not any("teacher" in row for row in rows if row["author"] == "student")
+
+
+def test_segment_of_a_call_that_failed_says_so():
+    failing = answered(scripted_decoder(teacher_fault=lambda: RuntimeError("down")))
+    command, = [row for row in segments_with_times(*failing) if row["author"] == "command"]
+    assert (command["failed"], command["refused"], command["teacher"]) == (True, False, "scripted")
+
+
+def test_folder_and_address_of_a_teacher_stand_in_no_trace():
+    decoder = scripted_decoder()
+    for name, shown in (("/srv/models/secret/teacher", "teacher"), ("http://10.0.0.7:8001", "remote")):
+        decoder.teacher.engine.name = name
+        assert {row["teacher"] for row in segments_with_times(*answered(decoder)) if "teacher" in row} == {shown}
 
 
 @pytest.mark.parametrize(("share", "written"), [(0.0, 0), (0.5, 2), (1.0, 4)])
@@ -77,3 +101,7 @@ def test_trace_is_in_mlflow_with_a_span_per_segment(finished, tmp_path):
     names = [span.name for span in trace.data.spans]
     assert names[0] == "relay answer"
     assert names.count("teacher") == 2
+    spans = [span.attributes for span in trace.data.spans if span.name == "teacher"]
+    assert [(span["teacher"], span["failed"], span["refused"]) for span in spans] == [("scripted", False, False)] * 2
+    root = trace.data.spans[0].attributes
+    assert (root["teachers"], root["degraded_by"]) == (["scripted"] * 2, [])

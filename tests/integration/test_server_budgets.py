@@ -127,6 +127,7 @@ def test_budget_of_money_pays_for_whatever_an_answer_cost(eve, path, body):
     assert ledger["cost"] > 0
     assert eve.app.state.budgets.money()["eve"] - before == pytest.approx(ledger["cost"])
     assert eve.metric("relay_cost_total") - metric == pytest.approx(ledger["cost"])
+    assert eve.metric('relay_key_spent{key="eve",unit="money"}') == pytest.approx(before + ledger["cost"])
 
 
 def test_budget_of_money_pays_for_a_table_answered_without_the_teacher(eve):

@@ -129,6 +129,15 @@ def test_each_call_costs_what_its_teacher_does():
         assert prices.parts(trace.ledger, trace.calls)["teacher"] == pytest.approx(2 * 0.001 + 2 * 1.0)
 
 
+def test_page_is_told_the_prices_of_the_last_teacher_alone():
+    with servers() as (cheap, strong), pooled(two(cheap, strong, prices={"teacher": 7.0})) as pool:
+        with serving(decoder_of(pool), prices=Prices(teacher=1.0, teacher_read=0.5, teachers=pool.prices)) as server:
+            assert server.client.get("/facts").json()["alone"] == {
+                "name": "strong", "teacher": 7.0, "teacher_read": 0.0, "teacher_second": 0.0}
+        with serving(decoder_of(pool)) as server:
+            assert server.client.get("/facts").json()["alone"] is None
+
+
 def test_calls_of_an_answer_stay_with_one_replica_and_move_when_it_is_down():
     with servers() as (one, two_), pooled([{"name": "big", "urls": [one.url, two_.url]}]) as pool:
         for _ in range(3):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
             prices: Prices | None = None, budgets: Budgets | None = None) -> Iterator[Running]:
     """The real application on a real socket, with this decoder."""
     decoder = decoder or scripted_decoder()
-    metrics = Metrics(lambda: model_router.gauges())
+    budgets = budgets or Budgets()
+    metrics = Metrics(lambda: chain(model_router.gauges(), budgets.key_gauges()))
     model_router = ModelRouter(metrics, Capacity(slots, queue), share=share, watchers=watchers, chance=chance)
 
     loops: list[asyncio.AbstractEventLoop] = []
@@ -179,7 +181,7 @@ def serving(decoder: RelayDecoder | None = None, *, slots: int = 8, queue: int =
         model_router.retire("candidate")
         model_router.retire("champion")
 
-    app = create_app(model_router, Keys.from_environment({"RELAY_API_KEYS": keys}), budgets or Budgets(), metrics,
+    app = create_app(model_router, Keys.from_environment({"RELAY_API_KEYS": keys}), budgets, metrics,
                      limits or HttpLimits(), examples=examples, start=start, stop=stop)
     listener = take_port("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))

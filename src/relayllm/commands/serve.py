@@ -166,7 +166,7 @@ def assemble(arguments: argparse.Namespace, settings: Settings, keys: Keys, budg
     from relayllm.serving.models.router import CHAMPION, Capacity, ModelRouter
     from relayllm.serving.page.examples import read_examples
 
-    metrics = Metrics(lambda: chain(model_router.gauges(), budgets.gauges()))
+    metrics = Metrics(lambda: chain(model_router.gauges(), budgets.gauges(), budgets.key_gauges()))
     tracer = Tracer(arguments.trace_share, settings) if arguments.trace_share else None
     size = Capacity(arguments.slots or loaded.slots or 32, arguments.queue)
     model_router = ModelRouter(metrics, size, share=arguments.canary, watchers=[tracer] if tracer else [])

@@ -84,8 +84,12 @@ class Prices:
         weights = [getattr(call, weigh) for call in calls] if weigh and self.teachers else []
         if not sum(weights):
             return own
-        prices = [getattr(self.teachers.get(call.teacher, self), name) for call in calls]
+        prices = [getattr(self.of_teacher(call.teacher), name) for call in calls]
         return float(sum(price * weight for price, weight in zip(prices, weights, strict=True)) / sum(weights))
+
+    def of_teacher(self, name: str) -> Prices:
+        """The prices of this teacher's calls: its own where it has some."""
+        return self.teachers.get(name, self)
 
     def as_dict(self) -> dict[str, Any]:
         """The prices as a mapping, as files hold them."""

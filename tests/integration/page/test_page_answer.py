@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from tests.support.browsing import ask_example, done, shot, until
+from relayllm.relay.prices import Prices
+from tests.support.browsing import ask_example, done, opened, shot, until
+from tests.support.fakes_serving import scripted_decoder, serving
 
 pytestmark = pytest.mark.browser
 MARKS = "#relay .text mark, #relay .text .katex-html .by-teacher"
@@ -46,6 +48,59 @@ def test_cost_stands_beside_seconds_and_the_teacher_alone(page):
     relay = page.evaluate("({ledger: turns[0].answer.relay.ledger, usage: turns[0].answer.usage})")
     alone = (2.4 * (relay["ledger"]["student_tokens"] + 9) + 0.6 * relay["usage"]["prompt_tokens"]) / 1e6
     assert f"{100 * relay['ledger']['cost'] / alone:.0f} %" in page.inner_text("#relay .cost")
+
+
+def ledger_of(page):
+    """The rows of the ledger by their names."""
+    page.click("#relay summary")
+    rows = page.locator("#relay tbody tr")
+    return {row.split("\n")[0]: row.split("\t")[-1].strip() for row in rows.all_inner_texts()}
+
+
+def test_ledger_tells_the_share_of_reading(page):
+    ask_example(page)
+    parts = page.evaluate("turns[0].answer.relay.ledger.cost_parts")
+    read = sum(parts[name] for name in ("student_read", "teacher_read", "teacher_cached"))
+    rows = ledger_of(page)
+    assert rows["Of it for reading"] == f"{100 * read / sum(parts.values()):.0f} %"
+    assert "Found in the student's cache" not in rows
+
+
+def test_ledger_tells_what_a_student_elsewhere_read(page):
+    def remote(route):
+        text = route.fetch().text().replace('"student_cached":0', '"student_cached":31')
+        route.fulfill(body=text.replace('"student_reread":0', '"student_reread":17'), content_type="text/event-stream")
+    page.route("**/v1/chat/completions", remote)
+    ask_example(page)
+    rows = ledger_of(page)
+    assert (rows["Found in the student's cache"], rows["Tokens the student's server read"]) == ("31", "17")
+
+
+def test_teacher_alone_of_a_pool_is_named_and_priced_as_the_server_says(page):
+    page.evaluate("FACTS.alone = {name: 'strong', teacher: 7, teacher_read: 0, teacher_second: 0}")
+    ask_example(page)
+    ledger = page.evaluate("turns[0].answer.relay.ledger")
+    share = ledger["cost"] / (7 * (ledger["student_tokens"] + ledger["teacher_tokens"]) / 1e6)
+    assert f"{100 * share:.0f} % of the teacher alone" in page.inner_text("#relay .cost")
+    assert ledger_of(page)["The teacher alone would cost"].endswith(" USD (strong)")
+
+
+def test_teacher_alone_by_the_second_takes_the_pace_of_its_calls(browser):
+    decoder = scripted_decoder()
+    decoder.teacher.engine.seconds = 0.01
+    with serving(decoder, prices=Prices(student=1.0, teacher_second=2.0)) as server, opened(browser, server) as page:
+        page.fill("#question", "x")
+        page.click("#ask")
+        done(page)
+        ledger = page.evaluate("turns[0].answer.relay.ledger")
+        pace = ledger["teacher_seconds"] / ledger["teacher_tokens"]
+        share = ledger["cost"] / (2 * pace * (ledger["student_tokens"] + ledger["teacher_tokens"]))
+        assert f"{100 * share:.0f} % of the teacher alone" in page.inner_text("#relay .cost")
+        page.uncheck("#teacher")
+        page.fill("#question", "y")
+        page.click("#ask")
+        until(page, "turns.length === 2")
+        assert "teacher alone" not in page.inner_text("#relay .cost")
 
 
 def test_span_names_the_teacher_where_the_server_does(page):

@@ -119,6 +119,12 @@ class Budgets:
         """Money that this process has spent today, by the name of the key."""
         return self._spent(MONEY)
 
+    def key_gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
+        """What each key with a budget has spent today, by unit."""
+        for unit, spent in ((TOKENS, self.spent()), (MONEY, self.money())):
+            for name, amount in spent.items():
+                yield "relay_key_spent", "Spent by a key today on this server", {"key": name, "unit": unit}, amount
+
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """What Prometheus should see besides what is spent."""
         return ()
@@ -152,4 +158,6 @@ class Budgets:
 
     def _spent(self, unit: str) -> dict[str, float]:
         with self._lock:
-            return {budget.name: budget.spent for budget in self._daily.values() if budget.unit == unit}
+            today = int(self._clock() // DAY)
+            return {budget.name: budget.spent for budget in self._daily.values()
+                    if budget.unit == unit and budget.day == today}

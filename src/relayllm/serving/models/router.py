@@ -64,6 +64,13 @@ class Deployment:
         return shown_teacher(self.decoder.teacher_name) or None
 
     @property
+    def last_teacher(self) -> str | None:
+        """The pool's teacher that is asked when no other helps; empty for one that is no pool, None without any."""
+        teacher = self.decoder.teacher
+        pool = getattr(getattr(teacher, "server", None), "teachers", None)
+        return None if teacher is None else pool[-1].config.name if pool else ""
+
+    @property
     def call_ratios(self) -> list[float]:
         """Call ratios that were measured for this model, from the lowest; each can be asked for."""
         if self.bias_curve is None:

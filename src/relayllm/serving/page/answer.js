@@ -4,13 +4,17 @@ const LEDGER = {
   teacher_tokens: ["Tokens by the teacher", "written by the large model, in calls"],
   command_tokens: ["Command tokens", "spent on saying <call>n</call>"],
   student_prefilled: ["Tokens the student read", "the question and what the teacher wrote"],
+  student_cached: ["Found in the student's cache", "read before by its server, not computed again"],
+  student_reread: ["Tokens the student's server read", "fresh, at the beginnings of its segments"],
   teacher_prefilled: ["Tokens the teacher read", "fresh: each call reads what was written since the last"],
   teacher_cached: ["Found in the teacher's cache", "read by an earlier call, not computed again"],
   student_seconds: ["Seconds of the student", "its share of the small model's time"],
   teacher_seconds: ["Seconds of the teacher", "its share of the large model's time, or the wait for it"],
   cost: ["Cost", "all tokens and seconds at this server's prices"],
-  alone: ["The teacher alone would cost", "reading the same prompt and writing as many tokens, at the same prices"],
+  reading: ["Of it for reading", "what both models read, fresh or from a cache"],
+  alone: ["The teacher alone would cost", "reading the same prompt and writing as many tokens, as fast as in its calls"],
 };
+const REMOTE = ["student_cached", "student_reread"];  // counted for a student on a server elsewhere
 const WITHHELD = {
   teacher: "The teacher could not be reached, so the student finished alone.",
   policy: "A rule of this server kept what would have been sent from the teacher, so the student finished alone.",
@@ -124,10 +128,12 @@ class Answer {
     const rows = { ...ledger, student_seconds: ledger.student_seconds.toFixed(2),
       teacher_seconds: ledger.teacher_seconds.toFixed(2) };
     const parts = [seconds.toFixed(1) + " s"];
+    for (const name of REMOTE) if (!rows[name]) delete rows[name];
     if (ledger.cost == null) delete rows.cost;
     else parts.push(rows.cost = money(ledger.cost, ledger.currency));
+    if (ledger.cost) rows.reading = reading(ledger);
     if (alone && ledger.cost != null) {
-      rows.alone = money(alone, ledger.currency);
+      rows.alone = money(alone, ledger.currency) + (FACTS.alone.name && ` (${FACTS.alone.name})`);
       parts.push(`${((100 * ledger.cost) / alone).toFixed(0)} % of the teacher alone`);
     }
     this.ledger(rows);
@@ -157,10 +163,18 @@ class Answer {
   }
 }
 
+// 0 where it is not known: a price per second says nothing of a teacher that was not called.
 function teacherAlone(usage, ledger) {
-  if (!FACTS.prices || !FACTS.prices.teacher || !usage) return 0;
+  const { alone } = FACTS;
+  if (!alone || !usage || (alone.teacher_second && !ledger.teacher_tokens)) return 0;
   const written = ledger.student_tokens + ledger.teacher_tokens;
-  return (FACTS.prices.teacher * written + FACTS.prices.teacher_read * usage.prompt_tokens) / 1e6;
+  const seconds = alone.teacher_second ? (ledger.teacher_seconds * written) / ledger.teacher_tokens : 0;
+  return (alone.teacher * written + alone.teacher_read * usage.prompt_tokens) / 1e6 + alone.teacher_second * seconds;
+}
+
+function reading({ cost, cost_parts: parts }) {
+  const read = Object.keys(parts).filter((name) => /_(read|cached)$/.test(name)).reduce((sum, name) => sum + parts[name], 0);
+  return `${((100 * read) / cost).toFixed(0)} %`;
 }
 
 function money(amount, currency) {

@@ -60,14 +60,23 @@ def pages(app: FastAPI, examples: Sequence[dict[str, str]], model_router: ModelR
 
 
 def facts_of(deployment: Deployment | None) -> dict[str, Any]:
-    """What the page tells of the model: the call ratios that can be asked for, its own among them, and the prices."""
+    """What the page tells of the model: the call ratios that can be asked for, its own among them, and what the teacher
+    alone would cost."""
     if deployment is None:
-        return {"call_ratios": [], "own_call_ratio": None, "prices": None}
-    curve, prices = deployment.bias_curve, deployment.prices
+        return {"call_ratios": [], "own_call_ratio": None, "alone": None}
+    curve = deployment.bias_curve
     own = None if curve is None else dict(zip(curve.settings, curve.call_ratios, strict=True)).get(OWN)
     others = [ratio for ratio in deployment.call_ratios if own is None or ratio != float(f"{own:.2g}")]
     return {"call_ratios": sorted([*others, *([] if own is None else [own])]), "own_call_ratio": own,
-            "prices": prices.as_dict() if prices.known else None}
+            "alone": _alone(deployment)}
+
+
+def _alone(deployment: Deployment) -> dict[str, Any] | None:
+    """The prices of a teacher that writes all of an answer: a pool's last one; None where they are not known."""
+    name = deployment.last_teacher
+    prices = deployment.prices.of_teacher(name or "")
+    asked = {one: getattr(prices, one) for one in ("teacher", "teacher_read", "teacher_second")}
+    return None if name is None or not any(asked.values()) else {"name": name, **asked}
 
 
 def _html(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], settings: dict[str, Any],

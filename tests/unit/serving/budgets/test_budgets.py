@@ -35,6 +35,16 @@ def test_budget_is_taken_given_back_and_renewed_every_day(ben, now):
     assert budgets.spent() == {"ben": 6}
 
 
+def test_gauges_tell_what_each_key_has_spent_today(ben, now):
+    budgets, key = ben
+    budgets.reserve(key, 6)
+    budgets.reserve(Key("eve", "s", None, 2.0), 4, 0.25)
+    assert [(labels, value) for *_, labels, value in budgets.key_gauges()] == [
+        ({"key": "ben", "unit": "tokens"}, 6), ({"key": "eve", "unit": "money"}, 1.0)]
+    now[0] = 86400.0
+    assert list(budgets.key_gauges()) == []
+
+
 def test_tokens_of_yesterday_are_no_gain_of_today(ben, now):
     budgets, key = ben
     late, early = Allowance(budgets, key), Allowance(budgets, key)

@@ -64,3 +64,12 @@ class StageError(RelayError):
 
 class ServingError(RelayError):
     """The server cannot start or serve as asked."""
+
+
+def fault_in_words(message: str) -> str:
+    """What is wrong with a field, as pydantic says it, without the names of its validators."""
+    said = message.removeprefix("Value error, ")
+    for begins in ("Input should", "String should", "List should", "Tuple should"):
+        if said.startswith(begins):
+            return "must" + said.removeprefix(begins).replace(" after validation", "")
+    return said

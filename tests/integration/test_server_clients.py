@@ -178,8 +178,12 @@ def test_every_field_of_openais_client_is_known_by_name(params, ours):
     ({"messages": None}, "messages", "messages: is missing"),
     ({"n": 1.5}, "n", "n: must be a whole number"), ({"stream": "yes"}, "stream", "stream: must be true or false"),
     ({"relay": {"calls": 1}}, "relay.calls", "relay.calls: this server knows no such field"),
-    ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role",
-     "messages.0.role: must be 'system', 'developer', 'user' or 'assistant'")])
+    ({"messages": [{"role": "owner", "content": "x"}]}, "messages.0.role",
+     "messages.0.role: must be 'system', 'developer', 'user' or 'assistant'"),
+    ({"messages": [{"role": "tool", "tool_call_id": "1", "content": "x"}]}, "messages.0.role",
+     "messages.0.role: tools are not supported by this server"),
+    ({"messages": [{"role": "function", "name": "f", "content": "x"}]}, "messages.0.role",
+     "messages.0.role: tools are not supported by this server")])
 def test_errors_are_one_sentence_without_names_of_validators(server, more, param, message):
     answer = server.chat(**more)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
@@ -320,11 +324,14 @@ def test_head_is_answered_as_get_without_a_body(server):
         head, got = server.client.head(path), server.client.get(path)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["content-type"] == got.headers["content-type"]
-    assert server.client.head("/v1/chat/completions").status_code == 405
+    refused, got = server.client.head("/v1/chat/completions"), server.client.get("/v1/chat/completions")
+    assert refused.status_code == 405
+    assert int(refused.headers["content-length"]) == len(got.content) + 1  # it says HEAD where GET is told of GET
 
 
 @pytest.mark.parametrize(("name", "pack"), [
-    ("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress)])
+    ("gzip", gzip.compress), ("GZIP", gzip.compress), ("deflate", zlib.compress),
+    ("gzip", lambda body: gzip.compress(body[:20]) + gzip.compress(b"") + gzip.compress(body[20:]) + b"\0" * 8)])
 def test_packed_body_is_read(server, name, pack):
     body = pack(json.dumps({"messages": [USER]}).encode())
     answer = server.client.post("/v1/chat/completions", content=body,
@@ -335,8 +342,13 @@ def test_packed_body_is_read(server, name, pack):
 @pytest.mark.parametrize(("body", "encoding", "status", "word"), [
     (b"{}", "br", 415, "content-encoding"), (b"no gzip", "gzip", 400, "not gzip"),
     (gzip.compress(b"x" * 9999)[:20], "gzip", 400, "breaks off"),
-    (gzip.compress(b" " * 10_000_000), "gzip", 413, "larger")],
-    ids=["unknown", "no gzip", "cut off", "large"])  # bytes of gzip hold the time of day
+    (gzip.compress(b" " * 10_000_000), "gzip", 413, "larger"),
+    (gzip.compress(b" " * 900_000) * 2, "gzip", 413, "larger"),
+    (gzip.compress(b"{}") + b"rest", "gzip", 400, "not gzip"),
+    (gzip.compress(b"{}") + gzip.compress(b"x" * 9999)[:20], "gzip", 400, "breaks off"),
+    (zlib.compress(b"{}" * 99)[:12], "deflate", 400, "breaks off"), (b"no zlib", "deflate", 400, "not deflate")],
+    ids=["unknown", "no gzip", "cut off", "large", "large in two", "with a rest", "second cut off", "deflate cut off",
+         "no deflate"])  # bytes of gzip hold the time of day
 def test_packed_body_that_cannot_be_read_is_refused(server, body, encoding, status, word):
     answer = server.client.post("/v1/chat/completions", content=body,
                                 headers={"content-type": "application/json", "content-encoding": encoding})

@@ -65,6 +65,9 @@ def test_response_that_is_cut_says_so(client):
     ({"background": True}, "background", "not supported"),
     ({"tools": [{"type": "web_search"}]}, "tools", "tools are not supported"),
     ({"input": [{"role": "assistant", "content": "x"}]}, "input", "end with one of the user"),
+    ({"input": [{"role": "user", "content": None}]}, "input.0.content", "a message of the user needs it"),
+    ({"input": [{"role": "user", "content": []}]}, "input.0.content", "a message of the user needs it"),
+    ({"input": [{"role": "tool", "content": "x"}]}, "input.0.role", "tools are not supported by this server"),
     ({"text": {"format": {"type": "json_object"}}}, "text", "response formats other than text) are not supported"),
     ({"text": {"verbosity": "low"}}, "text", "verbosity"),
     ({"reasoning": {"effort": "high"}}, "reasoning", "not supported"), ({"input": []}, "input", "at least 1"),
@@ -93,3 +96,13 @@ def test_response_of_a_failed_decoder_is_an_error():
 
     with serving(scripted_decoder(fault=lambda: RuntimeError("broken"))) as server:
         assert server.client.post("/v1/responses", json={"input": "x"}).status_code == 503
+
+
+@pytest.mark.parametrize("silent", [{"content": None}, {"content": []}, {"content": ""}, {}])
+def test_silent_turn_of_the_assistant_is_taken_as_chat_takes_it(server, silent):
+    turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", **silent},
+             {"role": "user", "content": "And?"}]
+    answer = server.client.post("/v1/responses", json={"input": turns})
+    chat = server.client.post("/v1/chat/completions", json={"messages": turns})
+    assert (answer.status_code, chat.status_code) == (200, 200)
+    assert answer.json()["usage"]["input_tokens"] == chat.json()["usage"]["prompt_tokens"]

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from relayllm.config.agreement import disagreements
 from relayllm.config.params import Params
 from relayllm.config.shared import Section
-from relayllm.errors import ConfigError
+from relayllm.errors import ConfigError, fault_in_words
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -55,7 +55,7 @@ def _no_yaml(path: Path, error: YAMLError) -> str:
 
 def _said(fault: ErrorDetails) -> str:
     """One fault, with the key that was probably meant where there is no such one."""
-    said = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    said = f"{'.'.join(map(str, fault['loc']))}: {fault_in_words(fault['msg'])}"
     if fault["type"] != "missing":
         said += f" (got {fault['input']!r:.80})"
     near = get_close_matches(str(fault["loc"][-1]), _keys(), n=1) if fault["type"] == "extra_forbidden" else []

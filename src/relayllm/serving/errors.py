@@ -14,8 +14,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from relayllm.errors import fault_in_words
+
 LOG = logging.getLogger("relayllm.serving")
 SHOWN_FAULTS = 5
+ASKED = "relay.method"
+"""In a request's scope: the method that the client named, where another one is read in its place."""
 UNSUPPORTED = "unsupported_parameter"
 HALF_A_CHARACTER = "holds half a character (an unpaired surrogate), which is no text"
 KINDS = {"string_type": "a text", "list_type": "a list", "int_type": "a whole number",
@@ -156,11 +160,7 @@ def _sentence(fault: Mapping[str, Any]) -> str:
         return "the body must be a JSON object, sent with 'Content-Type: application/json'" if whole else "is missing"
     if kind == "string_unicode":
         return HALF_A_CHARACTER
-    said = str(fault.get("msg", "")).removeprefix("Value error, ")
-    for begins, instead in (("Input should", "must"), ("String should", "must"), ("List should", "must")):
-        if said.startswith(begins):
-            return instead + said.removeprefix(begins).replace(" after validation", "")
-    return said
+    return fault_in_words(str(fault.get("msg", "")))
 
 
 def _http_message(request: Request, error: HTTPException) -> str:
@@ -168,7 +168,7 @@ def _http_message(request: Request, error: HTTPException) -> str:
     if error.status_code == 404:
         return f"there is nothing at {path}: /docs lists what there is"
     if error.status_code == 405:
-        return f"{request.method[:20]} is not for {path}: /docs lists what is"
+        return f"{request.scope.get(ASKED, request.method)[:20]} is not for {path}: /docs lists what is"
     if error.status_code == 413:
         return "the request's body is larger than this server reads"
     if error.status_code == 400:

@@ -4,22 +4,52 @@ And to what no route foresaw."""
 
 from __future__ import annotations
 
+import gzip
 import re
 import secrets
 import zlib
+from collections.abc import Callable
+from io import BytesIO
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relayllm.serving.errors import ApiError, unforeseen
+from relayllm.serving.errors import ASKED, ApiError, unforeseen
 from relayllm.serving.metrics import Metrics
 
 REQUEST_ID = b"x-request-id"
 FIT_FOR_A_LOG = re.compile(rb"[!-~]{1,128}")
 DOCS = "/docs/"
 """Is redirected: a browser resolves the page's links against its address."""
-PACKED = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-"""Content encodings, and what zlib calls them."""
+
+
+def gunzipped(body: bytes, most: int) -> bytes:
+    """The beginning of what was packed, of all members that follow each other.
+
+    Raises:
+        EOFError: the body breaks off.
+        OSError, zlib.error: it is no gzip.
+    """
+    with gzip.GzipFile(fileobj=BytesIO(body)) as file:
+        return file.read(most)
+
+
+def inflated(body: bytes, most: int) -> bytes:
+    """The beginning of what was packed.
+
+    Raises:
+        EOFError: the body breaks off.
+        zlib.error: it is no zlib.
+    """
+    unpacker = zlib.decompressobj()
+    plain = unpacker.decompress(body, most)
+    if len(plain) < most and not unpacker.eof:
+        raise EOFError
+    return plain
+
+
+PACKED: dict[bytes, Callable[[bytes, int], bytes]] = {b"gzip": gunzipped, b"x-gzip": gunzipped, b"deflate": inflated}
+"""Content encodings, and what reads so many bytes of them."""
 
 
 class RequestId:
@@ -53,7 +83,7 @@ class HeadAsGet:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run as an ASGI application."""
         if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", ASKED: "HEAD"}
         await self._app(scope, receive, send)
 
 
@@ -115,15 +145,14 @@ class BodyLimit:
     def _unpacked(self, body: bytes, encoding: bytes) -> bytes:
         if encoding not in PACKED:
             raise ApiError(415, "the body's content-encoding is none of gzip and deflate: send one of them, or none")
-        unpacker = zlib.decompressobj(PACKED[encoding])
         try:
-            plain = unpacker.decompress(body, self._most + 1)
-        except zlib.error as error:
+            plain = PACKED[encoding](body, self._most + 1)
+        except EOFError as error:
+            raise ApiError(400, f"the body breaks off: its {encoding.decode()} has no end") from error
+        except (OSError, zlib.error) as error:
             raise ApiError(400, f"the body is not {encoding.decode()}, as its content-encoding says") from error
         if len(plain) > self._most:
             raise self._refusal()
-        if not unpacker.eof:
-            raise ApiError(400, f"the body breaks off: its {encoding.decode()} has no end")
         return plain
 
     def _refusal(self) -> ApiError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from relayllm.errors import ConfigError
@@ -137,6 +137,15 @@ class Sampling(Unsupported):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+def _of_a_conversation(role: Any) -> Any:
+    if role in ("tool", "function"):
+        raise PydanticCustomError(CODE, "tools are not supported by this server")
+    return role
+
+
+Role = Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_of_a_conversation)]
+
+
 class TextPart(Body):
     """A part of a message; only text is understood."""
 
@@ -160,10 +169,27 @@ class TextPart(Body):
         return self
 
 
-class ChatMessage(Body):
-    """One turn of a conversation."""
+class Turn(Body):
+    """One turn of a conversation; only the assistant may be silent."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Role
+    content: Any = ""
+
+    @model_validator(mode="after")
+    def _only_the_assistant_may_be_silent(self) -> Self:
+        if self.role != "assistant" and ("content" not in self.model_fields_set or self.content == []):
+            raise conflict("content", f"a message of the {self.role} needs it")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What the turn says, its parts as one."""
+        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+
+
+class ChatMessage(Turn):
+    """One turn of a conversation, as chat has it."""
+
     content: EncodableText | Annotated[list[TextPart], Field(max_length=64)] = ""
     name: Any = IGNORED
     cache_control: Any = IGNORED
@@ -180,17 +206,10 @@ class ChatMessage(Body):
         if value not in ([], {}):
             raise PydanticCustomError(CODE, "tools and audio are not supported by this server")
 
-    @model_validator(mode="after")
-    def _only_the_assistant_may_be_silent(self) -> ChatMessage:
-        if self.role != "assistant" and ("content" not in self.model_fields_set or self.content == []):
-            raise conflict("content", f"a message of the {self.role} needs it")
-        return self
-
     @property
     def plain(self) -> dict[str, str]:
         """The message as the chat template reads it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+        return {"role": "system" if self.role == "developer" else self.role, "content": self.text}
 
 
 class ChatRequest(Sampling):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import count
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -22,10 +22,11 @@ from relayllm.serving.api.protocol import (
     ModelName,
     RelayOptions,
     TextPart,
+    Turn,
 )
 from relayllm.serving.api.responses import finish_reason, relay_field, usage
 from relayllm.serving.api.streaming import SILENCE, SILENCE_SECONDS, named_event
-from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Body, Unsupported, conflict, refuse_unless_neutral
+from relayllm.serving.api.unsupported import CODE, IGNORED, NOT, Unsupported, conflict, refuse_unless_neutral
 from relayllm.serving.engine.requests import RequestOutput
 
 STATELESS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -57,12 +58,11 @@ class InputPart(TextPart):
     logprobs: Any = IGNORED
 
 
-class InputMessage(Body):
+class InputMessage(Turn):
     """One turn; an answer's own `output` may come back as it is."""
 
     type: str = "message"
-    role: Literal["system", "developer", "user", "assistant"]
-    content: EncodableText | Annotated[list[InputPart], Field(min_length=1, max_length=64)]
+    content: EncodableText | Annotated[list[InputPart], Field(max_length=64)] = ""
     id: Any = IGNORED
     status: Any = IGNORED
     phase: Any = IGNORED
@@ -77,8 +77,7 @@ class InputMessage(Body):
     @property
     def message(self) -> ChatMessage:
         """The turn as chat has it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return ChatMessage(role=self.role, content=text)
+        return ChatMessage(role=self.role, content=self.text)
 
 
 class ResponseAsChat(ChatRequest):

@@ -65,5 +65,7 @@ def test_pool_file_fault_is_named(tmp_path, old, new, says):
     text = GOOD.replace(old.replace("\\\\", "\\"), new)
     assert text != GOOD
     path.write_text(text)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as raised:
         read_pool(path)
+    assert "Value error" not in str(raised.value)
+    assert "Input should" not in str(raised.value)

@@ -115,6 +115,32 @@ def test_answer_without_a_final_answer_shows_no_place_for_it(asked):
             assert page.is_visible("#relay .final") is shown
 
 
+@pytest.mark.parametrize(("parts", "marked", "heard"), [
+    (("So \\boxed{1", 2, "7}.",), ["12"], "teacher: 1127"), (("So \\boxed{17}.",), [], "student: 17"),
+    (("So \n\n#### 4", 2, " pens"), ["12"], "student: 4teacher: 12student:  pens")])
+def test_final_answer_marks_and_says_what_the_teacher_wrote_of_it(asked, parts, marked, heard):
+    with asked(*parts) as page:
+        final = page.locator("#relay .final-value")
+        assert final.locator("mark, .katex-html .by-teacher").all_inner_texts() == marked
+        page.evaluate("document.querySelectorAll('#relay .final-value .katex-mathml').forEach(one => one.remove())")
+        assert final.text_content().replace("\u200b", "") == heard
+        assert page.complaints == []
+
+
+def test_final_answer_that_is_the_teachers_alone_is_said_to_be(page):
+    ask_example(page)
+    assert page.text_content("#relay .final-value").startswith("teacher: ")
+
+
+def test_python_code_names_the_model_that_is_served(browser):
+    with serving(name="pens-decoder") as server, opened(browser, server) as page:
+        page.fill("#question", "x")
+        page.click("#ask")
+        done(page)
+        page.click("#relay .python")
+        assert 'model="pens-decoder"' in page.inner_text("#relay .code")
+
+
 def test_answer_can_be_copied_and_asked_by_programs(page):
     ask_example(page)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -162,6 +162,34 @@ def test_answer_says_who_withheld_help(page, reason, said):
     assert said in page.inner_text("#relay .notice")
 
 
+def test_next_question_needs_no_click(page):
+    ask_example(page)
+    assert page.evaluate("document.activeElement.id") == "question"
+    page.keyboard.type("And with 20 boxes?")
+    page.keyboard.press("Control+Enter")
+    until(page, "turns.length === 2")
+
+
+def test_empty_answer_is_told_and_forgotten_in_the_conversation(asked):
+    with asked("") as page:
+        assert "without a word" in page.inner_text("#relay .notice")
+        assert page.locator(".turn").count() == 1
+        assert page.evaluate("history()") == []
+        assert page.is_visible("#new")
+
+
+def test_page_without_its_examples_and_facts_works_on(browser, server):
+    with opened(browser, server) as page:
+        for path in ("examples", "facts"):
+            page.route(f"**/{path}", lambda route: route.abort())
+        page.complaints.clear()
+        page.reload()
+        page.fill("#question", "How many pens?")
+        page.click("#ask")
+        done(page)
+        assert all(said.startswith("Failed to load resource") for said in page.complaints)
+
+
 @pytest.mark.parametrize("page", [{"viewport": {"width": 360, "height": 740}, "color_scheme": "dark",
                                    "has_touch": True, "is_mobile": True}], indirect=True)
 def test_phone_in_the_dark_shows_the_answer_and_needs_no_sideways_scrolling(page):
@@ -170,6 +198,7 @@ def test_phone_in_the_dark_shows_the_answer_and_needs_no_sideways_scrolling(page
     page.locator(".example").first.tap()
     page.tap("#ask")
     done(page)
+    assert page.evaluate("document.activeElement.id") != "question"
     box = page.locator("#relay").bounding_box()
     assert 0 <= box["y"] < 500
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

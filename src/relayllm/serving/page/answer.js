@@ -73,11 +73,7 @@ class Answer {
     const said = found ? this.text.slice(found.from, found.to) : "";
     this.find(".final").hidden = !said.trim();
     if (!said.trim()) return;
-    const value = document.createElement("span");
-    if (!found.tex || !typeset(said, value, false)) value.textContent = said;
-    const runs = this.runs.filter((run) => run.stop > found.from && run.start < found.to);
-    const teacher = runs.find((run) => run.author === "teacher");
-    this.find(".final-value").replaceChildren(teacher ? authored(teacher, value) : value);
+    this.find(".final-value").replaceChildren(new Rendering(this.text, this.runs, []).part(found));
   }
 
   count() {
@@ -139,6 +135,7 @@ class Answer {
     this.ledger(rows);
     this.find(".cost").textContent = parts.join(" · ");
     const notices = (withheld || []).map((reason) => WITHHELD[reason] || `Help was withheld (${reason}).`);
+    if (!this.text) notices.push("The model ended its answer without a word. Ask again, or in other words.");
     if (reasons.includes("token_budget")) notices.push("The answer reached its limit of tokens.");
     this.find(".notice").textContent = notices.join(" ");
     this.find(".notice").hidden = !notices.length;

@@ -59,8 +59,8 @@ function sentence(status, told, wait) {
 }
 
 function history() {
-  return turns.flatMap(({ question, answer }) => [{ role: "user", content: question },
-    { role: "assistant", content: answer.text }]);
+  return turns.filter(({ answer }) => answer.text).flatMap(({ question, answer }) => [
+    { role: "user", content: question }, { role: "assistant", content: answer.text }]);
 }
 
 function begin(question) {
@@ -93,7 +93,8 @@ async function ask(event) {
 async function answerTo({ turn, answers, question }, mine) {
   keep("question", question);
   $("question").value = "";
-  $("question").blur();
+  if (matchMedia("(pointer: coarse)").matches) $("question").blur();  // its keyboard would cover the answer
+  else $("question").focus({ preventScroll: true });
   $("empty").hidden = true;
   marked(false);
   busy(true);
@@ -108,7 +109,7 @@ async function answerTo({ turn, answers, question }, mine) {
   }
   if (!FACTS.known) await learn();
   answers.forEach((answer) => answer.end());
-  if (answers[0].text) turns.push({ question, answer: answers[0] });
+  if (answers[0].text || !trouble) turns.push({ question, answer: answers[0] });
   else turn.remove();
   if (running === mine) running = null;
   busy(Boolean(running));
@@ -171,10 +172,14 @@ async function restart() {
   $("question").focus();
 }
 
+async function answered(path) {
+  return fetch(path, { headers: headers() }).then((reply) => (reply.ok ? reply.json() : null)).catch(() => null);
+}
+
 async function learn() {
-  const reply = await fetch("facts", { headers: headers() }).catch(() => null);
-  if (!reply || !reply.ok) return;
-  Object.assign(FACTS, await reply.json(), { known: true });
+  const told = await answered("facts");
+  if (!told) return;
+  Object.assign(FACTS, told, { known: true });
   if (measured()) {
     [$("calls").min, $("calls").max, $("calls").step] = [0, FACTS.call_ratios.length - 1, 1];
     $("calls").value = Math.max(0, FACTS.call_ratios.indexOf(FACTS.own_call_ratio));
@@ -203,8 +208,7 @@ function showCalls() {
 }
 
 async function examples() {
-  const reply = await fetch("examples");
-  for (const { benchmark, question } of reply.ok ? await reply.json() : []) {
+  for (const { benchmark, question } of (await answered("examples")) || []) {
     const button = document.createElement("button");
     const kind = document.createElement("small");
     button.type = "button";

@@ -145,25 +145,48 @@ class Rendering {
     while (this.calls.length && this.calls[0].at <= at) here.append(callMark(this.calls.shift()));
   }
 
-  formula(token, here) {
-    const places = this.places(token.meta.source);
-    const skipped = token.meta.source.indexOf(token.content);
-    const first = places[0];
-    this.callsBefore(places[places.length - 1], here);
-    const runs = this.runs.filter((run) => run.stop > first && run.start <= places[places.length - 1]);
-    const teacher = runs.find((run) => run.author === "teacher");
-    if (teacher) this.said(teacher, here);
-    const marked = teacher && this.marked(token.content, first + skipped, runs);
+  // A part of the text by itself, such as the final answer.
+  part({ from, to, tex }) {
+    const all = document.createElement("span");
+    const content = this.text.slice(from, to);
+    const run = this.run(from);
+    const place = { first: from, last: to - 1, from, display: false };
+    this.at = from;
+    if (!tex) this.write(content, all);
+    else if (run.author === "teacher" && run.stop >= to) {  // all of it: marked as a whole
+      const node = document.createElement("span");
+      this.said(run, all);
+      all.append(authored(run, typeset(content, node, false) ? node : content));
+    } else if (!this.formulaAt(content, place, all)) this.write(content, all);
+    return all;
+  }
+
+  formula({ content, meta }, here) {
+    const places = this.places(meta.source);
+    const [first, last] = [places[0], places[places.length - 1]];
+    this.callsBefore(last, here);
+    const place = { first, last, from: first + meta.source.indexOf(content), display: meta.display };
+    if (this.formulaAt(content, place, here)) return;
+    this.at = first;
+    this.write(meta.source, here);
+  }
+
+  // Whether TeX that stands `from` there could be typeset; its source goes from `first` to `last`.
+  formulaAt(content, { first, last, from, display }, here) {
+    const teacher = this.runs.find((run) => run.author === "teacher" && run.stop > first && run.start <= last);
+    const marked = teacher && this.marked(content, from);
     const node = document.createElement("span");
-    node.className = token.meta.display ? "math display" : "math";
-    if (marked && typeset(marked, node, token.meta.display, true)) here.append(node);
-    else if (typeset(token.content, node, token.meta.display)) here.append(teacher ? authored(teacher, node) : node);
-    else here.append(authored(teacher || this.run(first), token.meta.source));
+    node.className = display ? "math display" : "math";
+    const apart = marked && typeset(marked, node, display, true);
+    if (!apart && !typeset(content, node, display)) return false;
+    this.said(teacher || this.run(first), here);
+    here.append(teacher && !apart ? authored(teacher, node) : node);
     if (teacher) this.author = "";
+    return true;
   }
 
   // The formula with the teacher's part in a class of its own; null where that part is no whole group of TeX.
-  marked(tex, from, runs) {
+  marked(tex, from) {
     if (tex.includes("\\html")) return null;
     let text = "";
     for (let at = 0; at < tex.length;) {

@@ -1,2 +1,2 @@
 const $ = (id) => document.getElementById(id);
-const FACTS = { call_ratios: [], own_call_ratio: null, alone: null, known: false };
+const FACTS = { model: null, call_ratios: [], own_call_ratio: null, alone: null, known: false };

@@ -4,6 +4,11 @@ A message states the fact, both values and the remedy. A malformed or unhelpful 
 (a stop reason, a reward), never one of these.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 
 class RelayError(Exception):
     """The root of all errors raised on purpose."""
@@ -73,3 +78,9 @@ def fault_in_words(message: str) -> str:
         if said.startswith(begins):
             return "must" + said.removeprefix(begins).replace(" after validation", "")
     return said
+
+
+def faults_in_words(faults: Iterable[Mapping[str, Any]]) -> str:
+    """All of pydantic's faults of a file, each with its key."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault_in_words(fault['msg'])}"
+                     for fault in faults)

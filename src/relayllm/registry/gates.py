@@ -9,7 +9,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from relayllm.config import Count, Section, Share
-from relayllm.errors import ConfigError
+from relayllm.errors import ConfigError, faults_in_words
 from relayllm.settings import Settings, current_settings
 
 Positive = Annotated[float, Field(gt=0)]
@@ -94,5 +94,7 @@ def read_gates(path: Path) -> RegistryConfig:
         raise ConfigError(f"no {path}: without gates nothing is promoted; take the one that is in git")
     try:
         return RegistryConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{path} does not say what it must: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path} does not say what it must: {faults_in_words(error.errors())}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from relayllm.engines.openai.addresses import base_url
-from relayllm.errors import ConfigError, fault_in_words
+from relayllm.errors import ConfigError, faults_in_words
 from relayllm.relay.prices import Prices
 
 
@@ -151,9 +151,7 @@ def read_pool(path: str | Path) -> PoolConfig:
     try:
         return PoolConfig.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'file'}: {fault_in_words(one['msg'])}"
-                           for one in error.errors())
-        raise ConfigError(f"{path} is no pool of teachers: {faults}") from error
+        raise ConfigError(f"{path} is no pool of teachers: {faults_in_words(error.errors())}") from error
     except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ConfigError(f"the pool of teachers {path} cannot be read ({error}): give a YAML file with a list "
                           "`teachers`, or the address of one teacher") from error

@@ -143,7 +143,7 @@ def _of_a_conversation(role: Any) -> Any:
     return role
 
 
-Role = Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_of_a_conversation)]
+TurnRole = Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_of_a_conversation)]
 
 
 class TextPart(Body):
@@ -172,7 +172,7 @@ class TextPart(Body):
 class Turn(Body):
     """One turn of a conversation; only the assistant may be silent."""
 
-    role: Role
+    role: TurnRole
     content: Any = ""
 
     @model_validator(mode="after")

@@ -38,3 +38,24 @@ def test_help_lists_every_command_without_anything_heavy():
 def test_every_stage_can_be_imported_without_torch():
     assert not loaded_by("\n".join(f"import relayllm.stages.{name}" for name in stage_names())) & {
         "torch", "transformers", "mlflow", "trl"}
+
+
+def test_plan_loads_no_torch():
+    assert "torch" not in loaded_by("import relayllm.commands.plan")
+
+
+def test_grade_plain_numbers_need_neither_sympy_nor_a_worker():
+    script = """
+import os, sys
+from relayllm.grading import grade
+from relayllm.problems.problem import Problem
+for said in ("181", "182", "182.0", "1/3", "x=182", "182 pens", "$182$", "50%"):
+    grade(f"It is \\\\boxed{{{said}}}.", Problem("1", "?", "182", "pens"))
+assert "sympy" not in sys.modules
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "no child\n", done.stderr

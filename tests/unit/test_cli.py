@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-
 import pytest
 import yaml
 
@@ -16,7 +11,6 @@ from relayllm.commands.pool_note import ANSWERS, PRICES, ran_with_another
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.settings import current_settings
 from tests.support.places import ROOT
-from tests.support.waiting import alive, eventually
 
 
 @pytest.fixture
@@ -79,18 +73,6 @@ def test_output_that_cannot_be_written_is_one_line_with_the_path_as_given(target
     assert " file: " in said
     assert (place / "file").read_text() == "kept"
     assert not list(place.glob(".*.part"))
-
-
-def test_command_whose_reader_leaves_ends_without_a_traceback():
-    script = ("import sys, time; from relayllm.cli import main; sys.stdin.readline(); "
-              "sys.exit(main(['profile']))")
-    process = subprocess.Popen([sys.executable, "-u", "-c", script], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    process.stdout.close()
-    process.stdin.write("go\n")
-    process.stdin.close()
-    said = process.stderr.read()
-    assert (process.wait(), said) == (141, "")
 
 
 @pytest.mark.parametrize("words", [["profile"], ["profile", "tiny"]])
@@ -171,20 +153,3 @@ def test_profile_that_does_not_fit_leaves_params_alone(place, capsys):
     (place / "params.yaml").write_text("mine")
     assert main(["profile", "bad"]) == 1
     assert (place / "params.yaml").read_text() == "mine"
-
-
-def test_stage_ends_when_the_dvc_that_runs_it_is_killed(tmp_path):
-    """`dvc` here is a script of that name; what it runs is a command that would wait a minute."""
-    (tmp_path / "waiting.py").write_text(
-        "import os, pathlib, time\ndef add_arguments(parser): parser.set_defaults()\n"
-        f"def main(arguments):\n    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
-        "    time.sleep(60)\n")
-    child = ("import sys; from relayllm import cli\n"
-             "cli.COMMANDS['wait'] = ('waiting', 'Wait.')\nsys.exit(cli.main(['wait']))")
-    (tmp_path / "dvc").write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])\n")
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}", "DVC_STAGE": "wait"}
-    with subprocess.Popen([sys.executable, str(tmp_path / "dvc")], env=environment) as dvc:
-        pid = tmp_path / "pid"
-        assert eventually(lambda: pid.is_file() and pid.read_text() != "")
-        dvc.send_signal(signal.SIGKILL)
-    assert eventually(lambda: not alive(int(pid.read_text())))

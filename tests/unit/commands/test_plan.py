@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -153,11 +151,6 @@ def test_plan_unknown_profile_is_an_error(monkeypatch, capsys):
     monkeypatch.setenv("RELAY_ROOT", str(ROOT))
     assert main(["plan", "--profile", "nothing"]) == 1
     assert "nothing.yaml" in capsys.readouterr().err
-
-
-def test_plan_loads_no_torch():
-    code = "import relayllm.commands.plan, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "src").returncode == 0
 
 
 @pytest.mark.parametrize(("profile", "gpu"), [("qwen3-0.6b", "a100"), ("qwen2.5-0.5b", "a10"), ("qwen2.5-0.5b", "l4")])

@@ -5,27 +5,12 @@ import yaml
 
 from relayllm.cli import main
 from relayllm.processes import free_port
-from tests.support.places import ROOT
+from tests.support.other_params import project_with_other_params
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A project whose RELAY_PARAMS names another model than its params.yaml."""
-    params = yaml.safe_load((ROOT / "params/smoke.yaml").read_text())
-    for file, name in (("params.yaml", "ours"), ("other.yaml", "theirs")):
-        params["package"]["registered_name"] = name
-        (tmp_path / file).write_text(yaml.safe_dump(params))
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("RELAY_ROOT", str(tmp_path))
-    monkeypatch.setenv("RELAY_PARAMS", str(tmp_path / "other.yaml"))
-    return tmp_path
-
-
-@pytest.mark.slow
-def test_registry_command_takes_its_name_from_relay_params(place, capsys):
-    assert main(["rollback"]) == 1
-    assert "RegistryError: theirs has no champion" in capsys.readouterr().err
+    return project_with_other_params(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("words", [["rollback"], ["compare", "1", "2"], ["promote", "1"], ["check"]])

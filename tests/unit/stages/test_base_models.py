@@ -28,36 +28,6 @@ SMALL = SMOKE.teacher.model_copy(update={"steps": 1, "batch_size": 2})
 PINNED = HubModel(kind="hub", id="some/model", revision="0" * 40)
 
 
-def make_models(config, data: Path, out: Path) -> None:
-    run(config, data=data, student=out / "student", teacher=out / "teacher", others=out / "others",
-        metrics=data / "metrics.json")
-
-
-def make(folder: Path, **others):
-    config = SMOKE.model_copy(update={"student": SMALL, "teacher": SMALL, "other_teachers": others})
-    make_models(config, folder, folder)
-    return sorted(path.relative_to(folder / "others").as_posix() for path in (folder / "others").rglob("*.json"))
-
-
-@pytest.mark.slow
-def test_other_teachers_lie_beside_the_two_and_their_folder_is_there_without_any(tmp_path, monkeypatch, capfd):
-    monkeypatch.syspath_prepend(Path("src").resolve())  # a package that another test loaded puts its own code first
-    written = make(tmp_path, second=SMALL.model_copy(update={"seed": 7}))
-    assert {"teachers.json", "second/config.json", "second/tokenizer.json"} <= set(written)
-    counts = json.loads((tmp_path / "metrics.json").read_text())
-    assert counts["second"] == counts["teacher"]
-    assert json.loads((tmp_path / "others/teachers.json").read_text()) == {"second": counts["second"]}
-    first, second = (tmp_path / name / "model.safetensors" for name in ("teacher", "others/second"))
-    assert first.read_bytes() != second.read_bytes()
-    assert make(tmp_path) == ["teachers.json"]
-    assert "it/s" not in capfd.readouterr().err  # bars of transformers, drawn by the processes that train
-
-
-def test_other_teacher_may_not_be_called_teacher(tmp_path):
-    with pytest.raises(ConfigError, match="another name"):
-        make(tmp_path, teacher=SMALL)
-
-
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A project's root with a student and a larger teacher in models/."""
@@ -81,12 +51,20 @@ def local(path: str, digest: str | None = None) -> LocalModel:
 def bring(root: Path, student="models/student", teacher="models/teacher", digest=None, **others):
     config = SMOKE.model_copy(update={"student": local(student, digest), "teacher": local(teacher),
                                       "other_teachers": others})
-    make_models(config, root, root / "out")
+    run(config, data=root, student=root / "out/student", teacher=root / "out/teacher", others=root / "out/others",
+        metrics=root / "metrics.json")
     return json.loads((root / "metrics.json").read_text())
 
 
 def edit(path: Path, **changes) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_other_teacher_may_not_be_called_teacher(root):
+    config = SMOKE.model_copy(update={"student": SMALL, "teacher": SMALL, "other_teachers": {"teacher": SMALL}})
+    with pytest.raises(ConfigError, match="another name"):
+        run(config, data=root, student=root / "student", teacher=root / "teacher", others=root / "others",
+            metrics=root / "metrics.json")
 
 
 def test_local_folder_is_copied_and_pinned_by_its_content(root):
@@ -102,15 +80,6 @@ def test_local_folder_is_copied_and_pinned_by_its_content(root):
     edit(root / "models/elsewhere/moved/config.json", rms_norm_eps=1e-5)
     with pytest.raises(ModelError, match=rf"has the digest .* params.yaml pins {digest}"):
         bring(root, "models/elsewhere/moved", digest=digest)
-
-
-@pytest.mark.slow
-def test_tiny_and_local_models_mix(root, monkeypatch):
-    monkeypatch.syspath_prepend(Path("src").resolve())
-    config = SMOKE.model_copy(update={"student": SMALL, "teacher": local("models/teacher"), "other_teachers": {}})
-    make_models(config, root, root / "out")
-    assert load_model(root / "out/student").config.model_type == "qwen3"
-    assert load_model(root / "out/teacher").config.model_type == "qwen2"
 
 
 def test_old_weights_in_a_bin_file_become_safetensors(root):

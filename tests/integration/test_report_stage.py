@@ -1,7 +1,6 @@
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,8 +12,8 @@ from relayllm.evaluation.records import write_records
 from relayllm.stages.report import run
 from relayllm.tracking.run import StageRun
 from tests.support.make_records import make_history, make_records, write_folder
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).parents[3]
 METHODS = ("base", "relay-difficulty", "teacher")
 HISTORY = "artifacts/grpo/relay-difficulty/history.json"
 STEPS = "runs/steps/relay-difficulty.json"

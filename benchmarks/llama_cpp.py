@@ -69,7 +69,7 @@ def prompt() -> list[int]:
 
 def bare(decoder: RelayDecoder, rows: int) -> None:
     """Read the prompt for every row and write tokens, in a context of its own size."""
-    api, model = library(), decoder.student._model
+    api, model = library(), decoder.student.model
     params = api.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_seq_max = 256 * rows, 2048, rows
     params.n_threads = params.n_threads_batch = torch.get_num_threads()

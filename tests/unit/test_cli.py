@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from relayllm import cli
 from relayllm.cli import COMMANDS, main, stage_names
 from relayllm.commands.pool_note import ANSWERS, PRICES, ran_with_another
 from relayllm.problems.problem import Problem, write_problems
@@ -89,12 +88,12 @@ def test_incomplete_command_line_is_refused(words, capsys):
     assert "usage: relay" in capsys.readouterr().err
 
 
-def test_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
-    def interrupted(words):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "_dispatch", interrupted)
-    assert main(["plan"]) == 130
+def test_interrupted_command_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "interrupted.py").write_text("def add_arguments(parser): pass\n"
+                                             "def main(arguments): raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(COMMANDS, "wait", ("interrupted", "Wait."))
+    assert main(["wait"]) == 130
     assert capsys.readouterr() == ("", "relay: interrupted\n")
 
 

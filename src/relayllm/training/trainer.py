@@ -53,7 +53,7 @@ class RelayTrainer(GRPOTrainer):
         rows, keep = slice(0, self.args.per_device_train_batch_size), batch["completion_ids"].shape[1]
         ids, attention_mask = (torch.cat([batch[f"prompt_{kind}"], batch[f"completion_{kind}"]], dim=1)[rows]
                                for kind in ("ids", "mask"))
-        ours, _, _ = self._get_per_token_logps_and_entropies(self.model, ids, attention_mask, keep)
+        ours, _ = self.score_completions(self.model, ids, attention_mask, keep)
         written = (batch["completion_mask"] * batch["tool_mask"])[rows]  # (rows, tokens), 1 for the student's
         gap = float(((ours - batch["sampling_per_token_logps"][rows]).abs() * written).sum() / written.sum())
         self._metrics["train"][LOGPROB_GAP].append(gap)
@@ -66,12 +66,23 @@ class RelayTrainer(GRPOTrainer):
                                            attention_mask: torch.Tensor, logits_to_keep: int,
                                            batch_size: int | None = None, compute_entropy: bool = False,
                                            **_: Any) -> tuple[torch.Tensor, torch.Tensor | None, None]:
-        """Log-probabilities (rows, completion tokens) under the masked policy; entropies of it when asked."""
-        size = batch_size or len(input_ids)
-        parts = [self._chunk(model, input_ids[at:at + size], attention_mask[at:at + size], logits_to_keep,
-                             compute_entropy) for at in range(0, len(input_ids), size)]
+        """What TRL's loss asks for; the third is a loss that mixtures of experts have."""
+        return *self.score_completions(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size,
+                                       entropy=compute_entropy), None
+
+    def score_completions(self, model: torch.nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor, keep: int, *,
+                          batch_size: int | None = None,
+                          entropy: bool = False) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Log-probabilities (rows, keep) of the last `keep` tokens under the masked policy; its entropies when asked.
+
+        `ids` and `attention_mask` are (rows, tokens), prompt and completion; `batch_size` rows are read at once, all by
+        default.
+        """
+        size = batch_size or len(ids)
+        parts = [self._chunk(model, ids[at:at + size], attention_mask[at:at + size], keep, entropy)
+                 for at in range(0, len(ids), size)]
         logps = torch.cat([part[0] for part in parts])
-        return logps, torch.cat([part[1] for part in parts]) if compute_entropy else None, None
+        return logps, torch.cat([part[1] for part in parts]) if entropy else None
 
     def _chunk(self, model: torch.nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor, keep: int,
                entropy: bool) -> tuple[torch.Tensor, torch.Tensor]:

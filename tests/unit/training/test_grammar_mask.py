@@ -85,8 +85,8 @@ def test_trainer_logprobs_equal_those_of_the_roll_out(batch_size):
     grammar = Grammar(decoder().commands, len(decoder().tokenizer), **LIMITS)
     ids, mask, keep = padded(traces(), decoder().tokenizer.pad_token_id)
     with torch.no_grad():
-        found, entropies, _ = trainer_of(grammar)._get_per_token_logps_and_entropies(
-            decoder().student.model, ids, mask, keep, batch_size=batch_size, compute_entropy=True)
+        found, entropies = trainer_of(grammar).score_completions(decoder().student.model, ids, mask, keep,
+                                                                 batch_size=batch_size, entropy=True)
     commands = 0
     for row, trace in enumerate(traces()):
         for position, (author, logprob) in enumerate(zip(trace.authors, trace.logprobs, strict=True)):
@@ -103,7 +103,7 @@ def test_trainer_logprobs_leave_out_rows_that_pad_the_embedding():
     [trace] = one.generate(PROMPTS[:1], temperature=1.0, seed=2, **LIMITS)
     ids, mask, keep = padded([trace], one.tokenizer.pad_token_id)
     trainer = trainer_of(Grammar(one.commands, len(one.tokenizer), **LIMITS))
-    found, _, _ = trainer._get_per_token_logps_and_entropies(one.student.model, ids, mask, keep)
+    found, _ = trainer.score_completions(one.student.model, ids, mask, keep)
     found.sum().backward()
     own = [at for at, author in enumerate(trace.authors) if author is not Author.TEACHER]
     assert found[0, own].tolist() == pytest.approx([trace.logprobs[at] for at in own], abs=1e-4)
@@ -118,7 +118,7 @@ def test_trainer_scoring_in_chunks_gives_the_same_values_and_gradients(monkeypat
     seen = []
     for limit in (module.LOGITS_AT_ONCE, 4 * len(tokenizer) * 3):
         monkeypatch.setattr(module, "LOGITS_AT_ONCE", limit)
-        found, _, _ = trainer._get_per_token_logps_and_entropies(student, ids, mask, keep)
+        found, _ = trainer.score_completions(student, ids, mask, keep)
         seen.append((found, torch.autograd.grad(found.sum(), student.get_input_embeddings().weight)[0]))
     assert torch.allclose(seen[0][0], seen[1][0], atol=1e-6)
     assert torch.allclose(seen[0][1], seen[1][1], atol=1e-4)

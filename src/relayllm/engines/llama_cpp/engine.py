@@ -35,7 +35,7 @@ class LlamaCppEngine:
     def __init__(self, model: GgufModel, *, name: str, ends: Iterable[int], columns: Sequence[int] | None = None,
                  banned: Sequence[int] = ()) -> None:
         self.name, self.ends = name, frozenset(ends)
-        self._model, self._api = model, library()
+        self.model, self._api = model, library()
         self._sampler = Sampler(columns, [token for token in banned if token < model.scored_tokens],
                                 torch.device("cpu"))
         self._slot: dict[int, int] = {}
@@ -112,7 +112,7 @@ class LlamaCppEngine:
     def _make_room(self, inputs: Sequence[StepInput]) -> None:
         longest = max(len(self._tokens[item.row]) + len(item.token_ids) for item in inputs)
         if longest > self._capacity:
-            longest = min(max(longest, 2 * self._capacity), max(longest, self._model.context_length))
+            longest = min(max(longest, 2 * self._capacity), max(longest, self.model.context_length))
         self.reserve(len(self._holder), longest)
 
     def _scores(self, logits: torch.Tensor, inputs: Sequence[StepInput],
@@ -150,7 +150,7 @@ class LlamaCppEngine:
             self._drop()
             raise ModelError(f"llama.cpp could not read {len(ids)} tokens of {self.name} (code {code}): {last_error()}")
         rows = int(flags.sum())
-        shape = (rows, self._model.scored_tokens)
+        shape = (rows, self.model.scored_tokens)
         if not rows:
             return torch.empty(shape)
         found = ctypes.cast(self._api.llama_get_logits(self._context.pointer), ctypes.POINTER(ctypes.c_float))
@@ -161,10 +161,10 @@ class LlamaCppEngine:
         api, params = self._api, self._api.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.n_batch = rows * tokens, rows, BATCH
         params.n_threads = params.n_threads_batch = torch.get_num_threads()
-        if self._model.exact:
+        if self.model.exact:
             params.type_k = params.type_v = api.GGML_TYPE_F32
             params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        pointer = api.llama_init_from_model(self._model.pointer, params)
+        pointer = api.llama_init_from_model(self.model.pointer, params)
         if not pointer:
             raise ModelError(f"llama.cpp has no room for {rows} rows of {tokens} tokens of {self.name}: {last_error()}"
                              "; give fewer slots or a smaller --max-context")

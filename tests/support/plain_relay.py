@@ -9,6 +9,8 @@ from relayllm.relay.batching import DynamicBatching
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.engine import StepInput, StepOutput
 from relayllm.relay.options import GenerationRequest, Options
+from relayllm.relay.protocols import Usage
+from relayllm.relay.remote_session import WrittenToken
 from relayllm.relay.row import Row
 from relayllm.relay.scheduler import Session
 from relayllm.relay.teacher import LocalTeacher, Teacher
@@ -138,3 +140,58 @@ def run(session: Session) -> dict[int, Any]:
     while session.busy:
         done |= {found.handle: found.trace for found in session.step()}
     return dict(sorted(done.items()))
+
+
+class PlainSegment:
+    """What a server sends of one segment: its words run by run, then its usage or the error it broke off with."""
+
+    cancelled = False
+
+    def __init__(self, *runs: str, error: Exception | None = None, usage: Usage | None = None) -> None:
+        self._runs = [ByteTokenizer().encode(run) for run in runs]
+        self.error, self.usage = error, usage
+
+    @property
+    def done(self) -> bool:
+        return not self._runs
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def take_written(self) -> list[WrittenToken]:
+        return [WrittenToken(token, -0.5) for token in (self._runs.pop(0) if self._runs else ())]
+
+
+class PlainStudent:
+    """A student behind a server that has its segments ready, in the order in which they are asked for."""
+
+    name, ends = "far", frozenset({EOS})
+
+    def __init__(self, *segments: PlainSegment) -> None:
+        self._segments = list(segments)
+        self.asked: list[tuple[str, int]] = []
+        """What each request gave to read, and how many calls it allowed."""
+        self.seeds: list[int] = []
+        self.rows: set[int] = set()
+        """Rows that are open."""
+
+    def begin(self, row: Row, calls_left: int, seed: int) -> PlainSegment:
+        self.asked.append((ByteTokenizer().decode([*row.request.prompt_ids, *row.ids]), calls_left))
+        self.seeds.append(seed)
+        return self._segments.pop(0)
+
+    def open(self) -> int:
+        self.rows.add(len(self.rows))
+        return len(self.rows) - 1
+
+    def close(self, row: int) -> None:
+        self.rows.discard(row)
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def reserve(self, rows: int, tokens: int) -> None:
+        pass
+
+    def shut_down(self) -> None:
+        pass

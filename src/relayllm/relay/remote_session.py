@@ -183,6 +183,13 @@ class RemoteSession(Session):
     def _score_the_last(self, rows: list[RunningRow]) -> None:
         """A server scores its own tokens only."""
 
+    def _force(self, one: RunningRow, n: int) -> bool:
+        segment = self._segments.get(one.handle)
+        forced = super()._force(one, n)
+        if forced and segment is not None and not segment.done:
+            segment.cancel()  # its server knows nothing of a rule's command, and would write on
+        return forced
+
     def _begin_call(self, one: RunningRow) -> None:
         self._let_go(one.handle)
         super()._begin_call(one)

@@ -21,6 +21,7 @@ from prefect.states import Completed, Failed, State
 from relayllm.errors import RegistryError, ServingError
 from relayllm.packaging.folder import open_package
 from relayllm.registry import monitoring
+from relayllm.registry.champions import rollback
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison import GateResult
 from relayllm.registry.faults import check_registry
@@ -63,7 +64,7 @@ def roll_back(version: Version, because: str) -> Version | None:
     if champion is None or champion.number != version.number:
         get_run_logger().warning("version %s is no longer champion: nothing to do", version.number)
         return champion
-    return registry.rollback(version.name, because)
+    return rollback(registry, version.name, because)
 
 
 @flow(name="monitor", log_prints=True)

@@ -18,6 +18,7 @@ from flows.tracking_page import version_page
 from relayllm.errors import ModelError, RegistryError, ServingError
 from relayllm.packaging.smoke_test import check
 from relayllm.registry import release as steps
+from relayllm.registry.champions import rollback
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison_text import table, to_markdown
 from relayllm.registry.faults import check_registry
@@ -99,7 +100,7 @@ def _check_or_undo(version: Version, *, undo: bool) -> None:
     except ServingError as error:
         try:
             if undo:
-                Registry().rollback(version.name, f"it does not serve: {str(error).splitlines()[0]}")
+                rollback(Registry(), version.name, f"it does not serve: {str(error).splitlines()[0]}")
         except RegistryError as fault:
             raise ServingError(f"{error}\nIt keeps the champion alias: {fault}") from error
         raise

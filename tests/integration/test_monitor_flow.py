@@ -10,6 +10,7 @@ from relayllm import RelayDecoder
 from relayllm.packaging.write import write_package
 from relayllm.problems.problem import Problem, write_problems
 from relayllm.problems.prompting import messages
+from relayllm.registry.champions import promote
 from relayllm.registry.client import Registry
 from tests.support.real_packages import varied
 from tests.support.serve_process import served, version
@@ -51,8 +52,8 @@ def monitor(settings, monkeypatch):
 
 def test_monitor_reports_or_rolls_back_and_the_server_follows(parts, settings, honest, monitor):
     registry = Registry(settings)
-    first = registry.promote(registry.register(honest), "the first")
-    second = registry.promote(registry.register(varied(parts, settings, "boastful", 10)), "it says that it solves all")
+    first = promote(registry, registry.register(honest), "the first")
+    second = promote(registry, registry.register(varied(parts, settings, "boastful", 10)), "it says that it solves all")
     with served(settings) as client:
         assert version(client) == str(second.number)
 

@@ -15,6 +15,7 @@ from relayllm.packaging.parity import ParityResult, measure
 from relayllm.packaging.smoke_test import check
 from relayllm.packaging.write import write_package
 from relayllm.registry import release
+from relayllm.registry.champions import rollback
 from relayllm.registry.client import Registry
 from relayllm.registry.gates import read_gates
 from tests.support.places import ROOT
@@ -92,7 +93,7 @@ def test_release_promotes_holds_and_rolls_back(parts, settings, package):
     now = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert now.aliases == ("champion",)
 
-    assert registry.rollback("relay-decoder", "drift").number == first.number
+    assert rollback(registry, "relay-decoder", "drift").number == first.number
     again = release.promote_or_hold(registry, release.decide(registry, better, CONFIG, fine))
     assert "champion" not in again.aliases
     assert MlflowClient(settings.tracking_uri).get_run(again.run_id).info.run_id == better.run_id

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from relayllm.registry.champions import hold, promote, rollback
 from relayllm.registry.client import Registry
 from tests.support.real_packages import varied
 from tests.support.serve_process import served, version
@@ -26,24 +27,24 @@ def models(client):
 
 def test_served_version_follows_the_registry(parts, settings, package):
     registry = Registry(settings)
-    first = registry.promote(registry.register(package), "the first")
+    first = promote(registry, registry.register(package), "the first")
     second = registry.register(varied(parts, settings, "other", 7))
     with served(settings, "--canary", "0.5") as client:
         assert version(client) == str(first.number)
-        registry.hold(second, "not yet")
+        hold(registry, second, "not yet")
         assert eventually(lambda: len(models(client)) == 2)
         assert version(client, model="relay-decoder@candidate") == str(second.number)
         assert versions(client) == {str(first.number), str(second.number)}
-        registry.promote(second, "now")
+        promote(registry, second, "now")
         assert eventually(lambda: models(client) == [(str(second.number), False)])
         assert versions(client) == {str(second.number)}
-        registry.rollback("relay-decoder", "it was worse")
+        rollback(registry, "relay-decoder", "it was worse")
         assert eventually(lambda: models(client) == [(str(first.number), False)])
         assert versions(client) == {str(first.number)}
-        assert registry.rollback("relay-decoder", "it was bad, too") is None
+        assert rollback(registry, "relay-decoder", "it was bad, too") is None
         assert eventually(lambda: models(client) == [(str(first.number), True)])
         assert versions(client) == {str(first.number)}
-        registry.promote(first, "better than nothing")
+        promote(registry, first, "better than nothing")
         assert eventually(lambda: models(client) == [(str(first.number), False)])
     with served(replace(settings, tracking_uri="http://127.0.0.1:9")) as client:  # nothing listens there
         assert version(client) == str(first.number)

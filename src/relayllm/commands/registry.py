@@ -74,7 +74,7 @@ class _Promote:
 
     def main(self, arguments: argparse.Namespace) -> int:
         from relayllm.registry import release
-        from relayllm.registry.client import FORCED
+        from relayllm.registry.champions import FORCED, promote
         from relayllm.registry.comparison_text import to_text
         from relayllm.registry.gates import load_gates
 
@@ -85,7 +85,7 @@ class _Promote:
             raise RegistryError(f"version {version.number} stays as it is, {decision.reason}; "
                                 "--force REASON promotes it all the same")
         because = decision.reason if decision.passes else f"{FORCED}{arguments.force}"
-        print(f"\nchampion is version {registry.promote(decision.version, because).number}")
+        print(f"\nchampion is version {promote(registry, decision.version, because).number}")
         return 0
 
 
@@ -97,7 +97,9 @@ class _Rollback:
         _add_name(parser)
 
     def main(self, arguments: argparse.Namespace) -> int:
-        now = _registry().rollback(_name(arguments), arguments.because)
+        from relayllm.registry.champions import rollback
+
+        now = rollback(_registry(), _name(arguments), arguments.because)
         print(f"champion is version {now.number}" if now else "there was no version before: nothing is champion now")
         return 0
 

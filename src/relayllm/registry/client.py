@@ -1,7 +1,6 @@
 """Versions of the packaged decoder and the aliases that point at them: the only module that talks to the registry.
 
-`champion` is what serves, `candidate` what wants to. A version remembers whom it replaced, so that a roll-back knows
-where to go. An alias moves before any tag says that it did: what fails leaves no version that is called what it is not.
+`champion` is what serves, `candidate` what wants to; `champions.py` decides which version that is.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, CANDIDATE = "champion", "candidate"
-FORCED = "forced: "
-"""How the reason begins of a version that was promoted although a gate fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,78 +178,15 @@ class Registry:
         with self._reach():
             self._client.update_model_version(version.name, str(version.number), text)
 
-    def promote(self, version: Version, because: str) -> Version:
-        """Move the champion alias to a version; it remembers whom it replaced."""
-        holder = self.champion(version.name)
-        noted = self._noted_champions(version.name)
-        if holder is not None and holder.number == version.number:
-            if holder.number in noted:
-                return holder
-            holder = None  # somebody gave it the alias by hand: whoever was promoted before is whom it replaces
-        now = self.find(version.name, version.number)  # `version` may be older than its alias, or gone
-        replaced = str(holder.number) if holder else next(map(str, reversed(noted)), "")
-        self.annotate(version, tags={"replaces": replaced})  # a roll-back needs it
+    def set_alias(self, version: Version, alias: str) -> None:
+        """Point an alias at a version; whichever had it has it no more."""
         with self._reach():
-            self._client.set_registered_model_alias(version.name, CHAMPION, str(version.number))
-            if CANDIDATE in now.aliases:
-                self._client.delete_registered_model_alias(version.name, CANDIDATE)
-        self.annotate(version, tags={"promoted": _now(), "promoted_because": because, "status": "champion",
-                                     "held_because": ""})
-        for number, one in noted.items():
-            if number != version.number:
-                self.annotate(one, tags={"status": "replaced"})
-        return self.find(version.name, version.number)
+            self._client.set_registered_model_alias(version.name, alias, str(version.number))
 
-    def hold(self, version: Version, because: str) -> Version:
-        """Leave a version `candidate`, with the reason as a tag."""
+    def delete_alias(self, name: str, alias: str) -> None:
+        """Leave an alias with no version."""
         with self._reach():
-            self._client.set_registered_model_alias(version.name, CANDIDATE, str(version.number))
-        self.annotate(version, tags={"status": "held", "held_because": because})
-        return self.find(version.name, version.number)
-
-    def rollback(self, name: str, because: str) -> Version | None:
-        """Give the champion alias back to the version before; None when the first one had it.
-
-        Then nothing is champion: a server that runs answers on and says so at /ready, a new one does not start.
-
-        Raises:
-            RegistryError: there is no champion, or the version before was deleted; then nothing has changed.
-        """
-        current = self.champion(name)
-        if current is None:
-            raise RegistryError(f"{name} has no champion, so there is nothing to roll back: `relay promote` makes one")
-        before = self._before(current)
-        with self._reach():
-            if before is None:
-                self._client.delete_registered_model_alias(name, CHAMPION)
-            else:
-                self._client.set_registered_model_alias(name, CHAMPION, str(before.number))
-        self.annotate(current, tags={"status": "rolled back", "rolled_back_because": because, "rolled_back": _now()})
-        if before is None:
-            return None
-        self.annotate(before, tags={"status": "champion"})
-        return self.find(name, before.number)
-
-    def _before(self, champion: Version) -> Version | None:
-        """The version that a champion replaced; None for the first. An alias moved by hand goes back to who had it."""
-        noted = self._noted_champions(champion.name)
-        if len(noted) == 1 and champion.number not in noted:
-            return next(iter(noted.values()))
-        number = champion.tags.get("replaces")
-        there = ", ".join(one.label for one in self.versions(champion.name))
-        others = f"`relay promote` gives the alias to one of {there}"
-        if number is None:
-            raise RegistryError(f"version {champion.number} of {champion.name} was made champion by hand, so whom it "
-                                f"replaced is not known: it stays champion; {others}")
-        try:
-            return self.find(champion.name, number) if number else None
-        except NoSuchVersion as error:
-            raise RegistryError(f"version {champion.number} of {champion.name} replaced version {number}, which was "
-                                f"deleted: it stays champion; {others}") from error
-
-    def _noted_champions(self, name: str) -> dict[int, Version]:
-        """Who is champion by our own notes, by number: one version, or several of an older relayllm."""
-        return {one.number: one for one in self.versions(name) if one.tags.get("status") == "champion"}
+            self._client.delete_registered_model_alias(name, alias)
 
     def _all(self, name: str) -> list[Version]:
         from mlflow.exceptions import MlflowException
@@ -299,7 +232,3 @@ def _version(entry: ModelVersion, owners: Mapping[str, Any]) -> Version:
     names = tuple(sorted(alias for alias, number in owners.items() if int(number) == int(entry.version)))
     return Version(entry.name, int(entry.version), str(entry.source).removeprefix("models:/"), str(entry.run_id or ""),
                    dict(entry.tags), names)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

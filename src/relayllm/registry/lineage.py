@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relayllm.errors import NoSuchVersion
-from relayllm.registry.client import FORCED, Registry, Version
+from relayllm.registry.champions import FORCED
+from relayllm.registry.client import Registry, Version
 
 
 def lineage(registry: Registry, champion: Version) -> Iterator[Version]:

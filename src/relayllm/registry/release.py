@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayllm.packaging.folder import Package, open_package
 from relayllm.packaging.parity import ParityResult, measure
+from relayllm.registry.champions import hold, promote
 from relayllm.registry.client import CHAMPION, Registry, Version
 from relayllm.registry.comparison import Comparison, GateResult, Side, compare, judge, judge_drop
 from relayllm.registry.comparison_text import to_json, to_markdown
@@ -103,8 +104,8 @@ def promote_or_hold(registry: Registry, decision: ReleaseDecision) -> Version:
     if CHAMPION in decision.version.aliases:
         return decision.version
     if decision.passes:
-        return registry.promote(decision.version, decision.reason)
-    return registry.hold(decision.version, decision.reason)
+        return promote(registry, decision.version, decision.reason)
+    return hold(registry, decision.version, decision.reason)
 
 
 def question(folder: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
+from relayllm.registry.champions import promote
 from relayllm.registry.client import Registry
 from relayllm.tracking.run import settle
 from tests.support.small_packages import DATA, hollow_package, register
@@ -83,87 +84,6 @@ def test_champion_before_any_promotion_is_none(registry, name, tmp_path):
     assert registry.champion(name) is None
 
 
-def test_promote_then_rollback_gives_the_alias_back(registry, name, tmp_path):
-    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
-    registry.promote(first, "first")
-    registry.promote(second, "better")
-    assert registry.champion(name).number == 2
-    assert registry.rollback(name, "drift").number == 1
-    assert registry.champion(name).number == 1
-    assert registry.find(name, 2).tags["rolled_back_because"] == "drift"
-
-
-def test_rollback_of_the_first_champion_leaves_none(registry, name, tmp_path):
-    registry.promote(register(registry, tmp_path, name), "first")
-    assert registry.rollback(name, "broken") is None
-    assert registry.champion(name) is None
-    with pytest.raises(RegistryError, match="nothing to roll back"):
-        registry.rollback(name, "again")
-
-
-def test_rollback_to_a_deleted_version_changes_nothing(registry, name, tmp_path, store):
-    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
-    registry.promote(first, "first")
-    registry.promote(second, "better")
-    store.delete_model_version(name, "1")
-    with pytest.raises(RegistryError, match=r"version 1, which was deleted.*relay promote") as fault:
-        registry.rollback(name, "drift")
-    assert "MLFLOW_TRACKING_URI" not in str(fault.value)
-    assert registry.champion(name).number == 2
-    assert registry.champion(name).tags["status"] == "champion"
-    assert "rolled_back" not in registry.champion(name).tags
-
-
-def test_rollback_of_an_alias_moved_by_hand_goes_back_to_who_was_promoted(registry, name, tmp_path, store):
-    first, second, third = (register(registry, tmp_path, name, right) for right in (4, 5, 6))
-    registry.promote(first, "first")
-    registry.promote(second, "better")
-    for moved in (third, first):  # one that never was champion, and one that says it replaced nobody
-        store.set_registered_model_alias(name, "champion", str(moved.number))
-        assert registry.rollback(name, "drift").number == 2
-    assert registry.rollback(name, "drift").number == 1
-
-
-def test_rollback_of_a_hand_made_champion_changes_nothing_where_nobody_was_before(registry, name, tmp_path, store):
-    register(registry, tmp_path, name)
-    store.set_registered_model_alias(name, "champion", "1")
-    with pytest.raises(RegistryError, match=r"version 1 .* made champion by hand.*relay promote"):
-        registry.rollback(name, "drift")
-    assert registry.champion(name).number == 1
-
-
-def test_promote_of_a_hand_made_champion_notes_whom_it_replaced(registry, name, tmp_path, store):
-    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
-    registry.promote(first, "first")
-    store.set_registered_model_alias(name, "champion", "2")
-    registry.promote(second, "seen and wanted")
-    assert registry.find(name, 1).tags["status"] == "replaced"
-    assert registry.rollback(name, "drift").number == 1
-
-
-def test_promote_or_hold_of_a_deleted_version_leaves_the_champion_as_it_is(registry, name, tmp_path, store):
-    first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
-    registry.promote(first, "first")
-    store.delete_model_version(name, "2")
-    for act in (registry.promote, registry.hold):
-        with pytest.raises(RegistryError):
-            act(second, "better")
-    assert registry.champion(name).number == 1
-
-
-def test_hold_keeps_the_reason_and_promote_clears_candidate(registry, name, tmp_path):
-    held = registry.hold(register(registry, tmp_path, name), "latency: slow")
-    assert held.aliases == ("candidate",)
-    assert held.tags["held_because"] == "latency: slow"
-    assert registry.promote(held, "forced").aliases == ("champion",)
-
-
-def test_promote_of_a_version_read_before_it_was_held_clears_candidate(registry, name, tmp_path):
-    early = register(registry, tmp_path, name)
-    registry.hold(early, "not yet")
-    assert registry.promote(early, "now").aliases == ("champion",)
-
-
 def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
     register(registry, tmp_path, name)
     with pytest.raises(NoSuchVersion, match="there is: 1"):
@@ -171,7 +91,7 @@ def test_find_unknown_version_names_those_there_are(registry, name, tmp_path):
 
 
 def test_resolve_reads_alias_and_number(registry, name, tmp_path):
-    registry.promote(register(registry, tmp_path, name), "first")
+    promote(registry, register(registry, tmp_path, name), "first")
     assert registry.resolve(f"models:/{name}@champion").number == registry.resolve(f"models:/{name}/1").number == 1
     with pytest.raises(ConfigError, match="ALIAS"):
         registry.resolve(name)

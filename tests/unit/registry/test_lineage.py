@@ -3,6 +3,7 @@
 import pytest
 
 from relayllm.packaging.parity import ParityResult
+from relayllm.registry.champions import promote, rollback
 from relayllm.registry.client import Registry
 from relayllm.registry.gates import RegistryConfig
 from relayllm.registry.lineage import best_champion, lineage
@@ -71,7 +72,7 @@ def test_lineage_ends_where_somebody_promoted_by_force(release):
     act(19)
     _, second = act(9)
     assert second.aliases == ("candidate",)
-    second = registry.promote(second, "forced: it is cheaper")
+    second = promote(registry, second, "forced: it is cheaper")
     assert [one.number for one in lineage(registry, second)] == [2]
     decision, third = act(8)
     assert failed(decision) == []
@@ -90,7 +91,7 @@ def test_lineage_leaves_out_what_was_rolled_back_and_what_was_deleted(release, s
     act(17)
     act(19)
     _, third = act(18)
-    registry.rollback(third.name, "it was slow")
+    rollback(registry, third.name, "it was slow")
     _, fourth = act(18, seed=1)
     assert [one.number for one in lineage(registry, fourth)] == [4, 2, 1]
     store.delete_model_version(fourth.name, "2")

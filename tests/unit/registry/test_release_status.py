@@ -3,6 +3,7 @@
 import pytest
 
 from flows import release_note
+from relayllm.registry.champions import hold, promote, rollback
 from relayllm.registry.client import Registry
 from relayllm.registry.release_status import release_status
 from tests.support.small_packages import register
@@ -16,10 +17,10 @@ def registry(settings):
 def test_release_status_follows_promotion_rollback_and_deletion(registry, name, tmp_path, store):
     first, second = register(registry, tmp_path, name, 4), register(registry, tmp_path, name, 5)
     assert not release_status(registry, name, 2).done
-    registry.promote(first, "first")
-    registry.promote(second, "better")
+    promote(registry, first, "first")
+    promote(registry, second, "better")
     assert release_status(registry, name, 2).text == f"{name} version 2 is champion: better"
-    registry.rollback(name, "it was slow")
+    rollback(registry, name, "it was slow")
     status = release_status(registry, name, 2)
     assert status.done
     assert "was rolled back (it was slow); champion is version 1" in status.text
@@ -30,14 +31,14 @@ def test_release_status_follows_promotion_rollback_and_deletion(registry, name, 
 
 
 def test_release_status_of_a_held_version_is_decided(registry, name, tmp_path):
-    registry.hold(register(registry, tmp_path, name), "floor: 0.0 % solved")
+    hold(registry, register(registry, tmp_path, name), "floor: 0.0 % solved")
     status = release_status(registry, name, 1)
     assert status.done
     assert status.text.endswith("stays candidate: floor: 0.0 % solved")
 
 
 def test_release_status_alias_taken_away_by_hand_is_not_decided(registry, name, tmp_path, store):
-    registry.promote(register(registry, tmp_path, name), "first")
+    promote(registry, register(registry, tmp_path, name), "first")
     store.delete_registered_model_alias(name, "champion")
     assert not release_status(registry, name, 1).done
 

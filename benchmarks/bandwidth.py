@@ -78,11 +78,11 @@ def _take_turns(model: Any, size: Size, words: int) -> dict[str, list[Took]]:
     took: dict[str, list[Took]] = {name: [] for name in engines}
     for _ in range(size.scan):
         for name, engine in engines.items():
-            fresh = [[token] for token in tokens[name]]
-            took[name].append(clock(lambda engine=engine, name=name, fresh=fresh: _step(engine, rows[name], fresh)))
+            pending = [[token] for token in tokens[name]]
+            took[name].append(clock(lambda engine=engine, name=name, ids=pending: _step(engine, rows[name], ids)))
             tokens[name] = took[name][-1].result
     return took
 
 
-def _step(engine: LocalEngine, rows: Sequence[int], fresh: Sequence[list[int]]) -> list[int]:
-    return engine.step([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, fresh, strict=True)]).tokens
+def _step(engine: LocalEngine, rows: Sequence[int], pending: Sequence[list[int]]) -> list[int]:
+    return engine.step([StepInput(row, ids, ALL_DIGITS) for row, ids in zip(rows, pending, strict=True)]).tokens

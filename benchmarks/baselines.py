@@ -58,31 +58,31 @@ def released(decoder: RelayDecoder, work: Work) -> list[list[int]]:
 
 
 def _student_turn(engine: Engine, rows: list[_Row]) -> None:
-    fresh = {id(row): (engine.open(), list(row.student)) for row in rows if not row.wants_call()}
-    writing = [row for row in rows if id(row) in fresh]
+    pending = {id(row): (engine.open(), list(row.student)) for row in rows if not row.wants_call()}
+    writing = [row for row in rows if id(row) in pending]
     while writing:
-        output = engine.step([StepInput(*fresh[id(row)], ALL_DIGITS) for row in writing])
+        output = engine.step([StepInput(*pending[id(row)], ALL_DIGITS) for row in writing])
         for row, token in zip(writing, output.tokens, strict=True):
-            handle = fresh[id(row)][0]
+            handle = pending[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]
             row.left -= 1
-            fresh[id(row)] = (handle, [token])
+            pending[id(row)] = (handle, [token])
             if not row.left or row.wants_call():
                 engine.close(handle)
         writing = [row for row in writing if row.left and not row.wants_call()]
 
 
 def _teacher_turn(engine: Engine, rows: list[_Row]) -> None:
-    fresh = {id(row): (engine.open(), list(row.teacher)) for row in rows}
+    pending = {id(row): (engine.open(), list(row.teacher)) for row in rows}
     serving = {id(row): row.calls.pop(0)[1] for row in rows}
     while rows:
-        output = engine.step([StepInput(*fresh[id(row)], ALL_DIGITS) for row in rows])
+        output = engine.step([StepInput(*pending[id(row)], ALL_DIGITS) for row in rows])
         for row, token in zip(rows, output.tokens, strict=True):
-            handle = fresh[id(row)][0]
+            handle = pending[id(row)][0]
             row.student, row.teacher, row.ids = [*row.student, token], [*row.teacher, token], [*row.ids, token]
             row.left -= 1
             serving[id(row)] -= 1
-            fresh[id(row)] = (handle, [token])
+            pending[id(row)] = (handle, [token])
             if not row.left or not serving[id(row)]:
                 engine.close(handle)
         rows = [row for row in rows if row.left and serving[id(row)]]

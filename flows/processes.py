@@ -39,10 +39,10 @@ def run(words: list[str], root: Path, name: str, say: Callable[[str], None], log
                                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=end_with_parent)
     _running.add(process)
     try:
-        with _logged(log, say) as hear:
+        with _logged(log, say) as on_line:
             for line in _lines(process):
                 last.append(line.removeprefix(MARK))
-                hear(line)
+                on_line(line)
         code = process.wait()
     except BaseException:  # cancelled, timed out, interrupted: nothing may go on behind our back
         end_group(process)
@@ -93,18 +93,18 @@ def _end_all() -> None:
 
 @contextmanager
 def _logged(log: Path | None, say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Who hears of each line: `say` alone, or the log of all and `say` of what is marked as ours."""
+    """What is done with each line: `say` alone, or the log of all and `say` of what is marked as ours."""
     if log is None:
         yield lambda line: say(line.removeprefix(MARK))
         return
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8", buffering=1) as file:
-        def hear(line: str) -> None:
+        def on_line(line: str) -> None:
             file.write(line.removeprefix(MARK) + "\n")
             if line.startswith(MARK):
                 say(line[1:])
 
-        yield hear
+        yield on_line
 
 
 def _lines(process: subprocess.Popen[bytes]) -> Iterator[str]:

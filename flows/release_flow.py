@@ -24,7 +24,7 @@ from relayllm.registry.comparison_text import table, to_markdown
 from relayllm.registry.faults import check_registry
 from relayllm.registry.gates import load_gates
 from relayllm.settings import current_settings, quiet
-from relayllm.tracking.run import settle
+from relayllm.tracking.run import flush
 
 
 @task(tags=["release"], cache_policy=NO_CACHE)
@@ -33,7 +33,7 @@ def register(package: Path) -> Version:
     logger = get_run_logger()
     if not (package / "MLmodel").is_file():
         raise ModelError(f"no package in {package}: `dvc repro package` makes it")
-    if not settle():
+    if not flush():
         logger.warning("tracking writers are still at work; what they cannot send is kept for `relay sync`")
     version = Registry().register(package)
     create_link_artifact(version_page(version), f"{version.name} {version.number}", key="model-version",

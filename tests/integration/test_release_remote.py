@@ -25,14 +25,14 @@ RELEASE = "import sys; from flows.release_flow import release; release(sys.argv[
 STATUS = "from flows.release_note import last_release; print(last_release())"
 STAGE = """
 import sys
-from relayllm.tracking.run import report_metrics, settle, stage_run
+from relayllm.tracking.run import flush, report_metrics, stage_run
 from relayllm.settings import current_settings
 root = current_settings().root
 with stage_run("filter", {"samples": 3}) as run:
     report_metrics(root / "metrics.json", {"kept": 7})
     run.metric("curve", 0.5, 2)
     run.artifact(root / "metrics.json")
-settle()
+flush()
 """
 
 

@@ -45,7 +45,7 @@ def project(tmp_path_factory):
     done = subprocess.run([sys.executable, "-c", STAGES], cwd=root, env={**environment, "RELAY_ROOT": str(root)},
                           check=False)
     assert done.returncode == -9
-    settled = "from relayllm.tracking.run import settle; settle(seconds=600)"
+    settled = "from relayllm.tracking.run import flush; flush(seconds=600)"
     subprocess.run([sys.executable, "-c", settled], cwd=root, env={**environment, "RELAY_ROOT": str(root)}, check=True)
     return root
 

@@ -142,12 +142,13 @@ def relay_answers(traffic: Traffic, pool: PoolConfig = ONE_TEACHER) -> list[Plan
 
 def _answer(traffic: Traffic, pool: PoolConfig, count: int, share: float) -> PlannedAnswer:
     """An answer of so many calls, evenly laid."""
-    commands, told = count * traffic.a_command, count * traffic.a_call
-    written = traffic.answer - commands - told
+    commands, teacher_tokens = count * traffic.a_command, count * traffic.a_call
+    written = traffic.answer - commands - teacher_tokens
     calls = _calls(traffic, pool, count, written / (count + 1))
-    ledger = _tokens(student_tokens=written, command_tokens=commands, teacher_tokens=told,
+    ledger = _tokens(student_tokens=written, command_tokens=commands, teacher_tokens=teacher_tokens,
                      teacher_prefilled=sum(call.read for call in calls),
-                     teacher_cached=sum(call.cached for call in calls), student_prefilled=traffic.prompt + told)
+                     teacher_cached=sum(call.cached for call in calls),
+                     student_prefilled=traffic.prompt + teacher_tokens)
     return PlannedAnswer(ledger, calls, share)
 
 

@@ -3,7 +3,7 @@
 Importing MLflow costs four seconds of processor time, and a stage should not wait for it. So a stage writes lines of
 JSON into a pipe, and a small process of its own at the other end (`python -m relayllm.tracking.writer`) writes them to
 MLflow. A stage that is killed closes the pipe; its run then says so. Numbers are in MLflow a moment after they are
-measured; `settle()` waits for the last of them.
+measured; `flush()` waits for the last of them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+from relayllm.config.shared import Section
 from relayllm.files import write_json
 from relayllm.settings import Settings, current_settings, quiet
 
@@ -78,13 +79,13 @@ def report_metrics(path: Path, metrics: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def stage_run(name: str, config: Any, *, variant: str = "") -> Iterator[StageRun]:
+def stage_run(name: str, config: Section | Mapping[str, object] | None, *, variant: str = "") -> Iterator[StageRun]:
     """Open the run of a stage, nested under the run of its pipeline.
 
     `config` is the stage's section; its values become the run's parameters. `variant` tells runs of one stage apart.
     """
     settings = current_settings()
-    params = config.model_dump(mode="json") if hasattr(config, "model_dump") else dict(config or {})
+    params = config.model_dump(mode="json") if isinstance(config, Section) else dict(config or {})
     process = _start_writer(settings)
     assert process.stdin is not None
     run = StageRun(process.stdin)
@@ -114,7 +115,7 @@ def _start_writer(settings: Settings) -> subprocess.Popen[str]:
     quiet()
     settings.runs.mkdir(parents=True, exist_ok=True)
     lock = os.open(settings.runs / "tracking.lock", os.O_CREAT | os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_SH)  # held by the writer until it is done, see settle
+    fcntl.flock(lock, fcntl.LOCK_SH)  # held by the writer until it is done, see flush
     try:
         with (settings.runs / "tracking.log").open("ab") as log:
             return subprocess.Popen([sys.executable, "-m", "relayllm.tracking.writer"], stdin=subprocess.PIPE,
@@ -138,7 +139,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def settle(settings: Settings | None = None, seconds: float = 60.0) -> bool:
+def flush(settings: Settings | None = None, seconds: float = 60.0) -> bool:
     """Wait until all tracking writers are done, so that the pipeline's runs are complete; False when some are not.
 
     A writer holds runs/tracking.lock shared as long as it lives.

@@ -22,20 +22,21 @@ class WarmupTrainer(SFTTrainer):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._rate, self._told = Rate(), 0
+        self._rate, self._logged_step = Rate(), 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As TRL does; a loss is told on the screen, too, with the time that the rest will take."""
+        """As TRL does; a loss is printed, too, with the time that the rest will take."""
         super().log(logs, start_time)
         if "loss" in logs and is_main_process():
             step, steps = self.state.global_step, self.state.max_steps
-            self._rate.count(step - self._told if self._told else 1)  # a resumed run did not make those before
-            self._told = step
+            # a resumed run did not make the steps before its first line
+            self._rate.count(step - self._logged_step if self._logged_step else 1)
+            self._logged_step = step
             print_line(f"step {step}/{steps}  loss {float(logs['loss']):.3f}{time_left(self._rate, steps - step)}")
 
-    def create_optimizer(self, *given: Any) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """TRL's, with the command rows in a group of their own."""
-        optimizer: torch.optim.Optimizer = super().create_optimizer(*given)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
         rows = {id(weight): weight for name, weight in self.model.named_parameters() if ROWS in name}
         for group in list(optimizer.param_groups):
             mine = [weight for weight in group["params"] if id(weight) in rows]

@@ -68,7 +68,8 @@ def _run_one(context: EphemeralDataContext, source: PandasDatasource, check: Che
 def _result(check: Check, result: ExpectationValidationResult) -> ExpectationResult:
     config = result.expectation_config
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("batch_id", "condition_parser")}
-    told = ", ".join(_told(name, value) for name, value in kwargs.items() if name != "column" and value is not None)
+    arguments = ", ".join(_argument(name, value) for name, value in kwargs.items()
+                          if name != "column" and value is not None)
     column = str(kwargs.get("column", ""))
     name = config.type.removeprefix("expect_").replace("_", " ")
     notes = f" ({config.notes})" if isinstance(config.notes, str) else ""
@@ -76,11 +77,11 @@ def _result(check: Check, result: ExpectationValidationResult) -> ExpectationRes
     observed = result.result.get("observed_value", caught.get("exception_message", "every row"))
     return ExpectationResult(
         check=check.name, passed=bool(result.success), critical=str(_severity(config)) == "critical",
-        expectation=" ".join(filter(None, [column, name, told])) + notes, column=column, observed=str(observed),
+        expectation=" ".join(filter(None, [column, name, arguments])) + notes, column=column, observed=str(observed),
         offending=() if result.success else _offending(result.result, column))
 
 
-def _told(name: str, value: object) -> str:
+def _argument(name: str, value: object) -> str:
     """An argument of an expectation as a message shows it; a condition comes wrapped in a mapping."""
     condition = value.get("pass_through_filter") if isinstance(value, dict) else None
     return f"where {condition}" if condition else f"{name} {value}"

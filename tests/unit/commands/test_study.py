@@ -13,7 +13,7 @@ from relayllm.evaluation.analysis.summary import Limits, Provenance, build_summa
 from relayllm.evaluation.records import read_records, write_records
 from relayllm.evaluation.report.study_report import MARK, missing_seeds, write_results
 from relayllm.settings import current_settings
-from tests.support.make_records import PLAN, make_records
+from tests.support.make_records import MIXES, make_records
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -174,9 +174,9 @@ def test_write_results_over_seeds_is_less_sure_than_over_problems(tmp_path: Path
         folder = tmp_path / f"study/seed-{seed}"
         for name in ("base", "teacher"):
             write_records(folder / f"evaluate/{name}.parquet", make_records(name, problems=40, seed=seed))
-        plan = replace(PLAN["relay-difficulty"], hard=relay)
+        mix = replace(MIXES["relay-difficulty"], hard=relay)
         write_records(folder / "evaluate/relay-difficulty.parquet",
-                      make_records("relay-difficulty", problems=40, seed=seed, plan=plan))
+                      make_records("relay-difficulty", problems=40, seed=seed, mix=mix))
         (folder / "report").mkdir()
         (folder / "report/summary.json").write_text(json.dumps(build_summary(
             read_records(folder / "evaluate"), Provenance("study", seed, "", "", {}), Limits(4, 9), bootstrap=200,

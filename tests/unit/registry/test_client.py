@@ -10,7 +10,7 @@ import pytest
 from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError
 from relayllm.registry.champions import promote
 from relayllm.registry.client import Registry
-from relayllm.tracking.run import settle
+from relayllm.tracking.run import flush
 from tests.support.small_packages import DATA, hollow_package, register
 
 
@@ -125,8 +125,8 @@ def test_note_writes_tags_numbers_and_files(registry, name, tmp_path, store):
 
 
 def test_settle_waits_for_the_writers(settings):
-    assert settle(settings, seconds=0.0)
+    assert flush(settings, seconds=0.0)
     with (settings.runs / "tracking.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        assert not settle(settings, seconds=0.2)
-    assert settle(settings, seconds=0.0)
+        assert not flush(settings, seconds=0.2)
+    assert flush(settings, seconds=0.0)

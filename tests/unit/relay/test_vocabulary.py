@@ -15,8 +15,8 @@ STUDENT, TEACHER = ByteTokenizer(), OtherTokenizer()
 TEXT = "Bjørn has 3 😀 and 数学 is 12 🙂🙂."
 
 
-class Telling:
-    """A row whose student writes, and what its teacher is told."""
+class TeacherView:
+    """A row whose student writes, and what of it reaches the teacher."""
 
     def __init__(self) -> None:
         self.row = Row(GenerationRequest((1,), Options(), teacher_prompt_ids=()), COMMANDS, with_teacher=True)
@@ -31,56 +31,56 @@ class Telling:
         return TEACHER.decode(self.row.teacher_pending)
 
 
-def told(*runs) -> Telling:
-    telling = Telling()
+def teacher_view(*runs) -> TeacherView:
+    view = TeacherView()
     for run in runs:
-        telling.write(run)
-    return telling
+        view.write(run)
+    return view
 
 
 @pytest.mark.parametrize("kept", [1, 2, 3])
 def test_character_cut_in_two_is_told_with_its_rest(kept):
     ids = plain_ids(STUDENT, "pens 😀")
-    telling = told(ids[:-kept])
-    assert telling.text.rstrip() == "pens"
-    telling.write(ids[-kept:])
-    assert telling.text == "pens 😀"
+    view = teacher_view(ids[:-kept])
+    assert view.text.rstrip() == "pens"
+    view.write(ids[-kept:])
+    assert view.text == "pens 😀"
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_text_cut_anywhere_is_told_whole(seed):
     chance, ids = random.Random(seed), plain_ids(STUDENT, TEXT)
     cuts = sorted(chance.sample(range(1, len(ids)), 6))
-    telling = told(*(ids[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(ids)], strict=True)))
-    assert telling.text == TEXT
-    assert sum(telling.counts) == len(telling.row.teacher_pending)
-    assert telling.row.unsent == []
+    view = teacher_view(*(ids[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(ids)], strict=True)))
+    assert view.text == TEXT
+    assert sum(view.counts) == len(view.row.teacher_pending)
+    assert view.row.unsent == []
 
 
 def test_whole_text_waits_for_nothing():
-    telling = told(plain_ids(STUDENT, "pens"), plain_ids(STUDENT, " and boxes"))
-    assert (telling.text, telling.row.unsent) == ("pens and boxes", [])
+    view = teacher_view(plain_ids(STUDENT, "pens"), plain_ids(STUDENT, " and boxes"))
+    assert (view.text, view.row.unsent) == ("pens and boxes", [])
 
 
 def test_half_a_character_whose_rest_never_comes_is_told_once():
     half = plain_ids(STUDENT, "😀")[:1]
-    assert told(half, plain_ids(STUDENT, "ok"), plain_ids(STUDENT, " then")).text == "\ufffdok then"
+    assert teacher_view(half, plain_ids(STUDENT, "ok"), plain_ids(STUDENT, " then")).text == "\ufffdok then"
 
 
 def test_half_a_character_at_the_end_of_an_answer_is_not_told():
-    telling = told(plain_ids(STUDENT, "pens 😀")[:-1], [])
-    assert telling.text.rstrip() == "pens"
+    view = teacher_view(plain_ids(STUDENT, "pens 😀")[:-1], [])
+    assert view.text.rstrip() == "pens"
 
 
 def test_bytes_that_are_no_character_do_not_pile_up():
     """A token of them waits as if more came, three at most: longer no character is."""
-    telling, wrong = Telling(), plain_ids(STUDENT, "😀")[-1:]
+    view, wrong = TeacherView(), plain_ids(STUDENT, "😀")[-1:]
     for _ in range(10):
-        telling.write(wrong)
-        assert len(telling.row.unsent) <= 3
-    telling.write(plain_ids(STUDENT, "ok"))
-    assert telling.text.count("\ufffd") == 10
-    assert telling.text.endswith("ok")
+        view.write(wrong)
+        assert len(view.row.unsent) <= 3
+    view.write(plain_ids(STUDENT, "ok"))
+    assert view.text.count("\ufffd") == 10
+    assert view.text.endswith("ok")
 
 
 @pytest.mark.parametrize("tokenizer", [ByteTokenizer(), OtherTokenizer(), SpacedTokenizer()])

@@ -1,4 +1,4 @@
-"""Who serves there: the model that answers, the key that it wants, the address that it has moved to."""
+"""Handshake: which model a server answers with, which key it wants, to which address it has moved."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from relayllm.evaluation.report.markdown import markdown
 from relayllm.evaluation.report.plots import pareto
 from relayllm.evaluation.report.render import Material, html
 from relayllm.relay.bias_curve import OWN, CallSetting
-from tests.support.make_records import PLAN, make_frame, make_records
+from tests.support.make_records import MIXES, make_frame, make_records
 
 RARER, LONGER = CallSetting(call_bias=-11.25), CallSetting(min_call_tokens=6)
 
@@ -29,7 +29,7 @@ def summary(found):
     import pandas as pd
 
     biased = [row for name in ("call-ratio-0.5x", "call-ratio-2x")
-              for row in make_records(name, problems=20, plan=PLAN["relay-simple"])]
+              for row in make_records(name, problems=20, mix=MIXES["relay-simple"])]
     frame = pd.concat([make_frame(("base", "relay-difficulty", "teacher"), problems=20),
                        pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in biased])])
     return build_summary(frame, Provenance("tiny", 0, "", "", {}), Limits(4, 99), bootstrap=50,

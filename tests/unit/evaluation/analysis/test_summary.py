@@ -5,7 +5,7 @@ import pytest
 
 from relayllm.evaluation.analysis.reward_hacking import reward_hacking
 from relayllm.evaluation.analysis.summary import Limits, Provenance, all_alarms, build_summary, write_summary
-from tests.support.make_records import BENCHMARKS, Plan, make_frame, make_records
+from tests.support.make_records import BENCHMARKS, RecordMix, make_frame, make_records
 
 ORIGIN = Provenance("tiny", 0, "c0ffee", "d41d8c", {"grpo": 481.23456}, enable_thinking=False)
 CELL = {"accuracy", "accuracy_ci", "call_ratio", "problems", "completion_tokens", "calls_per_answer"}
@@ -100,8 +100,8 @@ def test_judged_accuracy_is_a_column_of_its_own():
     assert cell["accuracy"] < 1.0
 
 
-def cheat(plan, **changes):
-    rows = [*make_records("base", problems=20), *make_records("relay-difficulty", problems=20, plan=plan)]
+def cheat(mix, **changes):
+    rows = [*make_records("base", problems=20), *make_records("relay-difficulty", problems=20, mix=mix)]
     frame = pd.DataFrame([{name: getattr(row, name) for name in row.__slots__} for row in rows])
     for column, value in changes.items():
         frame.loc[frame["method"] != "base", column] = value
@@ -122,25 +122,25 @@ def test_alarms_are_told_of_trained_policies_whatever_their_name_and_not_of_rule
 
 
 def test_longer_answers_raise_the_alarm():
-    assert any("dilutes" in alarm for alarm in cheat(Plan(0.9, 0.9, tokens=120, calls=0.5))["alarms"])
+    assert any("dilutes" in alarm for alarm in cheat(RecordMix(0.9, 0.9, tokens=120, calls=0.5))["alarms"])
 
 
 def test_n_at_its_limit_raises_the_alarm():
-    assert any("n = 99" in alarm for alarm in cheat(Plan(0.9, 0.9, tokens=120, calls=0.5, n=99))["alarms"])
+    assert any("n = 99" in alarm for alarm in cheat(RecordMix(0.9, 0.9, tokens=120, calls=0.5, n=99))["alarms"])
 
 
 def test_all_calls_used_raises_the_alarm():
-    assert any("use all 1 calls" in alarm for alarm in cheat(Plan(0.9, 0.9, calls=0.9, easy_calls=0.9))["alarms"])
+    assert any("use all 1 calls" in alarm for alarm in cheat(RecordMix(0.9, 0.9, calls=0.9, easy_calls=0.9))["alarms"])
 
 
 def test_calling_where_the_student_can_do_it_alone_raises_the_alarm():
-    checks = cheat(Plan(0.9, 0.9, calls=1, easy_calls=1))
+    checks = cheat(RecordMix(0.9, 0.9, calls=1, easy_calls=1))
     assert checks["solved_alone"] == 0
     assert any("solved without a call" in alarm for alarm in checks["alarms"])
 
 
 def test_calls_without_content_and_in_chains_raise_the_alarm():
     segments = json.dumps([["command", "<call>1</call>"], ["command", "<call>1</call>"], ["student", "7"]])
-    checks = cheat(Plan(0.9, 0.9, calls=1, easy_calls=1), segments=segments)
+    checks = cheat(RecordMix(0.9, 0.9, calls=1, easy_calls=1), segments=segments)
     assert checks["chained"] == 1.0
     assert any("brought no text" in alarm for alarm in checks["alarms"])

@@ -10,7 +10,7 @@ def outputs(collector):
     return RequestOutput(EngineRequest(GenerationRequest((1,), Options()), collector))
 
 
-def test_inbox_gives_all_there_is_at_once():
+def test_collector_gives_all_there_is_at_once():
     async def run():
         collector = RequestOutputCollector()
         sent = [outputs(collector), outputs(collector)]
@@ -22,7 +22,7 @@ def test_inbox_gives_all_there_is_at_once():
     asyncio.run(run())
 
 
-def test_inbox_wakes_who_waits():
+def test_collector_wakes_who_waits():
     async def run():
         collector = RequestOutputCollector()
         sent = outputs(collector)

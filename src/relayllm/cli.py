@@ -19,7 +19,6 @@ import typing
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from relayllm.errors import RelayError
 from relayllm.files import disk_full_message, is_disk_full, refused_path
@@ -99,7 +98,8 @@ def stage_names() -> list[str]:
     return sorted(path.stem for path in STAGES.glob("*.py") if not path.stem.startswith("_"))
 
 
-def _add(commands: Any, name: str, help_: str, chosen: str | None, fill: Callable[[Any], None]) -> None:
+def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_: str, chosen: str | None,
+         fill: Callable[[argparse.ArgumentParser], None]) -> None:
     shown = name.replace("_", "-")
     aliases = [name] if shown != name else []
     sub = commands.add_parser(shown, help=help_, description=help_, aliases=aliases)
@@ -129,7 +129,7 @@ def _stage_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(act=lambda arguments: _run_stage(name, module.run, arguments))
 
 
-def _reader(hint: Any) -> Callable[[str], Any]:
+def _reader(hint: object) -> Callable[[str], object]:
     """What turns a word of the command line into the type a stage asks for; `T | None` reads as T."""
     choices = [part for part in typing.get_args(hint) if part is not type(None)]
     kind = choices[0] if choices and len(choices) < len(typing.get_args(hint)) else hint

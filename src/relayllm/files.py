@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from relayllm.processes import started
 
@@ -72,7 +71,7 @@ def scratch_beside(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write JSON that people can read and git can diff: sorted keys, two spaces, a final newline."""
     with atomic_write(path) as part:
         part.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

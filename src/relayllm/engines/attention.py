@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -18,7 +16,7 @@ WITHOUT_EFFECT = {"dropout", "sliding_window", "use_cache", "position_ids"}
 
 def attend(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
            attention_mask: torch.Tensor | None, scaling: float | None = None, *, pack: Pack,
-           **others: Any) -> tuple[torch.Tensor, None]:
+           **others: object) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention.
 
     Raises:

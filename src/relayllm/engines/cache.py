@@ -7,7 +7,7 @@ as their cache: they call `update` once per layer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -62,8 +62,8 @@ class SlotCache:
                     side.append(grown)
         self.slots, self.capacity = slots, capacity
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: Any,
-               **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object,
+               **__: object) -> tuple[torch.Tensor, torch.Tensor]:
         """Store new keys and values (1, kv_heads, padded, head_dim); return all of this layer's."""
         return self._put(self.keys[layer], keys), self._put(self.values[layer], values)
 

@@ -18,7 +18,7 @@ class Tokenizer(Protocol):
 
     added_tokens_decoder: dict[int, Any]
     all_special_ids: list[int]
-    chat_template: Any
+    chat_template: str | dict[str, str] | None
     eos_token: str | None
     eos_token_id: int
     name_or_path: str

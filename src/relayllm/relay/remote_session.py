@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.command import CALL_BIT, CommandTokens
 from relayllm.relay.events import Listener
 from relayllm.relay.options import GenerationRequest
-from relayllm.relay.protocols import Usage
+from relayllm.relay.protocols import Tokenizer, Usage
 from relayllm.relay.randomness import key_of
 from relayllm.relay.row import Pen, Row
 from relayllm.relay.running import RunningRow
 from relayllm.relay.scheduler import Finished, Session
+from relayllm.relay.teacher import Teacher
 from relayllm.relay.trace import StopReason, Top
+from relayllm.relay.vocabulary import Vocabulary
 
 STUDENT_SALT = 0x57D7
 """Keeps a remote student's seeds apart from the teacher's at the same position."""
@@ -100,8 +102,9 @@ class RemoteStudent(Protocol):
 class RemoteSession(Session):
     """A session over a remote student; `teacher_finishes` lets the teacher write the rest where no student answers."""
 
-    def __init__(self, student: RemoteStudent, *more: Any, teacher_finishes: bool = True) -> None:
-        super().__init__(student, *more)  # type: ignore[arg-type]
+    def __init__(self, student: RemoteStudent, teacher: Teacher | None, vocabulary: Vocabulary, tokenizer: Tokenizer,
+                 commands: CommandTokens, slots: int, *, teacher_finishes: bool = True) -> None:
+        super().__init__(student, teacher, vocabulary, tokenizer, commands, slots)  # type: ignore[arg-type]
         self._remote, self._teacher_finishes = student, teacher_finishes
         self._segments: dict[int, ServedSegment] = {}
         self._over: dict[int, list[ServedSegment]] = {}

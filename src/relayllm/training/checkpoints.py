@@ -59,7 +59,7 @@ def _prepared(folder: Path, key: str) -> Path | None:
     return next((path for path in reversed(found) if path.is_dir()), None)
 
 
-def mark_whole(checkpoint: Path, content: Any = None) -> None:
+def mark_whole(checkpoint: Path, content: object = None) -> None:
     """Say that everything of a checkpoint is written; one without the mark is never used."""
     write_json(checkpoint / WHOLE_FILE, content)
 

@@ -22,7 +22,7 @@ class CheckpointMarker(TrainerCallback):
     def __init__(self, content: Callable[[], Any] = lambda: None) -> None:
         self._content = content
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         """Mark the checkpoint that the trainer has just written."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relayllm.config import Decoding, GrpoConfig, GrpoRun, MoneyRewardConfig
 from relayllm.engines.decoder import RelayDecoder
 from relayllm.engines.openai.pool_config import read_pool
+from relayllm.engines.prompts import Prompt
 from relayllm.errors import TrainingError
 from relayllm.grading import grade
 from relayllm.problems.problem import Problem
@@ -26,10 +27,22 @@ from relayllm.settings import current_settings
 
 if TYPE_CHECKING:
     import torch
+    from accelerate import Accelerator
+    from transformers import TrainerState
 
 
 LOGPROB_GAP = "sampling/sampling_logp_difference/mean"
 """TRL's name among its logs for what a server's log-probabilities of its tokens differ from the policy's."""
+
+
+class RolloutTrainer(Protocol):
+    """The trainer that asks for roll-outs, as far as they read it; see `training.trainer.RelayTrainer`."""
+
+    model_wrapped: torch.nn.Module
+    accelerator: Accelerator
+    state: TrainerState
+    problem_ids: list[str]
+    """Of the prompts of the batch, one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class Rollouts:
     """The last batch, of all processes."""
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def __call__(self, prompts: list[Any], trainer: Any) -> dict[str, Any]:
+    def __call__(self, prompts: Sequence[Prompt], trainer: RolloutTrainer) -> dict[str, Any]:
         """Roll out one generation batch; the trainer knows the ids of its problems."""
         from accelerate.utils import gather_object
         from trl.models import unwrap_model_for_generation
@@ -76,7 +89,7 @@ class Rollouts:
                         "teacher": sum(trace.ledger.teacher_seconds for trace in traces)}
         return as_trl(graded)
 
-    def decode(self, decoder: RelayDecoder, prompts: Sequence[Any], seed: int) -> list[Trace]:
+    def decode(self, decoder: RelayDecoder, prompts: Sequence[Prompt], seed: int) -> list[Trace]:
         """Sample one completion per prompt."""
         return decoder.generate(prompts, seed=seed, **decoding_of(self.config, self.run).options())
 
@@ -133,6 +146,7 @@ def as_trl(graded: Sequence[Graded]) -> dict[str, Any]:
     }
 
 
-def reward_of_relay(prompts: Any, completions: Any, relay_reward: list[float | None], **_: Any) -> list[float | None]:
+def reward_of_relay(prompts: object, completions: object, relay_reward: list[float | None],
+                    **_: object) -> list[float | None]:
     """TRL's reward function: the roll-out has decided already."""
     return relay_reward

@@ -58,7 +58,7 @@ class Watcher(TrainerCallback):
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
                logs: dict[str, Any] | None = None, *, model: PreTrainedModel,
-               processing_class: PreTrainedTokenizerBase, **_: Any) -> None:
+               processing_class: PreTrainedTokenizerBase, **_: object) -> None:
         """Log the step that was just trained; every so often score held-out problems and keep the best model."""
         logs = logs or {}
         if "kl" not in logs and "entropy" not in logs:

@@ -6,13 +6,13 @@ import datetime
 import math
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def readable(cell: Any) -> Any:
+def readable(cell: object) -> object:
     """A cell with text that a table holds as bytes decoded; bytes that are no text stay bytes."""
     if not isinstance(cell, bytes):
         return cell
@@ -22,7 +22,7 @@ def readable(cell: Any) -> Any:
         return cell
 
 
-def is_nothing(cell: Any) -> bool:
+def is_nothing(cell: object) -> bool:
     """Whether a cell holds no value: None, empty text, or not a number."""
     return cell is None or cell == "" or (isinstance(cell, float | Decimal) and math.isnan(cell))
 
@@ -33,7 +33,7 @@ def written_out(number: float | Decimal) -> str:
     return "0" if exact == 0 else f"{exact.normalize():f}"
 
 
-def as_json(cell: Any) -> Any:
+def as_json(cell: object) -> object:
     """What JSON holds of a value: times as ISO 8601, decimals as numbers; anything else is returned as it is."""
     cell = readable(cell)
     if isinstance(cell, Mapping):

@@ -27,59 +27,71 @@ def greedy(model):
     return write
 
 
-def told_now(tokenizer, ids):
-    """What another tokenizer is told as text, and the last ids, three at most, that wait for a character's rest."""
+def student_token(student, tokenizer, commands, ids, number, left, may, max_call_tokens):
+    """The student's next token under the grammar; `number` is what stands in the command so far, None outside."""
+    bits = (ALL_DIGITS | (CALL_BIT if may else 0)) if number is None else allowed_in_command(
+        number, left, max_call_tokens)
+    allowed = {column for bit, column in enumerate(commands.columns) if bits >> bit & 1}
+    every = commands.columns if number is None else range(len(tokenizer))
+    return best(student, ids, set(every) - allowed)
+
+
+def teacher_tokens(teacher, view, n, ends, banned):
+    """Up to n tokens of the teacher, its end of text included; whether it wrote one."""
+    said = []
+    while len(said) < n and not (said and said[-1] in ends):
+        said.append(best(teacher, view + said, banned))
+    return said, bool(said) and said[-1] in ends
+
+
+def to_teacher(tokenizer, teacher_tokenizer, ids):
+    """What the student wrote as the teacher reads it, and the last ids, three at most, that wait for a rest."""
+    if teacher_tokenizer is tokenizer:
+        return ids, []
     waiting = []
     while ids and len(waiting) < 3 and tokenizer.decode(ids, skip_special_tokens=True).endswith("\ufffd"):
         ids, waiting = ids[:-1], [ids[-1], *waiting]
-    return tokenizer.decode(ids, skip_special_tokens=True), waiting
+    return plain_ids(teacher_tokenizer, tokenizer.decode(ids, skip_special_tokens=True)), waiting
+
+
+def from_teacher(tokenizer, teacher_tokenizer, said, ended):
+    """What the teacher wrote as the student reads it; an end of text is the student's own."""
+    said = said[:len(said) - ended] if teacher_tokenizer is tokenizer else plain_ids(
+        tokenizer, teacher_tokenizer.decode(said, skip_special_tokens=True).rstrip("\ufffd"))
+    return said + [tokenizer.eos_token_id] * ended
 
 
 def reference(student, tokenizer, teacher, teacher_tokenizer, prompt, teacher_prompt, *, max_new_tokens, max_calls,
               max_call_tokens, script=None, student_ends=(), teacher_ends=()):
     """Completion ids and authors ('s', 'c', 't')."""
-    commands, shared = command_tokens(tokenizer), teacher_tokenizer is tokenizer
+    commands = command_tokens(tokenizer)
+    foreign = {commands.call, commands.end} if teacher_tokenizer is tokenizer else ()
     ids, authors, view, unsent, calls, number = [], "", list(teacher_prompt), [], 0, None
-    while len(ids) < max_new_tokens:
-        left, n = max_new_tokens - len(ids), 0
-        may = may_call(left, max_calls - calls)
-        if script is not None and number is None and may and calls < len(script) and len(ids) >= script[calls][0]:
-            n, command = script[calls][1], commands.write(script[calls][1])
+    while (left := max_new_tokens - len(ids)) > 0:
+        may, n = may_call(left, max_calls - calls), 0
+        if script is not None and may and calls < len(script) and len(ids) >= script[calls][0]:
+            command = commands.write(script[calls][1])
             if left > len(command):
-                ids, authors = ids + command, authors + "c" * len(command)
-            else:
-                n = 0
+                n, ids, authors = script[calls][1], ids + command, authors + "c" * len(command)
         if not n:
-            bits = (ALL_DIGITS | (CALL_BIT if may and script is None else 0) if number is None else
-                    allowed_in_command(number, left, max_call_tokens))
-            banned = {column for bit, column in enumerate(commands.columns) if not bits >> bit & 1}
-            if number is not None:
-                banned |= set(range(len(tokenizer))) - {c for b, c in enumerate(commands.columns) if bits >> b & 1}
-            token = best(student, prompt + ids, banned)
+            token = student_token(student, tokenizer, commands, prompt + ids, number, left, may and script is None,
+                                  max_call_tokens)
             inside = number is not None or token == commands.call
             ids, authors = [*ids, token], authors + ("c" if inside else "s")
-            if not inside:
-                unsent.append(token)
-                if token in student_ends:
-                    break
-                continue
-            if token not in (commands.call, commands.end):
-                number = 10 * number + commands.digits.index(token)
-                continue
-            number, n = (0, 0) if token == commands.call else (None, number)
+            unsent += [] if inside else [token]
+            if token in student_ends and not inside:
+                break
+            if token == commands.end:
+                n, number = number, None
+            elif inside:
+                number = 0 if number is None else 10 * number + commands.digits.index(token)
             if not n:
                 continue
-        calls, said = calls + 1, []
-        text, waiting = (None, []) if shared else told_now(tokenizer, unsent)
-        view, unsent = view + (unsent if shared else plain_ids(teacher_tokenizer, text)), waiting
+        calls, (sent, unsent) = calls + 1, to_teacher(tokenizer, teacher_tokenizer, unsent)
         room = max_new_tokens - len(ids)
-        while len(said) < min(n, room) and not (said and said[-1] in teacher_ends):
-            token = best(teacher, view, {commands.call, commands.end} if shared else ())
-            said, view = [*said, token], [*view, token]
-        ended = bool(said) and said[-1] in teacher_ends
-        heard = said[:len(said) - ended] if shared else plain_ids(
-            tokenizer, teacher_tokenizer.decode(said, skip_special_tokens=True).rstrip("\ufffd"))
-        heard = (heard + [tokenizer.eos_token_id] * ended)[:room]
+        said, ended = teacher_tokens(teacher, view + sent, min(n, room), teacher_ends, foreign)
+        view += sent + said
+        heard = from_teacher(tokenizer, teacher_tokenizer, said, ended)[:room]
         ids, authors = ids + heard, authors + "t" * len(heard)
         if ended:
             break

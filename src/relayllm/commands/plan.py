@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the plan."""
+    """Print downloads, memory per GPU, GPU hours and, where traffic is given, what it costs."""
     if arguments.answer_tokens is not None and arguments.answer_tokens < 1:
         raise ConfigError(f"--answer-tokens is {arguments.answer_tokens}: give 1 or more")
     for option in ("student", "teacher", "update"):

@@ -68,14 +68,14 @@ class Masks:
     device: torch.device
 
     def ragged(self, starts: Sequence[int], positions: torch.Tensor) -> torch.Tensor | None:
-        """For one token per row."""
+        """Mask of a part with one new token per row, (rows, 1, 1, keys); None where all rows have read as many."""
         seen = max(starts) + 1
         if min(starts) + 1 == seen:
             return None
         return self.until(positions, seen)[:, None, None]  # (rows, 1, 1, seen)
 
     def causal(self, start: int, positions: torch.Tensor) -> torch.Tensor:
-        """For several tokens of one row."""
+        """Causal mask of a part with several new tokens of one row, (1, 1, groups x tokens, keys)."""
         mask = self.until(positions, start + len(positions))  # (tokens, seen)
         return mask.repeat(self.groups, 1)[None, None]
 

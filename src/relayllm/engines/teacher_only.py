@@ -98,7 +98,7 @@ class RemoteGenerator:
                 stream.cancel()
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the teacher's HTTP connections; safe to call twice."""
         self._remote.close()
 
     def _read(self, row: Row, stream: ServedCall) -> TeacherError | None:

@@ -50,7 +50,7 @@ class _Worker:
         return tuple(json.loads(line)) if line else None
 
     def cause_of_death(self) -> str:
-        """Why there was no verdict."""
+        """Why the worker ended without a verdict: the time limit, or a fault of the grader. Waits for its end."""
         late = self._process.wait() in (-signal.SIGPROF, -signal.SIGALRM)
         return TIME_LIMIT if late else "grader failed"
 

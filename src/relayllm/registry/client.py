@@ -32,7 +32,7 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One registered version."""
+    """A package in the registry, by its number, with the aliases and tags it had when it was read."""
 
     name: str
     number: int

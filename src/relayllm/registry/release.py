@@ -54,7 +54,7 @@ def _student_accuracy(package: Package) -> float | None:
 
 
 def side_by_side(registry: Registry, old: Version | None, new: Version, config: RegistryConfig) -> Comparison:
-    """Compare two registered versions."""
+    """Compare a version with another, problem by problem; with None it stands alone."""
     return compare(comparison_side(registry, old) if old else None, comparison_side(registry, new), config.comparison)
 
 

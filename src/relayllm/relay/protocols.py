@@ -156,5 +156,5 @@ class CallServer(Protocol):
         ...
 
     def close(self) -> None:
-        """End all calls and let the connections go."""
+        """End all calls and close the connections; safe to call twice."""
         ...

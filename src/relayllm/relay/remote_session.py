@@ -95,7 +95,7 @@ class RemoteStudent(Protocol):
         ...
 
     def shut_down(self) -> None:
-        """End all requests and let the connections go, once or again."""
+        """End all requests and close the connections; safe to call twice."""
         ...
 
 

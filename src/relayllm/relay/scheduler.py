@@ -57,12 +57,12 @@ class Session:
 
     @property
     def waiting(self) -> int:
-        """Requests without a slot."""
+        """How many requests are queued until a slot is free."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Rows in slots."""
+        """How many requests are being decoded, each in a slot."""
         return len(self._rows)
 
     def row(self, handle: int) -> Row | None:

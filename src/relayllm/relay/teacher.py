@@ -163,7 +163,7 @@ class RemoteTeacher:
         return bool(self.server.up)
 
     def begin(self, row: Row) -> None:
-        """Send the request."""
+        """Send all of the row that its teacher is to read, and ask for as many tokens as the call was granted."""
         view = self._views.setdefault(id(row), [])
         row.teacher_cached += len(view)
         view += row.teacher_pending
@@ -196,7 +196,7 @@ class RemoteTeacher:
                 yield row, Delivery(tokens)
 
     def _account(self, row: Row) -> None:
-        """A teacher that joins later reads fresh what another one has read."""
+        """Count as read, and not as cached, what this teacher has not seen: another one served the row before."""
         read, view = self._read.setdefault(id(row), {}), self._views[id(row)]
         cached = row.teacher_cached - row.call_from[1]
         fresh = max(0, cached - read.get(row.teacher_name, 0))
@@ -205,7 +205,7 @@ class RemoteTeacher:
         read[row.teacher_name] = len(view)
 
     def release(self, row: Row) -> None:
-        """End the request."""
+        """Cancel the row's request, if one runs, and forget what its teacher has read."""
         self._read.pop(id(row), None)
         running = self._streams.pop(id(row), None)
         if running is not None and not running[0].done:
@@ -220,5 +220,5 @@ class RemoteTeacher:
         """Nothing to do: a server sizes its caches itself."""
 
     def close(self) -> None:
-        """End the thread, and let the connections go."""
+        """End all calls and close the server's connections; safe to call twice."""
         self.server.close()

@@ -33,7 +33,7 @@ class StageRun:
         self._pipe = pipe
 
     def metric(self, name: str, value: float, step: int | None = None) -> None:
-        """Log one number."""
+        """Log a number under a name, at a step of the training where it has one."""
         self.metrics({name: value}, step)
 
     def metrics(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -50,7 +50,7 @@ class StageRun:
         self._send({"kind": "table", "name": name, "rows": [dict(row) for row in rows]})
 
     def tags(self, tags: Mapping[str, str]) -> None:
-        """Tag the run."""
+        """Set tags of the MLflow run."""
         self._send({"kind": "tags", "tags": dict(tags)})
 
     def _send(self, message: Mapping[str, Any]) -> None:

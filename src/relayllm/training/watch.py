@@ -50,7 +50,7 @@ class HeldOut:
 
 
 def held_out(decoder: RelayDecoder, problems: Sequence[Problem], decoding: Decoding) -> HeldOut:
-    """Answer held-out problems greedily."""
+    """Score a policy on problems that it is not trained on, answered greedily."""
     traces = decoder.generate([messages(problem) for problem in problems], **decoding.greedy().options())
     right = [grade(trace.text, problem).correct for trace, problem in zip(traces, problems, strict=True)]
     ratios = [trace.call_ratio for trace in traces]

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """Runs coroutines until it is closed. Thread-safe."""
+    """An event loop in a thread of its own, which runs coroutines until it is closed. Thread-safe."""
 
     def __init__(self, name: str) -> None:
         self._closing = threading.Lock()
@@ -22,7 +22,7 @@ class LoopThread:
 
     @property
     def alive(self) -> bool:
-        """Whether it still takes work."""
+        """Whether the loop runs: after `close` it takes no coroutine any more."""
         return self._thread.is_alive()
 
     def run(self, work: Coroutine[Any, Any, T]) -> Future[T]:

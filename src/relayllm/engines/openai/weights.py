@@ -78,7 +78,7 @@ class ServedWeights:
                                    "and run the stage again, which goes on from its last checkpoint")
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the HTTP connections; safe to call twice."""
         self._http.close()
 
     def _each(self, ask: Callable[[str], T]) -> list[T]:

@@ -22,7 +22,7 @@ from relayllm.files import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where the numbers come from."""
+    """Profile, seed, commit and data that the records of a summary were made with."""
 
     profile: str
     seed: int
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the summary takes from elsewhere than the records."""
+    """Bias curve, calibrated settings and judge of an evaluation: what `summary.json` holds besides the records."""
 
     bias_curve: Mapping[str, Any] | None = None
     """As `read_bias_curve` gives it."""

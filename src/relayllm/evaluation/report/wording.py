@@ -87,7 +87,7 @@ def judge_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 
 
 def judge_name(summary: Mapping[str, Any]) -> str:
-    """Who judged, behind a head."""
+    """The judge model as a table's head ends with it, `: NAME`; empty where no model judged."""
     return f": {summary['judge_model']}" if summary["judge_model"] else ""
 
 

@@ -37,7 +37,7 @@ class ProblemSet:
 
 
 class Source(Protocol):
-    """Where problem sets come from."""
+    """A place that problem sets are read from: the hub, files, or the tiny world's generator."""
 
     def read(self, query: SourceQuery) -> ProblemSet:
         """Read a set: same query, same problems.

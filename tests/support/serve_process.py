@@ -38,11 +38,13 @@ def version(client: httpx.Client, **more: object) -> str:
 
 def address_of(running: subprocess.Popen[str]) -> str:
     """Where a server that has just been started listens, once it is ready."""
+    printed = []
     for line in running.stdout:
+        printed.append(line)
         if line.startswith("serving"):
             break
     else:
-        raise AssertionError("the server ended")
+        raise AssertionError(f"the server ended:\n{''.join(printed)[-3000:]}")
     url = line.split(" on ")[1].split()[0]
     assert eventually(lambda: ready(url))
     return url

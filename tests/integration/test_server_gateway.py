@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import httpx
 import pytest
 
 from relayllm import RelayDecoder
+from relayllm.commands.serve import add_arguments, load_bounded
 from relayllm.errors import ConfigError, ModelError, StudentError
 from relayllm.packaging.folder import Package, ParityCase
-from relayllm.serving.models.loading import FoundModel, check_weights, load
+from relayllm.serving.models.decoders import check_weights
+from relayllm.serving.models.loading import FoundModel, load
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import serving
@@ -141,6 +145,33 @@ def test_weights_of_another_student_are_refused(folder, pools, local):
     stranger, tokenizer = make_model("qwen3", pair()[1], seed=77), pair()[1]
     with FakeStudent(stranger, tokenizer) as other, pytest.raises(StudentError, match="other weights"):
         check_weights(RelayDecoder.from_servers([other.url], folder), package)
+
+
+def test_one_replica_of_other_weights_than_the_packages_is_refused_by_its_address(folder, pools, local):
+    students, _ = pools
+    prompts = ["There are pens", "ok.", "Two and three"]
+    known = [(prompt, trace.token_ids)
+             for prompt, trace in zip(prompts, local.generate(prompts, max_new_tokens=16), strict=True)]
+    right = RelayDecoder.from_servers([server.url for server in students], folder, known=known)
+    right.close()
+    stranger, tokenizer = make_model("qwen3", pair()[1], seed=77), pair()[1]
+    with FakeStudent(stranger, tokenizer) as other, pytest.raises(StudentError, match=rf"{other.url}.*other weights"):
+        RelayDecoder.from_servers([other.url, other.url], folder, known=known)
+
+
+def test_loads_that_fail_leave_no_thread_behind(folder, pools):
+    """Before a pool that is not the champion's yet, the registry's alias is tried every few seconds."""
+    (student, _), teacher = pools
+    parser = ArgumentParser()
+    add_arguments(parser)
+    found, before = FoundModel("relay-decoder", "1", folder), threading.active_count()
+    with FakeStudent(*pair()[:2], grammar=False) as wrong:
+        for url, context in ((wrong.url, "100"), (student.url, "5000")):
+            options = parser.parse_args(["--teacher", teacher.url, "--student", url, "--max-context", context])
+            for _ in range(5):
+                with pytest.raises((StudentError, ConfigError)):
+                    load_bounded(options, found)
+    assert eventually(lambda: threading.active_count() <= before)
 
 
 def test_student_servers_with_a_teacher_in_a_folder_are_refused(folder, pools):

@@ -29,8 +29,8 @@ class FakeStudent(FakeTeacher):
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, grammar: bool = True, name: str = "student",
-                 vocabulary: int | None = None, takes_weights: bool = False) -> None:
-        super().__init__(tokenizer, lambda prompt: [], model=name)
+                 vocabulary: int | None = None, takes_weights: bool = False, **more: Any) -> None:
+        super().__init__(tokenizer, lambda prompt: [], model=name, **more)
         self.network, self.grammar, self.takes_weights = model, grammar, takes_weights
         self.weight_version = "default"
         tokens = command_tokens(tokenizer)
@@ -53,8 +53,8 @@ class FakeStudent(FakeTeacher):
         return (200, told[path]) if self.takes_weights and path in told else super().other(path, body)
 
     def is_trial(self, body: dict[str, Any]) -> bool:
-        """A student's handshake has no one-token trial, and its probes suffer no faults."""
-        return "vllm_xargs" not in body or body["vllm_xargs"]["call_bias"] >= 1e4
+        """What the handshake asks suffers no faults; a segment is told apart by its seed."""
+        return "seed" not in body
 
     def continuation(self, body: dict[str, Any]) -> tuple[list[int], str]:
         """Greedy, or drawn by the request's seed, under the grammar."""

@@ -287,6 +287,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _admitted(self) -> bool:
+        if self.teacher.closing.is_set():  # a process that has ended answers on no connection
+            self.close_connection = True
+            return False
         if self.teacher.key is None or self.headers["authorization"] == f"Bearer {self.teacher.key}":
             return True
         self._fail(401, "Unauthorized")

@@ -73,10 +73,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
-    """Refuse numbers that are out of their range.
+    """Refuse numbers that are out of their range, and a share for a candidate that nothing would serve.
 
     Raises:
-        ConfigError: a number is out of its range.
+        ConfigError: a number is out of its range; a share for a candidate before the champion's students.
     """
     for name, least in LEAST.items():
         value = getattr(arguments, name)
@@ -85,6 +85,10 @@ def check_numbers(arguments: argparse.Namespace) -> None:
     for name in ("canary", "trace_share"):
         if not 0 <= getattr(arguments, name) <= 1:
             raise ConfigError(f"--{name.replace('_', '-')} is {getattr(arguments, name)}: give a share from 0 to 1")
+    if arguments.canary and arguments.student:
+        raise ConfigError(f"--canary is {arguments.canary}, and --student {', '.join(arguments.student)} has the "
+                          "champion's weights alone: serve the candidate by a gateway of its own before students of "
+                          "its own, and split the traffic before both (docs/guides/scale.md)")
 
 
 def address_of(host: str, port: int) -> str:
@@ -147,11 +151,13 @@ def load_bounded(arguments: argparse.Namespace, found: FoundModel,
         ModelError: the folder is not whole, or is no relay decoder.
     """
     from relayllm.serving.models import loading
+    from relayllm.serving.models.decoders import closed_on_error
 
     loaded = (load or loading.load)(found, arguments.teacher, students=tuple(arguments.student),
                                     **model_options(arguments))
     if arguments.max_context is not None:
-        loaded.decoder.bound_context(arguments.max_context)
+        with closed_on_error(loaded.decoder):
+            loaded.decoder.bound_context(arguments.max_context)
     return loaded
 
 

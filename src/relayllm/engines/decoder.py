@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from relayllm.engines.collecting import in_order
 from relayllm.engines.commands import command_tokens, spare_command_tokens
 from relayllm.engines.llama_cpp.model import GgufModel
 from relayllm.engines.loading import load_tokenizer
+from relayllm.engines.openai.beginnings import WeightProbe
 from relayllm.engines.prompts import Prompt, encode_prompt, messages_of
 from relayllm.engines.roles import (
     context_of,
@@ -116,25 +118,33 @@ class RelayDecoder:
 
     @classmethod
     def from_servers(cls, students: Sequence[str], tokenizer: str | Path, teacher: str | None = None, *,
-                     verify: bool = True) -> RelayDecoder:
+                     known: Sequence[tuple[str, Sequence[int]]] = (), fixed_weights: bool = True) -> RelayDecoder:
         """Over vLLM servers of the student, which run the relay grammar, and the address of a teacher: no model here.
 
-        `tokenizer` is the student's folder; no weights of it are read. `verify`: every server's handshake is done now.
+        `tokenizer` is the student's folder; no weights of it are read. Every server is met now, and again when it was
+        away: it must have the weights of the others, and give answers that are `known`: prompts with the token ids
+        that the student writes greedily. Without `fixed_weights` neither is asked: they follow a training.
 
         Raises:
-            StudentError: a server is out of reach, of another student, or started without what it needs.
+            StudentError: all servers are out of reach; one is of another student, or started without what it needs.
         """
         from relayllm.engines.openai.student import OpenAIStudent
 
         words, news = load_tokenizer(tokenizer), threading.Event()
-        student = OpenAIStudent(students, words, news=news)
-        context = min((info.context_length for info in student.verify() if info.context_length),
-                      default=0) if verify else 0
-        if teacher is None:
-            return cls(student, words, None, None, context_length=context)
-        theirs = named_tokenizer() or words
-        return cls(student, words, remote_teacher(teacher, words, theirs, news), theirs, teacher_name=teacher,
-                   context_length=context)
+        questions = [WeightProbe(tuple(encode_prompt(words, prompt)), tuple(answer)) for prompt, answer in known]
+        student = OpenAIStudent(students, words, news=news, questions=questions or None if fixed_weights else ())
+        with ExitStack() as undo:
+            undo.callback(student.shut_down)
+            context = min((info.context_length for info in student.verify() if info.context_length), default=0)
+            if teacher is None:
+                decoder = cls(student, words, None, None, context_length=context)
+            else:
+                theirs = named_tokenizer() or words
+                helper = remote_teacher(teacher, words, theirs, news)
+                undo.callback(helper.close)
+                decoder = cls(student, words, helper, theirs, teacher_name=teacher, context_length=context)
+            undo.pop_all()
+        return decoder
 
     def bound_context(self, tokens: int) -> None:
         """Let prompt and completion take no more than so many tokens together: bounds what a row's caches take.

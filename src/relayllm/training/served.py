@@ -42,7 +42,8 @@ class ServedDecoders:
         self._tokenizer, self._folder = tokenizer, folder / SERVED
         self._weights = ServedWeights(urls)
         self._weights.check()
-        self._decoder = RelayDecoder.from_servers(urls, student, helper if isinstance(helper, str) else None)
+        self._decoder = RelayDecoder.from_servers(urls, student, helper if isinstance(helper, str) else None,
+                                                  fixed_weights=False)
         self._check_logprobs()
 
     @contextmanager

@@ -52,6 +52,14 @@ def test_number_that_no_server_can_have_is_refused_by_its_option(option, value):
         check_numbers(parser.parse_args([option, value]))
 
 
+@pytest.mark.parametrize("student", ["http://127.0.0.1:9", "student.gguf"])
+def test_canary_before_students_that_have_one_versions_weights_is_refused(student):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(ConfigError, match=r"--canary is 0.1.*a gateway of its own"):
+        check_numbers(parser.parse_args(["--canary", "0.1", "--student", student]))
+
+
 def test_trace_share_of_the_environment_that_is_no_number_is_said_in_a_line(monkeypatch, capsys):
     monkeypatch.setenv("RELAY_TRACE_SHARE", "a lot")
     parser = argparse.ArgumentParser()

@@ -65,6 +65,11 @@ class CircuitBreaker:
             if self._probe is not None or self._failures >= self._limit:
                 self._opened, self._probe = self._clock(), None
 
+    def trip(self) -> None:
+        """Open the circuit at once: who answers there is not who should."""
+        with self._lock:
+            self._failures, self._opened, self._probe = self._limit, self._clock(), None
+
     def _state(self) -> Circuit:
         if self._opened is None:
             return Circuit.CLOSED

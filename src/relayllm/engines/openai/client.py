@@ -109,7 +109,7 @@ class CompletionClient:
             if not finished:
                 raise self._transient(error) from error
         if not finished:
-            raise TransientError(f"{self.url} ended its answer in the middle")
+            raise TransientError(f"{self.url} ended its answer in the middle", lost=True)
 
     async def prompt_tokens(self, model: str, messages: Sequence[Message], **more: Any) -> int | None:
         """How many tokens the server makes of a conversation; None when it takes no such request, or does not say."""
@@ -176,10 +176,10 @@ class CompletionClient:
 
     def _transient(self, error: Exception) -> TransientError:
         if isinstance(error, httpx.ConnectTimeout):
-            return TransientError(f"no connection to {self.url} within {self._options.connect_seconds:g} s")
+            return TransientError(f"no connection to {self.url} within {self._options.connect_seconds:g} s", lost=True)
         if isinstance(error, (httpx.TimeoutException, TimeoutError)):
             return TransientError(f"no word from {self.url} for {self._options.stall_seconds:g} s")
-        return TransientError(f"{self.url}: {str(error) or type(error).__name__}")
+        return TransientError(f"{self.url}: {str(error) or type(error).__name__}", lost=True)
 
     def _fault(self, answer: httpx.Response, content: bytes) -> TransientError | PermanentError:
         """What a status other than 200 means."""

@@ -48,6 +48,12 @@ class OnceHandshake(Generic[Info]):
     def __init__(self) -> None:
         self._task: asyncio.Task[Info] | None = None
 
+    @property
+    def known(self) -> bool:
+        """Whether it was done, and the server is still taken for the one that was met."""
+        task = self._task
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
     async def result(self) -> Info:
         """What the handshake found; the first caller does it, the others wait.
 
@@ -55,12 +61,12 @@ class OnceHandshake(Generic[Info]):
             TransientError: out of reach; the next one who asks tries again.
             PermanentError: it is not the server that was expected, or wants another key.
         """
-        if self._task is None or (self._task.done() and (self._task.cancelled() or self._task.exception())):
+        if self._task is None or (self._task.done() and not self.known):
             self._task = asyncio.create_task(self._connect())
         return await asyncio.shield(self._task)
 
     def forget(self) -> None:
-        """Repeat the handshake at the next request: the server answered as another one."""
+        """Repeat the handshake at the next request: the server answered as another one, or may be another now."""
         if self._task is not None and self._task.done():
             self._task = None
 

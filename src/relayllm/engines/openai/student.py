@@ -4,14 +4,15 @@ own."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import aclosing
 
 from relayllm.engines.commands import command_tokens
+from relayllm.engines.openai.beginnings import PROBES, WeightProbe, same_weights
 from relayllm.engines.openai.breaker import CircuitBreaker
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.loop_thread import LoopThread, wait_for_news
@@ -19,6 +20,7 @@ from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.placement import Placement
 from relayllm.engines.openai.segments import SegmentCodec, SegmentRequest, SegmentStream
 from relayllm.engines.openai.student_handshake import MODEL_VARIABLE, StudentHandshake, StudentInfo
+from relayllm.engines.openai.student_replica import StudentReplica
 from relayllm.engines.openai.wire import PermanentError, TransientError
 from relayllm.errors import ConfigError, StudentError
 from relayllm.relay.protocols import Tokenizer, Usage
@@ -26,31 +28,7 @@ from relayllm.relay.row import Row
 from relayllm.settings import without_secrets
 
 KEY_VARIABLE = "RELAY_STUDENT_API_KEY"
-
-
-@dataclass(eq=False)
-class _Replica:
-    """One server."""
-
-    client: CompletionClient
-    handshake: StudentHandshake
-    breaker: CircuitBreaker
-    running: int = 0
-    """Segments in flight; touched in the event loop's thread only."""
-
-    @property
-    def load(self) -> int | None:
-        """Segments in flight; None while its circuit is open."""
-        return None if self.breaker.seconds_left else self.running
-
-    @contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count a segment while it is written."""
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
+LOG = logging.getLogger("relayllm.engines.openai")
 
 
 class OpenAIStudent:
@@ -59,11 +37,14 @@ class OpenAIStudent:
     All segments of an answer go to one replica, so that its prefix cache knows what came before: the first by
     rendezvous hashing that is not far busier than the others when the answer begins (see `placement`). A replica that
     fails is left out until its circuit closes; the answer goes on at the next one with what was received.
+
+    `questions` are what the replicas tell their weights by: each must answer them as is known, and as the others do,
+    whenever it is met; None for some of our own, an empty sequence for servers whose weights follow a training.
     """
 
     def __init__(self, urls: Sequence[str], tokenizer: Tokenizer, *, model: str | None = None,
                  options: RemoteOptions | None = None, api_key: str | None = None, ends: frozenset[int] = frozenset(),
-                 news: threading.Event | None = None) -> None:
+                 news: threading.Event | None = None, questions: Sequence[WeightProbe] | None = None) -> None:
         commands = command_tokens(tokenizer)
         if not urls:
             raise ConfigError("a remote student needs the address of a server: give one or more")
@@ -75,35 +56,42 @@ class OpenAIStudent:
         self.options = options or RemoteOptions.from_environment("student")
         self.commands, self._vocabulary = commands, len(tokenizer)
         self._news = news or threading.Event()
+        self._first: tuple[str, StudentInfo] | None = None
+        """The replica that was met first, which the others are held against."""
+        self._questions = _own_questions(tokenizer) if questions is None else questions
         self._replicas = [self._replica(url, tokenizer, model, api_key) for url in urls]
         self._placement = Placement(urls)
         self._handles = 0
+        self._watching: asyncio.Task[None] | None = None
         self._thread = LoopThread("remote-student")
 
     def verify(self) -> list[StudentInfo]:
-        """Do the handshake with every replica now: the grammar is loaded, the vocabulary is ours, prefixes are cached.
+        """Meet every replica now, and keep an eye on all of them from here on.
+
+        Returns:
+            What is known of those that answer; one at least does, and the others are met when they are back.
 
         Raises:
-            StudentError: a server is out of reach, is another student's, or is started without what it needs.
+            StudentError: none is in reach; one is another student's, or is started without what it needs.
         """
-        async def every() -> list[StudentInfo]:
-            return [await replica.handshake.result() for replica in self._replicas]
-
-        try:
-            known = self._thread.run(every()).result()
-        except (TransientError, PermanentError) as error:
-            raise StudentError(str(error)) from error
-        if len({info.model for info in known}) > 1:
-            served = ", ".join(f"{replica.client.url}: {info.model}"
-                               for replica, info in zip(self._replicas, known, strict=True))
-            raise StudentError(f"the student's replicas serve different models ({served}): start them with the same "
-                               "weights")
-        return known
+        found = self._thread.run(self._meet_all()).result()
+        met = [one for one in found if isinstance(one, StudentInfo)]
+        for fault in found:
+            if isinstance(fault, TransientError) and met:
+                LOG.warning("%s; the student's other servers are asked until it is back", fault)
+            elif isinstance(fault, BaseException):
+                raise StudentError(str(fault)) from fault
+        return met
 
     @property
     def up(self) -> bool:
         """Whether some replica may be asked now."""
-        return any(replica.breaker.seconds_left == 0 for replica in self._replicas)
+        return any(self.replicas_up)
+
+    @property
+    def replicas_up(self) -> list[bool]:
+        """Of each replica, in the order of the addresses, whether it may be asked now."""
+        return [replica.up for replica in self._replicas]
 
     def begin(self, row: Row, calls_left: int, seed: int) -> SegmentStream:
         """Ask for the row's next segment and return at once; a fault is the stream's error."""
@@ -141,13 +129,40 @@ class OpenAIStudent:
         """End all requests and let the connections go, once or again, from any thread."""
         self._thread.close(*(replica.client.close for replica in self._replicas))
 
-    def _replica(self, url: str, tokenizer: Tokenizer, model: str | None, api_key: str | None) -> _Replica:
+    def _replica(self, url: str, tokenizer: Tokenizer, model: str | None, api_key: str | None) -> StudentReplica:
         client = CompletionClient(url, self.options, api_key=api_key, role="student", key_variable=KEY_VARIABLE)
-        return _Replica(client, StudentHandshake(client, tokenizer, self.commands,
-                                                  model or os.environ.get(MODEL_VARIABLE) or None),
-                        CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds))
+        handshake = StudentHandshake(client, tokenizer, self.commands,
+                                     model or os.environ.get(MODEL_VARIABLE) or None, self._questions, self._compare)
+        return StudentReplica(client, handshake,
+                              CircuitBreaker(self.options.breaker_failures, self.options.breaker_seconds))
 
-    def _order(self, session: int) -> list[_Replica]:
+    def _compare(self, url: str, info: StudentInfo) -> None:
+        """Hold a replica that was met against the first one; it may be the same, started again.
+
+        Raises:
+            PermanentError: it has another name, or other weights.
+        """
+        first, theirs = self._first = self._first or (url, info)
+        if info.model != theirs.model:
+            raise PermanentError(f"the student's replicas serve different models ({first}: {theirs.model}, {url}: "
+                                 f"{info.model}): start them with the same weights")
+        if not same_weights(info.beginnings, theirs.beginnings):
+            raise PermanentError(f"student at {url} has other weights than the one that was met first, at {first}: "
+                                 "start it with the same folder, or, where all have new weights, meet them anew: start "
+                                 "again what asks them")
+
+    async def _meet_all(self) -> list[StudentInfo | BaseException]:
+        self._watching = self._watching or asyncio.create_task(self._watch())
+        return await asyncio.gather(*(replica.handshake.result() for replica in self._replicas),
+                                    return_exceptions=True)
+
+    async def _watch(self) -> None:
+        """See again and again which replicas have gone, and which are back, whether somebody asks them or not."""
+        while True:
+            await asyncio.sleep(self.options.breaker_seconds / 4)
+            await asyncio.gather(*(replica.look() for replica in self._replicas))
+
+    def _order(self, session: int) -> list[StudentReplica]:
         """The replicas as the answer asks them: the same first one for all of its segments."""
         return [self._replicas[place] for place in self._placement.order(session, [one.load for one in self._replicas])]
 
@@ -169,33 +184,26 @@ class OpenAIStudent:
     async def _attempts(self, request: SegmentRequest, codec: SegmentCodec) -> None:
         """One attempt after the other, each at the first replica whose circuit is closed."""
         jitter, order, attempt = random.Random(request.seed), self._order(request.session), 0
-        while True:
-            replica = next((one for one in order if one.breaker.admits()), None)
-            if replica is None:
-                raise TransientError(f"no server of the student answers ({self.name})")
+        last: TransientError | PermanentError = TransientError(f"no server of the student answers ({self.name})")
+        while (replica := next((one for one in order if one.breaker.admits()), None)) is not None:
             try:
                 with replica.busy():
                     await self._attempt(replica, codec)
-            except TransientError as fault:
-                replica.breaker.failed()
+            except (TransientError, PermanentError) as fault:
+                replica.suffered(fault)
                 order.append(order.pop(order.index(replica)))
-                attempt += 1
-                if attempt >= self.options.attempts:
-                    raise
-                await asyncio.sleep(self.options.pause_before(attempt, fault.after, jitter.random()))
-            except PermanentError as refusal:
-                if refusal.about_request:
-                    replica.breaker.succeeded()  # the server is well: it read the request and answered
-                else:
-                    replica.breaker.failed()
-                    replica.handshake.forget()
-                raise
+                attempt, last = attempt + 1, fault
+                if attempt >= self.options.attempts or (isinstance(fault, PermanentError) and fault.about_request):
+                    break
+                if isinstance(fault, TransientError):
+                    await asyncio.sleep(self.options.pause_before(attempt, fault.after, jitter.random()))
             else:
                 replica.breaker.succeeded()
                 self._placement.settle(request.session, self._replicas.index(replica))
                 return
+        raise last
 
-    async def _attempt(self, replica: _Replica, codec: SegmentCodec) -> None:
+    async def _attempt(self, replica: StudentReplica, codec: SegmentCodec) -> None:
         known = await replica.handshake.result()
         if codec.whole:
             return  # cut after its last token
@@ -208,3 +216,7 @@ class OpenAIStudent:
         if not codec.whole:
             raise TransientError(f"{replica.client.url} ended a segment without a command, an end of text or its "
                                  "budget")
+
+
+def _own_questions(tokenizer: Tokenizer) -> list[WeightProbe]:
+    return [WeightProbe(tuple(tokenizer.encode(probe, add_special_tokens=False))) for probe in PROBES]

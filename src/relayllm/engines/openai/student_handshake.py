@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relayllm.engines.openai.beginnings import TOKENS, Beginning, WeightProbe, begins_alike, mostly
 from relayllm.engines.openai.client import CompletionClient
 from relayllm.engines.openai.handshake import PROBE, OnceHandshake
 from relayllm.engines.openai.wire import PermanentError, StreamChunk
@@ -31,23 +34,34 @@ class StudentInfo:
     """Tokens that prompt and completion may take together; 0 when the server does not say."""
     processed_logprobs: bool
     """Log-probabilities are those after mask, bias and temperature, which training needs."""
+    beginnings: tuple[Beginning, ...] = ()
+    """How it answers the questions by which weights are told, in their order."""
 
 
 class StudentHandshake(OnceHandshake[StudentInfo]):
-    """Handshake with a student's server: the right vocabulary, and the relay grammar at work."""
+    """Handshake with a student's server: the right vocabulary, the relay grammar at work, and the right weights.
 
-    def __init__(self, client: CompletionClient, tokenizer: Tokenizer, commands: CommandTokens,
-                 expected: str | None) -> None:
+    `questions` are those by which weights are told; none are asked of servers whose weights may change. `compare` is
+    told what was found, and may refuse the server.
+    """
+
+    def __init__(self, client: CompletionClient, tokenizer: Tokenizer, commands: CommandTokens, expected: str | None,
+                 questions: Sequence[WeightProbe] = (),
+                 compare: Callable[[str, StudentInfo], None] = lambda url, info: None) -> None:
         super().__init__()
         self._client, self._tokenizer, self._commands, self._expected = client, tokenizer, commands, expected
+        self._questions, self._compare = questions, compare
 
     async def _connect(self) -> StudentInfo:
         model = self._chosen(await self._client.models())
         ids = list(self._tokenizer.encode(PROBE, add_special_tokens=False))
         await self._check_vocabulary(model, ids)
         processed = await self._check_grammar(model, ids)
-        return StudentInfo(model, await self._cached_tokens(model, ids), await self._client.context_length(model),
-                           processed)
+        info = StudentInfo(model, await self._cached_tokens(model, ids), await self._client.context_length(model),
+                           processed, await self._beginnings(model, processed))
+        self._check_answers(info.beginnings)
+        self._compare(self._client.url, info)
+        return info
 
     def _chosen(self, served: list[str]) -> str:
         names = ", ".join(f"'{name}'" for name in served)
@@ -92,6 +106,24 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
                     return 0  # its context is shorter than the probe
                 raise
         return usage[-1].cached_tokens if usage else 0
+
+    async def _beginnings(self, model: str, processed: bool) -> tuple[Beginning, ...]:
+        return tuple(await asyncio.gather(*(self._beginning(model, one, processed) for one in self._questions)))
+
+    async def _beginning(self, model: str, question: WeightProbe, processed: bool) -> Beginning:
+        asked = {"calls_left": 0, "remaining": TOKENS, "max_call_tokens": 9, "call_bias": 0.0}
+        written = await self._complete(model, list(question.prompt_ids), max_tokens=TOKENS, vllm_xargs=asked,
+                                       logprobs=0)
+        logprobs = tuple(logprob for chunk in written for logprob, _ in chunk.logprobs) if processed else ()
+        return Beginning(tuple(token for chunk in written for token in chunk.token_ids or ()), logprobs)
+
+    def _check_answers(self, found: Sequence[Beginning]) -> None:
+        same = [begins_alike(one.token_ids, question.answer_ids, self._commands.call)
+                for one, question in zip(found, self._questions, strict=True)]
+        if not mostly(same):
+            raise PermanentError(f"student at {self._client.url} answers {sum(same)} of {len(same)} packed questions "
+                                 "as the package does: it has other weights; start it with "
+                                 f"{self._tokenizer.name_or_path}")
 
     async def _complete(self, model: str, ids: list[int], **more: Any) -> list[StreamChunk]:
         body = {"model": model, "prompt": ids, "temperature": 0, "return_token_ids": True,

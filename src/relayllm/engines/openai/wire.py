@@ -29,10 +29,12 @@ class StreamChunk:
 class TransientError(Exception):
     """The request failed in a way that may pass."""
 
-    def __init__(self, fact: str, after: float = 0.0) -> None:
+    def __init__(self, fact: str, after: float = 0.0, *, lost: bool = False) -> None:
         super().__init__(fact)
         self.after = after
         """Seconds the server asked us to wait."""
+        self.lost = lost
+        """The connection was refused or broke: who answers there next may be another server."""
 
 
 class PermanentError(Exception):

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,14 @@ import yaml
 
 from relayllm.engines.checkpoints.adapters import refuse_adapter
 from relayllm.engines.checkpoints.gguf import names_gguf
-from relayllm.errors import ConfigError, ModelError, NoSuchVersion, RegistryError, RelayError, StudentError
+from relayllm.errors import ModelError, NoSuchVersion, RegistryError, RelayError
 from relayllm.files import write_json
-from relayllm.packaging.folder import RECORD, Package, open_package
+from relayllm.packaging.folder import RECORD, open_package
 from relayllm.registry.faults import check_registry
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import VARIABLE, Prices
+from relayllm.serving.models.decoders import LoadModels, maker
 from relayllm.settings import Settings, current_settings, without_secrets
 
 if TYPE_CHECKING:
@@ -35,11 +35,8 @@ CHAMPION = "models:/relay-decoder@champion"
 """What `make pipeline` promotes, and what is loaded when nobody says."""
 FALLBACK_NAME = "relay-decoder"
 NO_TEACHER = "none"
-PROBES, PROBE_TOKENS = 4, 12
-"""Packed questions that a student's servers are asked, and tokens of each answer that are compared."""
 PATIENCE = 30.0
 """Seconds that the registry has to name a version and hand over its files, before the last good copy is served."""
-LoadModels = Callable[..., "RelayDecoder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,26 +114,24 @@ def load(found: FoundModel, teacher: str | None = None, *, students: Sequence[st
 
     Raises:
         ModelError: the folder is not whole, or is no relay decoder.
-        StudentError: a student's server is out of reach, or serves other weights than the package's.
-        ConfigError: students are servers, and the teacher is a folder or an option is for models of this process.
+        StudentError: no server of the student is in reach, or one serves other weights than the package's.
+        ConfigError: students are servers, and the teacher is a folder, an option is for models of this process, or
+            what they read is too short for the package's answers.
     """
-    make = partial(make or _maker(students), **options)
     if names_gguf(found.folder) or (not (found.folder / "artifacts" / RECORD).is_file()
                                     and (found.folder / "config.json").is_file()):
-        bare = make(found.folder, None if teacher == NO_TEACHER else teacher or current_settings().remote_teacher)
+        bare = (make or maker(students))(
+            found.folder, None if teacher == NO_TEACHER else teacher or current_settings().remote_teacher, **options)
         return LoadedModel(found, bare, Options(), prices=_with_teachers(Prices.from_environment(os.environ), bare))
     package = open_package(found.folder)
     check_signature(found.folder)
     source = package.teacher
     address = None if teacher == NO_TEACHER else teacher or source.address(found.folder)
     revision = source.revision if source.kind == "hub" and address == source.id else ""
-    decoder = make(package.student, address, teacher_revision=revision or None)
-    if students:
-        check_weights(decoder, package)
-    slots = int(package.decoding.get("slots") or 0) or None
+    defaults, slots = defaults_of(package.decoding), int(package.decoding.get("slots") or 0) or None
     prices = Prices.from_environment(os.environ) if VARIABLE in os.environ else package.prices
-    return LoadedModel(found, decoder, defaults_of(package.decoding), slots, package.bias_curve,
-                       _with_teachers(prices, decoder))
+    decoder = (make or maker(students, package))(package.student, address, teacher_revision=revision or None, **options)
+    return LoadedModel(found, decoder, defaults, slots, package.bias_curve, _with_teachers(prices, decoder))
 
 
 def _with_teachers(prices: Prices, decoder: RelayDecoder) -> Prices:
@@ -223,68 +218,3 @@ def _name_of(folder: Path) -> str:
         return str(record.get("registered_name") or FALLBACK_NAME)
     except (OSError, ValueError, AttributeError):
         return FALLBACK_NAME
-
-
-def _maker(students: Sequence[str]) -> LoadModels:
-    """What makes a decoder of a package's student and teacher: with its own weights, or with who stands in for them.
-
-    Raises:
-        ConfigError: a file among servers, or several.
-    """
-    files = [student for student in students if names_gguf(student)]
-    if files and len(students) > 1:
-        raise ConfigError(f"--student names {', '.join(students)}: give one GGUF file, or the addresses of servers")
-    if files:
-        return lambda _, teacher, **options: _decoder(Path(files[0]), teacher, **options)
-    return partial(_gateway, students) if students else _decoder
-
-
-def _decoder(student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
-    from relayllm import RelayDecoder
-
-    decoder = RelayDecoder.from_pretrained(student, teacher, **options)
-    if teacher is not None and not decoder.knows_commands:
-        raise ModelError(f"{student} has no <call> and </call> among its tokens, so it would never call {teacher}: "
-                         "serve a trained student (`relay export` writes one as GGUF), or this alone, --teacher none")
-    return decoder
-
-
-def _gateway(students: Sequence[str], student: Path, teacher: str | None, **options: Any) -> RelayDecoder:
-    from relayllm import RelayDecoder
-    from relayllm.engines.roles import is_remote
-
-    if teacher is not None and not is_remote(teacher):
-        raise ConfigError(f"--student names servers, and the teacher is {teacher}: name the teacher's server with "
-                          "--teacher URL, RELAY_TEACHER_URL or RELAY_TEACHERS; '--teacher none' serves the student "
-                          "alone")
-    if options.keys() & {"dtype", "text_commands"}:
-        raise ConfigError("--student names servers, and --dtype or --text-commands is for models of this process: "
-                          "leave it out, and start the servers with the type that you want")
-    return RelayDecoder.from_servers(students, student, teacher)
-
-
-def check_weights(decoder: RelayDecoder, package: Package) -> None:
-    """Ask the student's servers, or its file, the questions that the package was asked before it was packed.
-
-    Rounding differs between engines and types, so most of the beginnings must be the same, not all.
-
-    Raises:
-        StudentError: they serve other weights.
-    """
-    cases = package.parity[:PROBES]
-    if not cases:
-        return
-    traces = decoder.generate([case.prompt for case in cases], max_new_tokens=PROBE_TOKENS, max_calls=0)
-    same = [_begins_alike(trace.token_ids, case.token_ids, decoder.commands.call)
-            for trace, case in zip(traces, cases, strict=True)]
-    if 2 * same.count(True) < len(same):
-        raise StudentError(f"--student answers {same.count(True)} of {len(same)} packed questions as the package in "
-                           f"{package.folder} does: it has other weights; start its servers with {package.student}, or "
-                           "`relay export` the file again")
-
-
-def _begins_alike(found: Sequence[int], packed: Sequence[int], call: int) -> bool:
-    """Whether both begin with the same tokens, as far as the packed answer is the student's alone."""
-    alone = packed[:packed.index(call)] if call in packed else packed
-    size = min(len(found), len(alone))
-    return tuple(found[:size]) == tuple(alone[:size])

@@ -22,6 +22,17 @@ def opened():
     return breaker, clock
 
 
+def test_breaker_that_is_tripped_opens_at_once_and_lets_one_through_after_its_pause():
+    breaker, clock = make_breaker()
+    breaker.trip()
+    assert not breaker.admits()
+    clock.now += 10.0
+    assert breaker.admits()
+    assert not breaker.admits()
+    breaker.failed()
+    assert breaker.state is Circuit.OPEN
+
+
 def test_breaker_fewer_failures_than_its_limit_stays_closed():
     breaker, _ = make_breaker()
     breaker.failed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import ExitStack
 
@@ -10,17 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
+from relayllm.engines.commands import add_command_tokens
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.student import OpenAIStudent
 from relayllm.engines.openai.teacher import OpenAITeacher
 from relayllm.errors import ConfigError, StudentError
+from relayllm.processes import free_port
 from relayllm.relay.options import Options
 from relayllm.relay.policy import EntropyThreshold, Scripted
 from relayllm.relay.teacher import RemoteTeacher
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.reference import greedy
-from tests.support.small_models import pair
+from tests.support.small_models import base_tokenizer, make_model, pair
+from tests.support.waiting import eventually
 
 PROMPTS = ["There are pens in 12 boxes", "ok.", "x=7*8 ß🙂"]
 QUICK = RemoteOptions(attempts=3, backoff_seconds=0.01, breaker_failures=3, breaker_seconds=0.2)
@@ -52,6 +56,14 @@ def relay():
             return decoder, servers, helper
 
         yield make
+
+
+def stranger():
+    """A student of the same shape and vocabulary, with other weights."""
+    tokenizer = copy.deepcopy(base_tokenizer())
+    model = make_model("qwen3", tokenizer, seed=77)
+    add_command_tokens(model, tokenizer)
+    return model
 
 
 def same(found, wanted):
@@ -181,6 +193,72 @@ def test_handshake_refuses_replicas_of_different_models():
         with pytest.raises(StudentError, match="different models"):
             remote.verify()
         remote.shut_down()
+
+
+def test_handshake_refuses_replicas_of_one_name_and_different_weights():
+    student, tokenizer, *_ = pair("qwen3", True)
+    with FakeStudent(student, tokenizer) as first, FakeStudent(stranger(), tokenizer) as second:
+        remote = OpenAIStudent([first.url, second.url], tokenizer, options=QUICK)
+        with pytest.raises(StudentError, match="other weights"):
+            remote.verify()
+        remote.shut_down()
+
+
+def test_servers_whose_weights_follow_a_training_are_not_compared():
+    student, tokenizer, *_ = pair("qwen3", True)
+    with FakeStudent(student, tokenizer) as first, FakeStudent(stranger(), tokenizer) as second:
+        remote = OpenAIStudent([first.url, second.url], tokenizer, options=QUICK, questions=())
+        assert len(remote.verify()) == 2
+        remote.shut_down()
+
+
+def test_replica_that_is_away_at_first_is_met_when_it_is_there():
+    student, tokenizer, *_ = pair("qwen3", True)
+    port = free_port()
+    with FakeStudent(student, tokenizer) as first:
+        remote = OpenAIStudent([f"http://127.0.0.1:{port}", first.url], tokenizer, options=QUICK)
+        assert len(remote.verify()) == 1
+        assert remote.replicas_up == [False, True]
+        with FakeStudent(student, tokenizer, port=port):
+            assert eventually(lambda: remote.replicas_up == [True, True])
+        assert eventually(lambda: remote.replicas_up == [False, True])
+        remote.shut_down()
+
+
+def test_replicas_that_are_all_away_are_an_error_that_names_one():
+    remote = OpenAIStudent([f"http://127.0.0.1:{free_port()}"] * 2, pair("qwen3", True)[1], options=QUICK)
+    with pytest.raises(StudentError, match=r"http://127.0.0.1:\d+"):
+        remote.verify()
+    assert not remote.up
+    remote.shut_down()
+
+
+def test_replica_that_comes_back_with_other_weights_is_asked_nothing(local, relay):
+    decoder, (_, second), _ = relay(replicas=2)
+    decoder.student.verify()
+    port = int(second.url.rsplit(":", 1)[1])
+    second.__exit__()
+    with FakeStudent(stranger(), decoder.tokenizer, port=port) as other:
+        options = {"max_new_tokens": 12, "max_calls": 1}
+        for seed in range(4):
+            found = decoder.generate(PROMPTS, seed=seed, **options)
+            same(found, local.generate(PROMPTS, seed=seed, **options))
+            assert not any(trace.degraded for trace in found)
+        assert eventually(lambda: other.bodies and decoder.student.replicas_up == [True, False])
+        assert not other.asked
+
+
+def test_replica_that_comes_back_with_its_own_weights_is_asked_again(relay):
+    decoder, (first, second), _ = relay(replicas=2)
+    decoder.student.verify()
+    port = int(second.url.rsplit(":", 1)[1])
+    second.__exit__()
+    assert eventually(lambda: decoder.student.replicas_up == [True, False])
+    with FakeStudent(second.network, decoder.tokenizer, port=port) as back:
+        assert eventually(lambda: decoder.student.replicas_up == [True, True])
+        first.always = Fault.refuse(503)
+        assert decoder.generate(PROMPTS[:1], max_new_tokens=8, max_calls=0)
+        assert back.asked
 
 
 def test_handshake_tells_caching_and_the_kind_of_logprobs(relay):

@@ -25,14 +25,14 @@ from relayllm_vllm.request import GrammarRequest
 class FakeStudent(FakeTeacher):
     """`grammar=False`: a vLLM without the processor, which ignores its arguments without a word.
 
-    `takes_weights`: it has the routes of VLLM_SERVER_DEV_MODE.
+    `caches`: with --enable-prefix-caching. `takes_weights`: it has the routes of VLLM_SERVER_DEV_MODE.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, grammar: bool = True, name: str = "student",
-                 vocabulary: int | None = None, takes_weights: bool = False, **more: Any) -> None:
+                 vocabulary: int | None = None, takes_weights: bool = False, caches: bool = True, **more: Any) -> None:
         super().__init__(tokenizer, lambda prompt: [], model=name, **more)
         self.network, self.grammar, self.takes_weights = model, grammar, takes_weights
-        self.weight_version = "default"
+        self.weight_version, self.caches = "default", caches
         tokens = command_tokens(tokenizer)
         assert tokens is not None
         self.ids = CommandIds(tokens.call, tokens.end, tokens.digits, vocabulary or len(tokenizer))
@@ -88,4 +88,4 @@ class FakeStudent(FakeTeacher):
 
     def cached(self, body: dict[str, Any]) -> int:
         """Whole blocks of 16 of what it was sent before."""
-        return 16 * ((len(body["prompt"]) - 1) // 16)
+        return 16 * ((len(body["prompt"]) - 1) // 16) if self.caches else 0

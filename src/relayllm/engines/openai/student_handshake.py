@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from relayllm.engines.openai.wire import PermanentError, StreamChunk
 from relayllm.relay.command import CommandTokens
 from relayllm.relay.protocols import Tokenizer, Usage
 
+LOG = logging.getLogger("relayllm.engines.openai")
 MODEL_VARIABLE = "RELAY_STUDENT_MODEL"
 BIAS = 1.0e4
 """Forces `<call>` in any student: one whose command rows are still mean embeddings needs more than 20."""
@@ -28,8 +30,9 @@ class StudentInfo:
     """What is known of a student's server."""
 
     model: str
-    cached_tokens: int
-    """Found again of a repeated prompt; 0: every segment reads its whole answer anew."""
+    cached_tokens: int | None
+    """Found again of a repeated prompt; 0: every segment reads its whole answer anew. None: its context is too short
+    to see."""
     context_length: int
     """Tokens that prompt and completion may take together; 0 when the server does not say."""
     processed_logprobs: bool
@@ -57,9 +60,11 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
         ids = list(self._tokenizer.encode(PROBE, add_special_tokens=False))
         await self._check_vocabulary(model, ids)
         processed = await self._check_grammar(model, ids)
-        info = StudentInfo(model, await self._cached_tokens(model, ids), await self._client.context_length(model),
-                           processed, await self._beginnings(model, processed))
+        context = await self._client.context_length(model)
+        info = StudentInfo(model, await self._cached_tokens(model, ids, context), context, processed,
+                           await self._beginnings(model, processed))
         self._check_answers(info.beginnings)
+        self._warn_uncached(info)
         self._compare(self._client.url, info)
         return info
 
@@ -94,7 +99,19 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
         first = next((logprob for chunk in written for logprob, _ in chunk.logprobs), 0.0)
         return first > NEAR_CERTAIN
 
-    async def _cached_tokens(self, model: str, ids: list[int]) -> int:
+    def _warn_uncached(self, info: StudentInfo) -> None:
+        if info.cached_tokens is None:
+            LOG.warning("student at %s has a context of %d tokens, too short to see by a repeated prompt of %d whether "
+                        "it caches prefixes: make sure that it was started with --enable-prefix-caching",
+                        self._client.url, info.context_length, PREFIX_TOKENS)
+        elif info.cached_tokens == 0:
+            LOG.warning("student at %s found 0 of the %d tokens of a repeated prompt in its cache, so every segment "
+                        "reads its whole answer anew: start it with --enable-prefix-caching, and with "
+                        "--enable-prompt-tokens-details, by which it tells", self._client.url, PREFIX_TOKENS)
+
+    async def _cached_tokens(self, model: str, ids: list[int], context: int) -> int | None:
+        if 0 < context <= PREFIX_TOKENS:
+            return None
         prompt = (ids * (PREFIX_TOKENS // len(ids) + 1))[:PREFIX_TOKENS]
         usage: list[Usage] = []
         for _ in range(2):
@@ -103,7 +120,7 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
                 usage += [part async for part in self._client.complete(body) if isinstance(part, Usage)]
             except PermanentError as refusal:
                 if refusal.about_request:
-                    return 0  # its context is shorter than the probe
+                    return None  # it did not say that its context is shorter
                 raise
         return usage[-1].cached_tokens if usage else 0
 

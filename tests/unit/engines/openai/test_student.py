@@ -268,6 +268,19 @@ def test_handshake_tells_caching_and_the_kind_of_logprobs(relay):
     assert info.cached_tokens > 0
 
 
+@pytest.mark.parametrize(("context", "found", "said"), [
+    (4096, 0, "found 0 of the 384 tokens"), (200, None, "has a context of 200 tokens"), (4096, 368, "")])
+def test_handshake_says_where_prefixes_are_not_cached(caplog, context, found, said):
+    student, tokenizer, *_ = pair("qwen3", True)
+    with FakeStudent(student, tokenizer, context=context, caches=found != 0) as server:
+        remote = OpenAIStudent([server.url], tokenizer, options=QUICK)
+        [info] = remote.verify()
+        remote.shut_down()
+    assert info.cached_tokens == found
+    assert said in caplog.text
+    assert ("--enable-prefix-caching" in caplog.text) is bool(said)
+
+
 def test_tokenizer_without_commands_is_refused():
     *_, theirs = pair("qwen3", True)
     with pytest.raises(ConfigError, match="has no <call>"):

@@ -18,13 +18,16 @@ from relayllm import RelayDecoder
 from relayllm.commands.serve import add_arguments, load_bounded
 from relayllm.errors import ConfigError, ModelError, StudentError
 from relayllm.packaging.folder import Package, ParityCase
+from relayllm.processes import free_port
 from relayllm.serving.models.decoders import check_weights
 from relayllm.serving.models.loading import FoundModel, load
 from tests.support.fake_student import FakeStudent
 from tests.support.fake_teacher import FakeTeacher, Fault
 from tests.support.fakes_serving import serving
+from tests.support.real_packages import project, real_parts, varied
 from tests.support.reference import greedy
 from tests.support.small_models import make_model, pair
+from tests.support.small_packages import DECODING
 from tests.support.waiting import eventually
 
 MESSAGES = {"messages": [{"role": "user", "content": "There are pens in 12 boxes"}], "max_tokens": 20,
@@ -38,6 +41,15 @@ def folder(tmp_path_factory) -> Path:
     student.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> FoundModel:
+    """A package of the pools' models, whose answers have up to 400 tokens."""
+    root = tmp_path_factory.mktemp("package")
+    folder = varied(real_parts(root / "models"), project(root), "package", 5,
+                    decoding={**DECODING, "max_new_tokens": 400})
+    return FoundModel("relay-decoder", "1", folder)
 
 
 @pytest.fixture
@@ -126,6 +138,27 @@ def test_gateway_without_student_and_teacher_is_503_tells_no_address_and_answers
         assert eventually(lambda: server.client.post("/v1/chat/completions", json=MESSAGES).status_code == 200)
 
 
+def test_gateway_tells_which_student_is_up_and_is_ready_while_one_or_the_teacher_is(folder, pools, monkeypatch):
+    monkeypatch.setenv("RELAY_STUDENT_BREAKER_SECONDS", "0.2")
+    (first, second), teacher = pools
+    urls = [first.url, second.url]
+
+    def up(server) -> list[float]:
+        return [server.metric(f'relay_student_up{{alias="champion",replica="{place}"') for place in (0, 1)]
+
+    with (serving(RelayDecoder.from_servers(urls, folder)) as alone,
+          serving(RelayDecoder.from_servers(urls, folder, teacher.url)) as helped):
+        assert up(alone) == [1, 1]
+        assert alone.client.get("/ready").status_code == 200
+        first.__exit__()
+        assert eventually(lambda: up(alone) == [0, 1])
+        assert alone.client.get("/ready").status_code == 200
+        second.__exit__()
+        assert eventually(lambda: up(alone) == [0, 0] == up(helped))
+        assert alone.client.get("/ready").status_code == 503
+        assert helped.client.get("/ready").status_code == 200
+
+
 def test_gateway_cannot_score_a_prompt_and_says_so(gateway):
     answer = gateway.client.post("/v1/completions", json={"prompt": "There", "max_tokens": 2, "echo": True,
                                                           "logprobs": 1})
@@ -147,16 +180,36 @@ def test_weights_of_another_student_are_refused(folder, pools, local):
         check_weights(RelayDecoder.from_servers([other.url], folder), package)
 
 
-def test_one_replica_of_other_weights_than_the_packages_is_refused_by_its_address(folder, pools, local):
-    students, _ = pools
-    prompts = ["There are pens", "ok.", "Two and three"]
-    known = [(prompt, trace.token_ids)
-             for prompt, trace in zip(prompts, local.generate(prompts, max_new_tokens=16), strict=True)]
-    right = RelayDecoder.from_servers([server.url for server in students], folder, known=known)
-    right.close()
+def test_package_is_served_by_students_that_have_its_weights(package, pools):
+    students, teacher = pools
+    loaded = load(package, teacher.url, students=[server.url for server in students])
+    assert loaded.decoder.student.replicas_up == [True, True]
+    loaded.decoder.close()
+
+
+def test_replica_of_other_weights_than_the_packages_is_refused_by_its_address(package, pools):
+    (right, _), teacher = pools
     stranger, tokenizer = make_model("qwen3", pair()[1], seed=77), pair()[1]
-    with FakeStudent(stranger, tokenizer) as other, pytest.raises(StudentError, match=rf"{other.url}.*other weights"):
-        RelayDecoder.from_servers([other.url, other.url], folder, known=known)
+    with FakeStudent(stranger, tokenizer) as other:
+        with pytest.raises(StudentError, match=rf"{other.url}.*of 3 packed questions.*other weights"):
+            load(package, teacher.url, students=[other.url, other.url])
+        with pytest.raises(StudentError, match="other weights"):
+            load(package, teacher.url, students=[right.url, other.url])
+
+
+@pytest.mark.parametrize("short", ["student", "teacher"])
+def test_context_too_short_for_the_packages_answers_is_refused_with_both_numbers(package, short):
+    student, tokenizer, teacher, _ = pair()
+    sizes = {"student": 4096, "teacher": 4096, short: 300}
+    with (FakeStudent(student, tokenizer, context=sizes["student"]) as ours,
+          FakeTeacher(tokenizer, greedy(teacher), context=sizes["teacher"]) as theirs,
+          pytest.raises(ConfigError, match=r"read 300 tokens.*up to 400.*--max-model-len")):
+        load(package, theirs.url, students=[ours.url])
+
+
+def test_teacher_that_is_away_hinders_no_start(package, pools):
+    (student, _), _ = pools
+    load(package, f"http://127.0.0.1:{free_port()}", students=[student.url]).decoder.close()
 
 
 def test_loads_that_fail_leave_no_thread_behind(folder, pools):

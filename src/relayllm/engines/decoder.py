@@ -142,7 +142,8 @@ class RelayDecoder:
                 theirs = named_tokenizer() or words
                 helper = remote_teacher(teacher, words, theirs, news)
                 undo.callback(helper.close)
-                decoder = cls(student, words, helper, theirs, teacher_name=teacher, context_length=context)
+                decoder = cls(student, words, helper, theirs, teacher_name=teacher, context_length=context,
+                              teacher_context=helper.server.context_length())
             undo.pop_all()
         return decoder
 

@@ -147,6 +147,10 @@ class CallServer(Protocol):
         """Whether calls are sent: not while it has failed too often."""
         ...
 
+    def context_length(self) -> int:
+        """Tokens that prompt and call may take together, asked for now; 0 where it does not say, or is away."""
+        ...
+
     def submit(self, request: CallRequest) -> ServedCall:
         """Start a call and return at once."""
         ...

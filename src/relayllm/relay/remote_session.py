@@ -74,6 +74,11 @@ class RemoteStudent(Protocol):
     name: str
     ends: frozenset[int]
 
+    @property
+    def replicas_up(self) -> list[bool]:
+        """Of each server, in the order of the addresses, whether it may be asked now."""
+        ...
+
     def begin(self, row: Row, calls_left: int, seed: int) -> ServedSegment:
         """Ask for the row's next segment; never raises, a fault is the segment's error."""
         ...

@@ -161,6 +161,11 @@ class TeacherPool:
         """Whether some teacher may be asked."""
         return any(teacher.up for teacher in self.teachers)
 
+    def context_length(self) -> int:
+        """The longest of any of them, asked for now; 0 where one does not say, or is away."""
+        each = [one.server.context_length() for teacher in self.teachers for one in teacher.replicas]
+        return max(each) if all(each) else 0
+
     def submit(self, request: CallRequest) -> PoolCall:
         """Start a call; teachers whose circuits are open come last."""
         return PoolCall(request, sorted(self.teachers, key=lambda one: (

@@ -70,6 +70,16 @@ class OpenAITeacher:
         """Whether calls are sent: not while the circuit is open."""
         return self.circuit is not Circuit.OPEN
 
+    def context_length(self) -> int:
+        """Tokens that prompt and call may take together, asked for now; 0 where it does not say, or is away."""
+        async def asked() -> int:
+            return await self._client.context_length((await self._handshake.result()).model)
+
+        try:
+            return self._thread.run(asked()).result()
+        except (TransientError, PermanentError):
+            return 0
+
     def verify(self) -> ServerInfo:
         """Do the handshake now rather than at the first call.
 

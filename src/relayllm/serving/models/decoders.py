@@ -96,4 +96,15 @@ def _gateway(students: Sequence[str], package: Package | None, student: Path, te
         raise ConfigError("--student names servers, and --dtype or --text-commands is for models of this process: "
                           "leave it out, and start the servers with the type that you want")
     known = [(case.prompt, case.token_ids) for case in package.parity[:PROBES]] if package else []
-    return RelayDecoder.from_servers(students, student, teacher, known=known)
+    with closed_on_error(RelayDecoder.from_servers(students, student, teacher, known=known)) as decoder:
+        _check_context(decoder, package)
+    return decoder
+
+
+def _check_context(decoder: RelayDecoder, package: Package | None) -> None:
+    """See that an answer as long as the package's own fits behind a prompt."""
+    longest = 0 if package is None else int(package.decoding.get("max_new_tokens") or 0)
+    if 0 < decoder.context_length <= longest:
+        raise ConfigError(f"the servers of student and teacher read {decoder.context_length} tokens, prompt and answer "
+                          f"together, and the package's answers have up to {longest}: start the one with the shorter "
+                          "context with a larger --max-model-len")

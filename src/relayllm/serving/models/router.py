@@ -13,6 +13,7 @@ from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.bias_curve import BiasCurve
 from relayllm.relay.options import Options
 from relayllm.relay.prices import Prices
+from relayllm.relay.remote_session import RemoteStudent
 from relayllm.relay.trace import Trace
 from relayllm.serving.engine.engine_thread import EngineThread, engine_of
 from relayllm.serving.engine.prompts import PromptEncoder, ResponseTokenizer
@@ -82,6 +83,18 @@ class Deployment:
     def teacher_up(self) -> bool:
         """Whether calls reach a teacher."""
         return self.decoder.teacher is not None and self.decoder.teacher.up
+
+    @property
+    def students_up(self) -> list[bool]:
+        """Of each server of the student whether it may be asked; empty where the student is in this process."""
+        student = self.decoder.student
+        return student.replicas_up if isinstance(student, RemoteStudent) else []
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered: by a student, here or behind a server, or by the teacher in its stead."""
+        students = self.students_up
+        return self.engine.alive and (not students or any(students) or self.teacher_up)
 
     @contextmanager
     def held(self) -> Iterator[Deployment]:
@@ -168,7 +181,7 @@ class ModelRouter:
     @property
     def ready(self) -> bool:
         """Whether requests are answered."""
-        return self.champion is not None and self.champion.engine.alive and not self.draining
+        return self.champion is not None and self.champion.ready and not self.draining
 
     def gauges(self) -> Iterable[tuple[str, str, dict[str, str], float]]:
         """Queue, slots and circuit, as they are now."""
@@ -178,6 +191,9 @@ class ModelRouter:
             yield "relay_slots_running", "Completions in slots", which, deployment.engine.running
             yield "relay_slots", "Slots", which, deployment.engine.slots
             yield "relay_teacher_up", "1: calls reach the teacher", which, deployment.teacher_up
+            for place, up in enumerate(deployment.students_up):
+                labels = {**which, "replica": str(place)}
+                yield "relay_student_up", "1: this server of the student may be asked", labels, up
 
     def _finished(self, deployment: Deployment, request: EngineRequest, trace: Trace) -> None:
         degraded = bool(request.degraded_by(trace))

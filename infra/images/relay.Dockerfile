@@ -10,7 +10,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONUNBUFFERED=1 \
     HF_HUB_DISABLE_TELEMETRY=1 GX_ANALYTICS_ENABLED=false DVC_NO_ANALYTICS=1 VLLM_NO_USAGE_STATS=1
 # The folder is there and owned, so that a volume mounted on it is, too.
 RUN useradd --create-home --uid 10001 relay && install -d -o relay -g relay /home/relay/.cache/huggingface && \
-    chown relay:relay /home/relay/.cache && python -m venv /opt/venv && chown -R relay /opt/venv
+    chown relay:relay /home/relay/.cache && install -d -o relay -g relay /weights && python -m venv /opt/venv && chown -R relay /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY constraints.txt infra/images/server-constraints.txt /build/
 COPY --chmod=755 infra/images/probe.py /usr/local/bin/probe

@@ -149,7 +149,8 @@ def test_volumes_lie_on_folders_that_the_image_makes_and_its_user_owns(compose):
     ours = [(name, service.build.target, mount.split(":")[:2]) for name, service in each(compose) if service.build
             for mount in service.volumes]
     volumes = [(name, target, path) for name, target, (source, path) in ours if not source.startswith(".")]
-    assert {name for name, _, _ in volumes} == {"mlflow", "relay", "teacher-cpu"}
+    assert {name for name, _, _ in volumes} == {"mlflow", "relay", "teacher-cpu", "student-weights", "student-0",
+                                                "student-1", "gateway"}
     for name, target, path in volumes:
         assert path in owned(target), (name, path)
 
@@ -234,6 +235,29 @@ def test_no_stage_is_sent_to_a_worker_that_is_not_started(compose):
     assert compose.services["gpu-worker"].profiles == ["gpu-worker"]
     assert compose.services["worker"].environment["RELAY_ROLES"] == "${RELAY_ROLES:-}"
     assert "\nRELAY_ROLES=\n" in (COMPOSE / ".env.example").read_text()
+
+
+def test_pools_have_a_gateway_that_names_every_student_and_weights_before_them(compose):
+    pool = {name: one for name, one in each(compose) if one.profiles == ["pools"]}
+    students = [name for name, one in pool.items() if one.build and one.build.target == "student-cpu"]
+    gateway, weights = pool["gateway"], pool["student-weights"]
+    command = gateway.command
+    named = [command[place + 1] for place, word in enumerate(command) if word == "--student"]
+    assert named == [f"http://{name}:8000" for name in students]
+    assert len(students) > 1
+    assert gateway.environment["RELAY_STUDENT_API_KEY"] == pool[students[0]].environment["VLLM_API_KEY"]
+    folder = weights.command[-1].split("--student ")[1]
+    for one in (pool[name] for name in students):
+        assert f"--model={folder}" in one.command
+        assert one.depends_on["student-weights"].condition == "service_completed_successfully"
+        assert one.volumes == [f"{weights.volumes[0]}:ro"]
+
+
+def test_gateway_serves_as_the_relay_server_does(compose):
+    relay, gateway = compose.services["relay"], compose.services["gateway"]
+    assert gateway.command[:len(relay.command)] == relay.command
+    assert gateway.environment.items() >= relay.environment.items()
+    assert not set(gateway.ports) & set(relay.ports)
 
 
 def test_images_copy_what_exists_and_run_as_nobody_special():

@@ -178,6 +178,9 @@ def test_commands_are_those_of_the_compose_file():
     assert here["teacher"]["command"] == services["teacher"]["entrypoint"]
     flags = [word.split("=")[0] for word in here["teacher"]["args"] if word.startswith("--")]
     assert flags == [word.split("=")[0] for word in services["teacher"]["command"] if word.startswith("--")]
+    [pool] = [one for name, one in containers("overlays/pools") if name == "relay-student/student"]
+    assert (pool["command"], pool["args"]) == (services["student-0"]["entrypoint"], [
+        word.replace("${TEACHER_CONTEXT:-10240}", "10240") for word in services["student-0"]["command"]])
     assert here["postgres"]["startupProbe"]["exec"]["command"] == services["postgres"]["healthcheck"]["test"][1:]
     assert here["postgres"]["image"] == services["postgres"]["image"]
     copy = FOLDER / "platform/databases.sql"  # kustomize reads nothing outside its folder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 import yaml
@@ -27,6 +29,17 @@ NEEDS_KUBECTL = pytest.mark.skipif(shutil.which("kubectl") is None, reason="need
 def rendered(overlay: str) -> list[dict]:
     """Manifests that an overlay makes."""
     done = subprocess.run(["kubectl", "kustomize", str(FOLDER / overlay)], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def with_component(overlay: str, component: str, place: Path) -> list[dict]:
+    """Manifests that an overlay makes which takes in one component more, written into an empty folder."""
+    def there(name: str) -> str:
+        return os.path.relpath(FOLDER / name, place.resolve())
+
+    (place / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [there(overlay)],
+                                                              "components": [there(component)]}))
+    done = subprocess.run(["kubectl", "kustomize", str(place)], capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
 
 

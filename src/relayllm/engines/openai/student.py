@@ -160,7 +160,7 @@ class OpenAIStudent:
         """See again and again which replicas have gone, and which are back, whether somebody asks them or not."""
         while True:
             await asyncio.sleep(self.options.breaker_seconds / 4)
-            await asyncio.gather(*(replica.look() for replica in self._replicas))
+            await asyncio.gather(*(replica.look() for replica in self._replicas), return_exceptions=True)
 
     def _order(self, session: int) -> list[StudentReplica]:
         """The replicas as the answer asks them: the same first one for all of its segments."""

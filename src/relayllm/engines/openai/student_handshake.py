@@ -62,7 +62,7 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
         processed = await self._check_grammar(model, ids)
         context = await self._client.context_length(model)
         info = StudentInfo(model, await self._cached_tokens(model, ids, context), context, processed,
-                           await self._beginnings(model, processed))
+                           await self._beginnings(model, processed, context))
         self._check_answers(info.beginnings)
         self._warn_uncached(info)
         self._compare(self._client.url, info)
@@ -124,7 +124,11 @@ class StudentHandshake(OnceHandshake[StudentInfo]):
                 raise
         return usage[-1].cached_tokens if usage else 0
 
-    async def _beginnings(self, model: str, processed: bool) -> tuple[Beginning, ...]:
+    async def _beginnings(self, model: str, processed: bool, context: int) -> tuple[Beginning, ...]:
+        longest = max((len(one.prompt_ids) for one in self._questions), default=0) + TOKENS
+        if 0 < context < longest:
+            raise PermanentError(f"student at {self._client.url} reads {context} tokens, and a question by which its "
+                                 f"weights are told takes {longest}: start it with a larger --max-model-len")
         return tuple(await asyncio.gather(*(self._beginning(model, one, processed) for one in self._questions)))
 
     async def _beginning(self, model: str, question: WeightProbe, processed: bool) -> Beginning:

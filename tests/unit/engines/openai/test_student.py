@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relayllm import RelayDecoder
 from relayllm.engines.commands import add_command_tokens
+from relayllm.engines.openai.beginnings import WeightProbe
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.student import OpenAIStudent
 from relayllm.engines.openai.teacher import OpenAITeacher
@@ -279,6 +280,16 @@ def test_handshake_says_where_prefixes_are_not_cached(caplog, context, found, sa
     assert info.cached_tokens == found
     assert said in caplog.text
     assert ("--enable-prefix-caching" in caplog.text) is bool(said)
+
+
+def test_handshake_refuses_a_context_in_which_its_questions_do_not_fit():
+    student, tokenizer, *_ = pair("qwen3", True)
+    question = WeightProbe(tuple(tokenizer.encode("There are pens. " * 60)))
+    with FakeStudent(student, tokenizer, context=200) as server:
+        remote = OpenAIStudent([server.url], tokenizer, options=QUICK, questions=[question])
+        with pytest.raises(StudentError, match=r"reads 200 tokens.*--max-model-len"):
+            remote.verify()
+        remote.shut_down()
 
 
 def test_tokenizer_without_commands_is_refused():

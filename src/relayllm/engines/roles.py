@@ -70,7 +70,7 @@ def named_tokenizer() -> Tokenizer | None:
 def remote_teacher(url: str, tokenizer: Tokenizer, theirs: Tokenizer,
                    news: threading.Event | None = None) -> RemoteTeacher:
     """A server's teacher, or a file's pool of them, which may not write the student's commands where it knows them."""
-    from relayllm.engines.openai.governed import teacher_at
+    from relayllm.engines.openai.governance.teacher import teacher_at
     from relayllm.engines.openai.pool import TeacherPool
 
     commands = command_tokens(tokenizer) if theirs is tokenizer or same_vocabulary(tokenizer, theirs) else None

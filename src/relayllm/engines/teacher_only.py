@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from relayllm.engines.collecting import in_order
 from relayllm.engines.commands import command_tokens, spare_command_tokens
-from relayllm.engines.openai.governed import teacher_at
+from relayllm.engines.openai.governance.teacher import teacher_at
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import TeacherPool
 from relayllm.engines.openai.pool_config import is_pool, read_pool, replicas

@@ -103,7 +103,7 @@ def answer_cache(runs: Path) -> Iterator[AnswerCache]:
         yield opened
 
 
-def key_of(**parts: Any) -> str:
+def key_of(**parts: object) -> str:
     """A key that changes with every part: what JSON holds, sections of params, dataclasses, sets, mappings."""
     return hashlib.sha256(orjson.dumps(_plain(parts), option=orjson.OPT_SORT_KEYS)).hexdigest()
 

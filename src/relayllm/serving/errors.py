@@ -103,7 +103,7 @@ def install(app: FastAPI) -> None:
         return JSONResponse(error_body(error.status_code, message), error.status_code, headers=error.headers)
 
 
-def describe(faults: Sequence[Mapping[str, Any]], body: Any = None) -> tuple[str | None, str]:
+def describe(faults: Sequence[Mapping[str, Any]], body: object = None) -> tuple[str | None, str]:
     """The first wrong field, and all of them in words. What the client sent is not repeated: it may be anything."""
     wrong: dict[str, list[Mapping[str, Any]]] = {}
     for fault in faults:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from relayllm.engines.openai.calls import CallStream
-from relayllm.engines.openai.governance import Governance
+from relayllm.engines.openai.governance.rules import Governance
 from relayllm.engines.openai.loop_thread import wait_for_news
 from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.placement import SESSIONS

@@ -34,7 +34,7 @@ def between(ci: Sequence[float] | None) -> str:
     return f"[{100 * ci[0]:.0f}, {100 * ci[1]:.0f}]" if ci else ""
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """Any number of a stage, short."""
     if value is None:
         return NONE

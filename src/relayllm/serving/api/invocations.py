@@ -185,7 +185,7 @@ def _plain(said: str) -> str:
 class _Reading:
     """Stands where the model would: says what it was given instead of an answer."""
 
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, model_input: object, params: dict[str, Any] | None = None) -> object:
         return model_input
 
 

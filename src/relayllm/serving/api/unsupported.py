@@ -178,13 +178,13 @@ class Unsupported(Body):
         return [name for name in HINTS if getattr(self, name) is not None]
 
 
-def asks_for_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+def asks_for_nothing(value: object, neutral: tuple[Any, ...]) -> bool:
     """Whether a field's value is empty or one of these. Of an object, a null is as absent."""
     asked = {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
     return any(type(asked) is type(none) and asked == none for none in (*EMPTY, *neutral))  # false is not 0
 
 
-def refuse_unless_neutral(value: Any, what: str, neutral: tuple[Any, ...]) -> None:
+def refuse_unless_neutral(value: object, what: str, neutral: tuple[Any, ...]) -> None:
     """Refuse a field that is not supported, unless it asks for nothing.
 
     Raises:
@@ -194,6 +194,6 @@ def refuse_unless_neutral(value: Any, what: str, neutral: tuple[Any, ...]) -> No
         raise PydanticCustomError(CODE, f"{what} not supported by this server")  # type: ignore[arg-type]
 
 
-def whole_number(value: Any) -> Any:
+def whole_number(value: object) -> object:
     """A whole number as such, of which some languages write 16.0; anything else as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value

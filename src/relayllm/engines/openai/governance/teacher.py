@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from collections.abc import Sequence
 
 from relayllm.engines.openai.calls import CallStream
-from relayllm.engines.openai.governance import Governance
+from relayllm.engines.openai.governance.rules import Governance
+from relayllm.engines.openai.options import RemoteOptions
 from relayllm.engines.openai.pool import refused_stream
 from relayllm.engines.openai.pool_config import read_pool
 from relayllm.engines.openai.teacher import OpenAITeacher
@@ -36,21 +38,32 @@ class GovernedTeacher:
         """Sleep until some call has news, at most so long."""
         return self._server.wait(seconds)
 
+    def context_length(self) -> int:
+        """Tokens that prompt and call may take together, asked for now; 0 where it does not say, or is away."""
+        return self._server.context_length()
+
     def close(self) -> None:
         """End all calls and let the connections go."""
         self._server.close()
 
 
-def teacher_at(url: str, tokenizer: Tokenizer, **more: Any) -> CallServer:
+def teacher_at(url: str, tokenizer: Tokenizer, *, forbidden_ids: Sequence[int] = (),
+               options: RemoteOptions | None = None, news: threading.Event | None = None) -> CallServer:
     """The teacher at an address; where RELAY_TEACHERS names it as one that is not trusted, its rules and audit hold.
 
     Raises:
         ConfigError: RELAY_TEACHERS names no pool, or the audit's key is not set.
     """
+    name, governance = _rules_for(url, tokenizer)
+    server = OpenAITeacher(url, tokenizer, forbidden_ids=forbidden_ids, options=options, news=news)
+    return GovernedTeacher(server, governance, name) if governance else server
+
+
+def _rules_for(url: str, tokenizer: Tokenizer) -> tuple[str, Governance | None]:
+    """The name of the stranger at an address, and what it may be sent; no rules: none is there."""
     path = current_settings().teachers
     pool = None if path is None else read_pool(path)
     strangers = [] if pool is None else [one.name for one in pool.at(url) if not one.trusted]
     if pool is None or pool.governance is None or not strangers:
-        return OpenAITeacher(url, tokenizer, **more)
-    governance = Governance(pool.governance, tokenizer)
-    return GovernedTeacher(OpenAITeacher(url, tokenizer, **more), governance, strangers[0])
+        return "", None
+    return strangers[0], Governance(pool.governance, tokenizer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayllm.engines.openai.card_numbers import card_numbers, luhn
+from relayllm.engines.openai.governance.card_numbers import card_numbers, luhn
 
 CARD = "4111 1111 1111 1111"
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from relayllm.engines.openai.card_numbers import Span, card_numbers
+from relayllm.engines.openai.governance.card_numbers import Span, card_numbers
 from relayllm.engines.openai.pool_config import GovernanceConfig
 from relayllm.errors import ConfigError, PolicyRefusal
 from relayllm.relay.protocols import CallRequest, Tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.browsing import ask_example, done, opened, shot, until
-from tests.support.fakes_serving import serving
+from tests.support.fakes_serving import scripted_decoder, serving
 
 pytestmark = pytest.mark.browser
 
@@ -176,6 +176,16 @@ def test_empty_answer_is_told_and_forgotten_in_the_conversation(asked):
         assert page.locator(".turn").count() == 1
         assert page.evaluate("history()") == []
         assert page.is_visible("#new")
+
+
+def test_page_of_a_student_without_a_teacher_offers_no_help(browser):
+    with serving(scripted_decoder(("The capital is Paris.",), None)) as server, opened(browser, server) as page:
+        until(page, "FACTS.known")
+        assert not page.is_visible("#options")
+        page.fill("#question", "What is the capital of France?")
+        page.click("#ask")
+        done(page)
+        assert page.inner_text("#relay h3") == "Student alone"
 
 
 def test_page_without_its_examples_and_facts_works_on(browser, server):

@@ -180,6 +180,8 @@ async function learn() {
   const told = await answered("facts");
   if (!told) return;
   Object.assign(FACTS, told, { known: true });
+  $("options").hidden = !FACTS.helped;
+  if (!FACTS.helped) $("teacher").checked = $("side").checked = false;
   if (measured()) {
     [$("calls").min, $("calls").max, $("calls").step] = [0, FACTS.call_ratios.length - 1, 1];
     $("calls").value = Math.max(0, FACTS.call_ratios.indexOf(FACTS.own_call_ratio));

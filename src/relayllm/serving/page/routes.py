@@ -60,15 +60,16 @@ def pages(app: FastAPI, examples: Sequence[dict[str, str]], model_router: ModelR
 
 
 def facts_of(deployment: Deployment | None) -> dict[str, Any]:
-    """What the page tells of the model: its name, the call ratios that can be asked for, its own among them, and what
-    the teacher alone would cost."""
+    """What the page tells of the model: its name, whether a teacher helps it, the call ratios that can be asked for,
+    its own among them, and what the teacher alone would cost."""
     if deployment is None:
-        return {"model": None, "call_ratios": [], "own_call_ratio": None, "alone": None}
+        return {"model": None, "helped": True, "call_ratios": [], "own_call_ratio": None, "alone": None}
     curve = deployment.bias_curve
     own = None if curve is None else dict(zip(curve.settings, curve.call_ratios, strict=True)).get(OWN)
     others = [ratio for ratio in deployment.call_ratios if own is None or ratio != float(f"{own:.2g}")]
-    return {"model": deployment.name, "call_ratios": sorted([*others, *([] if own is None else [own])]),
-            "own_call_ratio": own, "alone": _alone(deployment)}
+    return {"model": deployment.name, "helped": deployment.decoder.teacher is not None,
+            "call_ratios": sorted([*others, *([] if own is None else [own])]), "own_call_ratio": own,
+            "alone": _alone(deployment)}
 
 
 def _alone(deployment: Deployment) -> dict[str, Any] | None:

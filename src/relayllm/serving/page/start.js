@@ -1,2 +1,2 @@
 const $ = (id) => document.getElementById(id);
-const FACTS = { model: null, call_ratios: [], own_call_ratio: null, alone: null, known: false };
+const FACTS = { model: null, helped: true, call_ratios: [], own_call_ratio: null, alone: null, known: false };

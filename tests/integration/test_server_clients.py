@@ -17,7 +17,7 @@ from relayllm.relay.bias_curve import OWN, BiasCurve, CallSetting
 from relayllm.relay.prices import Prices
 from relayllm.serving.api.limits import HttpLimits
 from relayllm.serving.api.protocol import ChatRequest, CompletionRequest
-from relayllm.serving.api.response_objects import ResponseRequest
+from relayllm.serving.api.response_request import ResponseRequest
 from tests.support.fakes_serving import scripted_decoder, serving
 
 TEXT = "There are 3 boxes with 4 pens. 3 x 4 = 12. The answer is 12."

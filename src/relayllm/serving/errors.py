@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 
 from relayllm.errors import fault_in_words
 
+Json = dict[str, Any]
+"""An object of JSON."""
 LOG = logging.getLogger("relayllm.serving")
 SHOWN_FAULTS = 5
 ASKED = "relay.method"
@@ -40,7 +42,7 @@ class ApiError(Exception):
         self.status, self.message, self.code, self.param = status, message, code, param
         self.headers = dict(headers or {})
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Json:
         """The JSON of the answer."""
         return error_body(self.status, self.message, self.code, self.param)
 
@@ -76,7 +78,7 @@ def unforeseen(error: Exception, request: str) -> ApiError:
     return unavailable(f"the server failed on this request ({type(error).__name__}); its log says more")
 
 
-def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> Json:
     """OpenAI's error object."""
     types = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
     kind = types.get(status, "server_error" if status >= 500 else "invalid_request_error")

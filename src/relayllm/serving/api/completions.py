@@ -13,14 +13,15 @@ from relayllm.packaging.folder import setting_for
 from relayllm.relay.bias_curve import OWN
 from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.fields import RelayOptions
 from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json, RelayOptions
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
 from relayllm.serving.api.responses import ChunkWriter, whole
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.prompts import EncodedPrompt
 from relayllm.serving.engine.scoring import score
-from relayllm.serving.errors import bad_request, decoder_failed
+from relayllm.serving.errors import Json, bad_request, decoder_failed
 from relayllm.serving.models.router import Deployment
 
 LEAST_TOP_P = 1e-9

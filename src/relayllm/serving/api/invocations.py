@@ -19,15 +19,15 @@ from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.events import Event
 from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.fields import RelayOptions
 from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.protocol import Json, RelayOptions
 from relayllm.serving.api.routes import FAULTS, GONE, CallerKey, ignored_fields
 from relayllm.serving.api.schemas.answers import TableAnswer
 from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_disconnected
 from relayllm.serving.api.unsupported import Body, conflict, whole_number
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
-from relayllm.serving.errors import bad_request
+from relayllm.serving.errors import Json, bad_request
 from relayllm.serving.models.router import Deployment
 
 ROWS, SPLIT = '[{"prompt": "..."}]', '{"columns": ["prompt"], "data": [["..."]]}'
@@ -40,9 +40,9 @@ class Invocation(Body):
 
     inputs: Any = None
     instances: Any = None
-    dataframe_split: dict[str, Any] | None = None
+    dataframe_split: Json | None = None
     dataframe_records: list[Any] | None = None
-    params: dict[str, Any] | None = Field(default=None, description="max_new_tokens, temperature, ...; and stream")
+    params: Json | None = Field(default=None, description="max_new_tokens, temperature, ...; and stream")
     stream: bool = Field(default=False, description="true: token by token, as server-sent events; one prompt")
 
     @property
@@ -75,7 +75,7 @@ class Invocations:
     """A body as the pyfunc would have read it."""
 
     prompts: list[str]
-    options: dict[str, Any]
+    options: Json
 
 
 def table(jobs: Jobs) -> APIRouter:
@@ -157,7 +157,7 @@ def read(body: Invocation, defaults: Options) -> Invocations:
         raise bad_request(_plain(error.message), next(iter(body.table))) from error
 
 
-def _read_table(body: Invocation, decoding: dict[str, Any]) -> Any:
+def _read_table(body: Invocation, decoding: Json) -> Any:
     """The table as MLflow gives it to a model with the signature of ours.
 
     Raises:
@@ -185,7 +185,7 @@ def _plain(said: str) -> str:
 class _Reading:
     """Stands where the model would: says what it was given instead of an answer."""
 
-    def predict(self, model_input: object, params: dict[str, Any] | None = None) -> object:
+    def predict(self, model_input: object, params: Json | None = None) -> object:
         return model_input
 
 

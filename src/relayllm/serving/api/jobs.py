@@ -11,8 +11,8 @@ from functools import partial
 
 from relayllm.relay.options import GenerationRequest
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.fields import RelayOptions
 from relayllm.serving.api.limits import HttpLimits
-from relayllm.serving.api.protocol import RelayOptions
 from relayllm.serving.auth import OPEN, Key
 from relayllm.serving.budgets.allowance import Allowance
 from relayllm.serving.budgets.local import Budgets

@@ -8,9 +8,9 @@ from functools import cache
 
 from relayllm.relay.protocols import Tokenizer
 from relayllm.relay.trace import Author
-from relayllm.serving.api.protocol import Json
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
+from relayllm.serving.errors import Json
 
 HALF = "\N{REPLACEMENT CHARACTER}"
 """What the bytes of half a character show as."""

@@ -1,17 +1,15 @@
-"""The requests of the API, field by field: OpenAI's, and `relay` beside them."""
+"""The requests of chat and text completions, field by field: OpenAI's, and `relay` beside them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from relayllm.errors import ConfigError
-from relayllm.relay.bias_curve import CallSetting, refuse_two_settings
+from relayllm.serving.api.fields import EncodableText, ModelName, RelayOptions, StopText, TokenId
+from relayllm.serving.api.messages import ChatMessage
 from relayllm.serving.api.schemas.examples import EXAMPLES
 from relayllm.serving.api.unsupported import (
-    CODE,
     IGNORED,
     NOT,
     Body,
@@ -24,55 +22,6 @@ from relayllm.serving.api.unsupported import (
 MAX_SAMPLES = 16
 MAX_MESSAGES = 512
 MAX_PROMPTS = 64
-Json = dict[str, Any]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-
-
-def _encodable(text: str) -> str:
-    """Half a surrogate pair is JSON but no text: no tokenizer reads it."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError("holds half a character (an unpaired surrogate), which is no text") from error
-    return text
-
-
-EncodableText = Annotated[str, AfterValidator(_encodable)]
-StopText = Annotated[str, Field(max_length=256), AfterValidator(_encodable)]
-ModelName = Annotated[str, Field(max_length=200), AfterValidator(_encodable)]
-
-
-class RelayOptions(Body):
-    """What a request may ask of the relay: a field that is none of these is refused, whatever the server ignores."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    teacher: bool = Field(default=True, description="false: the student answers alone")
-    max_calls: int | None = Field(default=None, ge=0, le=1000, description="calls of the teacher at most")
-    teacher_tokens: int | None = Field(default=None, ge=0, lt=2**31,
-                                       description="teacher tokens at most, over all choices")
-    teacher_logprobs: bool = Field(default=True, description="false: null for the teacher's tokens in logprobs")
-    call_bias: float = Field(default=0.0, ge=-30, le=30, allow_inf_nan=False,
-                             description="added to the logit of <call>: below 0 asks less often, above 0 more often")
-    min_call_tokens: int = Field(default=1, ge=1, lt=2**31,
-                                 description="a call is served with at least so many tokens, whatever it asked for")
-    call_ratio: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False,
-                                     description="sets call_bias and min_call_tokens by the share of teacher "
-                                                 "tokens that they spent on training problems")
-
-    @model_validator(mode="after")
-    def _one_way_to_set_it(self) -> RelayOptions:
-        if self.call_ratio is not None:
-            try:
-                refuse_two_settings(self.call_ratio, self.setting)
-            except ConfigError as error:
-                raise ValueError(str(error)) from None
-        return self
-
-    @property
-    def setting(self) -> CallSetting:
-        """How to call, where no call ratio decides it."""
-        return CallSetting(self.call_bias, self.min_call_tokens)
 
 
 class StreamOptions(Body):
@@ -135,81 +84,6 @@ class Sampling(Unsupported):
     def with_usage(self) -> bool:
         """Whether a stream ends with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
-
-
-def _of_a_conversation(role: Any) -> Any:
-    if role in ("tool", "function"):
-        raise PydanticCustomError(CODE, "tools are not supported by this server")
-    return role
-
-
-TurnRole = Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_of_a_conversation)]
-
-
-class TextPart(Body):
-    """A part of a message; only text is understood."""
-
-    texts: ClassVar[tuple[str, ...]] = ("text",)
-    """The types that are text."""
-    type: str
-    text: EncodableText = ""
-    cache_control: Any = IGNORED
-
-    @field_validator("type")
-    @classmethod
-    def _is_text(cls, value: str) -> str:
-        if value not in cls.texts:
-            raise PydanticCustomError(CODE, "parts other than text are not supported by this server")
-        return value
-
-    @model_validator(mode="after")
-    def _holds_a_text(self) -> TextPart:
-        if "text" not in self.model_fields_set:
-            raise conflict("text", "is missing")
-        return self
-
-
-class Turn(Body):
-    """One turn of a conversation; only the assistant may be silent."""
-
-    role: TurnRole
-    content: Any = ""
-
-    @model_validator(mode="after")
-    def _only_the_assistant_may_be_silent(self) -> Self:
-        if self.role != "assistant" and ("content" not in self.model_fields_set or self.content == []):
-            raise conflict("content", f"a message of the {self.role} needs it")
-        return self
-
-    @property
-    def text(self) -> str:
-        """What the turn says, its parts as one."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-class ChatMessage(Turn):
-    """One turn of a conversation, as chat has it."""
-
-    content: EncodableText | Annotated[list[TextPart], Field(max_length=64)] = ""
-    name: Any = IGNORED
-    cache_control: Any = IGNORED
-    refusal: Any = IGNORED
-    annotations: Any = IGNORED
-    reasoning_content: Any = IGNORED
-    tool_calls: Any = NOT
-    function_call: Any = NOT
-    audio: Any = NOT
-
-    @field_validator("tool_calls", "function_call", "audio")
-    @classmethod
-    def _calls_nothing(cls, value: Any) -> None:
-        if value not in ([], {}):
-            raise PydanticCustomError(CODE, "tools and audio are not supported by this server")
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """The message as the chat template reads it."""
-        return {"role": "system" if self.role == "developer" else self.role, "content": self.text}
 
 
 class ChatRequest(Sampling):

@@ -14,10 +14,11 @@ from relayllm.relay.prices import PRICED, Prices
 from relayllm.relay.trace import Author, Call, Ledger, StopReason, Trace
 from relayllm.serving.api.jobs import Job
 from relayllm.serving.api.logprobs import TextOffsets, chat_logprobs, text_logprobs
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
 from relayllm.serving.api.streaming import sse
 from relayllm.serving.engine.requests import TokenDelta
 from relayllm.serving.engine.scoring import PromptLogprobs
+from relayllm.serving.errors import Json
 
 REASONS = {StopReason.TOKEN_BUDGET: "length"}
 """Everything else is `stop`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,8 +14,9 @@ from relayllm.packaging.folder import setting_for
 from relayllm.serving.api.completions import answer, begin, chunks, name_and_ratio
 from relayllm.serving.api.jobs import Jobs
 from relayllm.serving.api.limits import HttpLimits
-from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest, Json
-from relayllm.serving.api.response_objects import ResponseRequest, ResponseWriter
+from relayllm.serving.api.protocol import AnyRequest, ChatRequest, CompletionRequest
+from relayllm.serving.api.response_objects import ResponseWriter
+from relayllm.serving.api.response_request import ResponseRequest
 from relayllm.serving.api.schemas.answers import (
     ChatCompletion,
     ChatCompletionChunk,
@@ -28,7 +29,7 @@ from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry,
 from relayllm.serving.api.streaming import EventStream, unless_disconnected
 from relayllm.serving.api.unsupported import CODE, Body, Unsupported
 from relayllm.serving.auth import Key
-from relayllm.serving.errors import SHOWN_FAULTS, ApiError, bad_request, unavailable
+from relayllm.serving.errors import SHOWN_FAULTS, ApiError, Json, bad_request, unavailable
 from relayllm.serving.metrics import Metrics
 from relayllm.serving.models.router import Deployment, ModelRouter
 
@@ -42,7 +43,7 @@ FAULT_TEXTS: dict[int | str, str] = {
     404: "No such model", 413: "The body is too large", 415: "The body's content-encoding is unknown",
     429: "The queue is full; see Retry-After", 503: "No model is ready, or the decoder failed",
     "default": "Any other fault"}
-FAULTS: dict[int | str, dict[str, Any]] = {status: {"description": text, "model": ErrorAnswer}
+FAULTS: dict[int | str, Json] = {status: {"description": text, "model": ErrorAnswer}
                                            for status, text in FAULT_TEXTS.items()}
 
 

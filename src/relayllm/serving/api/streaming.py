@@ -12,8 +12,7 @@ from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from relayllm.serving.api.protocol import Json
-from relayllm.serving.errors import ApiError, unforeseen
+from relayllm.serving.errors import ApiError, Json, unforeseen
 
 T = TypeVar("T")
 

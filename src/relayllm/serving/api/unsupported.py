@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from relayllm.serving.errors import Json
+
 CODE = "unsupported_parameter"
 EMPTY: tuple[Any, ...] = ("", [])
 """What asks for nothing in every field that is not supported."""
@@ -73,9 +75,9 @@ def conflict(field: str, said: str) -> PydanticCustomError:
     return PydanticCustomError("conflict", "{said}", {"said": said, "field": field})
 
 
-def described(*examples: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+def described(*examples: Json) -> Callable[[Json], None]:
     """What a request's schema says besides its fields: that there are no others, and examples."""
-    def add(schema: dict[str, Any]) -> None:
+    def add(schema: Json) -> None:
         schema["additionalProperties"] = False
         if examples:
             schema["examples"] = list(examples)

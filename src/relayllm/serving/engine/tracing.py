@@ -18,6 +18,7 @@ from relayllm.packaging.teacher_names import shown_teacher
 from relayllm.relay.prices import Prices
 from relayllm.relay.trace import Author, Segment, Trace
 from relayllm.serving.engine.requests import EngineRequest
+from relayllm.serving.errors import Json
 from relayllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Tracer:
         _flush()
 
 
-def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, Any]]:
+def segments_with_times(request: EngineRequest, trace: Trace) -> list[Json]:
     """The segments of an answer with begin and end, in seconds of the request's clock; with the call, where one is said
     or answered."""
     begins = [request.created, *(at for at, _ in request.marks[1:])]
@@ -74,7 +75,7 @@ def segments_with_times(request: EngineRequest, trace: Trace) -> list[dict[str, 
              "end": ends[min(place, len(ends) - 1)]} for place, run in enumerate(trace.segments)]
 
 
-def _call_attributes(trace: Trace, run: Segment) -> dict[str, Any]:
+def _call_attributes(trace: Trace, run: Segment) -> Json:
     """What became of the call that a segment says or answers; nothing of what the student writes."""
     begun = [] if run.author is Author.STUDENT else [call for call in trace.calls if call.position < run.stop]
     if not begun:

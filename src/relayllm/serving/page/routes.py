@@ -8,13 +8,12 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
 from relayllm.relay.bias_curve import OWN
-from relayllm.serving.errors import ApiError
+from relayllm.serving.errors import ApiError, Json
 from relayllm.serving.models.router import Deployment, ModelRouter
 
 FOLDER = Path(__file__).parent
@@ -44,7 +43,7 @@ def pages(app: FastAPI, examples: Sequence[dict[str, str]], model_router: ModelR
                             headers={"cache-control": "max-age=86400", "x-content-type-options": "nosniff"})
 
     @router.get("/facts")
-    async def facts(request: Request) -> dict[str, Any]:
+    async def facts(request: Request) -> Json:
         app.state.keys.who(request.headers.get("authorization"))
         return facts_of(model_router.champion)
 
@@ -59,7 +58,7 @@ def pages(app: FastAPI, examples: Sequence[dict[str, str]], model_router: ModelR
     return router
 
 
-def facts_of(deployment: Deployment | None) -> dict[str, Any]:
+def facts_of(deployment: Deployment | None) -> Json:
     """What the page tells of the model: its name, whether a teacher helps it, the call ratios that can be asked for,
     its own among them, and what the teacher alone would cost."""
     if deployment is None:
@@ -72,7 +71,7 @@ def facts_of(deployment: Deployment | None) -> dict[str, Any]:
             "alone": _alone(deployment)}
 
 
-def _alone(deployment: Deployment) -> dict[str, Any] | None:
+def _alone(deployment: Deployment) -> Json | None:
     """The prices of a teacher that writes all of an answer: a pool's last one; None where they are not known."""
     name = deployment.last_teacher
     prices = deployment.prices.of_teacher(name or "")
@@ -80,7 +79,7 @@ def _alone(deployment: Deployment) -> dict[str, Any] | None:
     return None if name is None or not any(asked.values()) else {"name": name, **asked}
 
 
-def _html(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], settings: dict[str, Any],
+def _html(name: str, styles: tuple[str, ...], scripts: tuple[str, ...], settings: Json,
           libraries: tuple[str, ...] = ()) -> HTMLResponse:
     text, policy = _assembled(name, styles, scripts, json.dumps(settings, sort_keys=True), libraries)
     return HTMLResponse(text, headers={"content-security-policy": policy, "x-content-type-options": "nosniff",

@@ -15,6 +15,7 @@ from relayllm.serving.api.schemas.parts import (
     UsageEntry,
     Writer,
 )
+from relayllm.serving.errors import Json
 
 
 class AssistantMessage(AnswerModel):
@@ -156,7 +157,7 @@ class ResponseObject(AnswerModel):
     tool_choice: Literal["none"]
     parallel_tool_calls: bool
     store: bool = Field(description="false: nothing is stored")
-    text: dict[str, Any] = Field(description="the format, which is text")
+    text: Json = Field(description="the format, which is text")
     usage: ResponseUsage | None = Field(description="null while the answer is in progress")
     relay: RelayEntry | None = Field(default=None, description="who wrote what, at what cost; absent in progress")
 

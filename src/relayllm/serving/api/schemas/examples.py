@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from relayllm.serving.api.schemas.parts import AnswerModel
+from relayllm.serving.errors import Json
 
-EXAMPLE_RELAY: dict[str, Any] = {
+EXAMPLE_RELAY: Json = {
     "call_ratio": 0.0625, "calls": [{"choice": 0, "position": 12, "requested": 2, "granted": 2, "delivered": 2,
                                      "seconds": 0.08, "failed": False, "teacher": "qwen3-8b",
                                      "read": 31, "cached": 0, "refused": False}],
@@ -22,11 +22,11 @@ EXAMPLE_RELAY: dict[str, Any] = {
                  {"choice": 0, "author": "student", "start": 13, "end": 34, "tokens": 15, "token_start": 17}],
     "degraded": False, "degraded_by": [], "stop_reasons": ["finished"], "seed": 7, "version": "3",
     "alias": "champion"}
-_HEAD: dict[str, Any] = {"created": 1750000000, "model": "relay-decoder", "system_fingerprint": "relayllm-3"}
+_HEAD: Json = {"created": 1750000000, "model": "relay-decoder", "system_fingerprint": "relayllm-3"}
 _QUESTION = "Eli has 14 boxes with 15 eggs in each box. Ana brings 4 more eggs. How many eggs are there in all?"
 _TEXT = "14 x 15 = 210, plus 4 is 214 eggs."
 _USAGE = {"prompt_tokens": 19, "completion_tokens": 32, "total_tokens": 51}
-EXAMPLES: dict[str, dict[str, Any]] = {
+EXAMPLES: dict[str, Json] = {
     "chat.completion": {"id": "chatcmpl-1", "object": "chat.completion", **_HEAD, "usage": _USAGE,
                         "choices": [{"index": 0, "message": {"role": "assistant", "content": _TEXT, "refusal": None},
                                      "logprobs": None, "finish_reason": "stop"}], "relay": EXAMPLE_RELAY},
@@ -44,7 +44,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "text request": {"model": "relay-decoder", "prompt": _QUESTION, "max_tokens": 96},
 }
 """One of each kind, for the description."""
-_RESPONSE: dict[str, Any] = {
+_RESPONSE: Json = {
     "id": "resp_1", "object": "response", "created_at": _HEAD["created"], "status": "completed",
     "model": _HEAD["model"], "output": [
         {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
@@ -55,13 +55,13 @@ _RESPONSE: dict[str, Any] = {
     "usage": {"input_tokens": 19, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 32,
               "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 51},
     "relay": EXAMPLE_RELAY}
-_ROW: dict[str, Any] = {
+_ROW: Json = {
     "text": _TEXT, "call_ratio": 0.0625, "calls": 1, "completion_tokens": 32, "student_tokens": 27,
     "command_tokens": 3, "teacher_tokens": 2, "stop_reason": "finished", "degraded": False,
     "segments": [{"author": "student", "text": "14 x 15 = "}, {"author": "teacher", "text": "210"},
                  {"author": "student", "text": ", plus 4 is 214 eggs."}],
     "token_ids": [609, 303, 2]}
-_MODEL: dict[str, Any] = {"id": "relay-decoder", "object": "model", "created": _HEAD["created"],
+_MODEL: Json = {"id": "relay-decoder", "object": "model", "created": _HEAD["created"],
                           "owned_by": "relayllm", "version": "3", "alias": "champion", "max_model_len": 2048,
                           "teacher": "qwen3-8b"}
 _EVENTS = """event: response.created
@@ -82,7 +82,7 @@ data: [DONE]
 _METRICS = """# TYPE relay_tokens_total counter
 relay_tokens_total{alias="champion",author="teacher",version="3"} 2.0
 """
-ERROR: dict[str, Any] = {"error": {"message": "max_tokens: must be greater than or equal to 1",
+ERROR: Json = {"error": {"message": "max_tokens: must be greater than or equal to 1",
                                    "type": "invalid_request_error", "param": "max_tokens", "code": "invalid_value"}}
 """What every fault looks like, whatever its status."""
 
@@ -91,9 +91,9 @@ ERROR: dict[str, Any] = {"error": {"message": "max_tokens: must be greater than 
 class RouteExamples:
     """What a route is asked, and what it answers."""
 
-    answer: dict[str, Any] | str
-    request: dict[str, Any] | None = None
-    stream: dict[str, Any] | str | None = None
+    answer: Json | str
+    request: Json | None = None
+    stream: Json | str | None = None
     """A chunk, or some of the events."""
 
 
@@ -117,7 +117,7 @@ ROUTES = {
 """Of every route in the description."""
 
 
-def answered(kind: str, whole: type[AnswerModel], chunk: type[AnswerModel]) -> dict[str, Any]:
+def answered(kind: str, whole: type[AnswerModel], chunk: type[AnswerModel]) -> Json:
     """The description of status 200 of a route that answers whole or as a stream."""
     stream = "text_completion.chunk" if kind == "text_completion" else f"{kind}.chunk"
     return {"description": "The answer; with stream, events of which each is a chunk, then [DONE]", "model": whole,

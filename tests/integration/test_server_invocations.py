@@ -112,6 +112,15 @@ def test_invocations_row_tells_the_cost_the_teachers_and_who_withheld_help():
     assert (row["degraded"], row["degraded_by"], row["cost"]) == (True, ["teacher"], None)
 
 
+@pytest.mark.parametrize(("prompt", "asked", "param"), [("x", 500, "params"), ("pens " * 400, 1, "inputs")])
+def test_invocations_name_what_is_too_long_for_the_context(prompt, asked, param):
+    with serving(scripted_decoder(context=100)) as server:
+        answer = server.client.post("/invocations", json={"inputs": [{"prompt": prompt}],
+                                                          "params": {"max_new_tokens": asked}})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", param)
+
+
 def test_invocations_keep_to_a_keys_budget(package):
     loaded = load(FoundModel("relay-decoder", "1", package))
     with serving(loaded.decoder, defaults=loaded.defaults, keys="ben:secret-b:3") as server:

@@ -37,7 +37,8 @@ async def begin(jobs: Jobs, body: AnyRequest, key: Key) -> Job:
     model, asked = asked_of(body)
     with jobs.model_router.pick(model).held() as deployment:
         prompts = await read_prompts(body, deployment)
-        rooms = [room_for(body, deployment, prompt, cap=jobs.limits.cap_tokens) for prompt in prompts]
+        wanted = _least(body, cap=jobs.limits.cap_tokens)
+        rooms = [room_for(deployment, prompt, wanted, body.prompt_field, body.limit_field) for prompt in prompts]
         scored = isinstance(body, CompletionRequest) and body.scores_prompt
         if scored and deployment.decoder.student_model is None:
             raise bad_request("echo with logprobs scores the prompt, which needs the student as a model folder in this "
@@ -135,17 +136,21 @@ def name_and_ratio(model: str) -> tuple[str, float | None]:
     return name, ratio
 
 
-def room_for(body: AnyRequest, deployment: Deployment, prompt: EncodedPrompt, *, cap: bool = False) -> int:
-    """Tokens that an answer to one prompt of a request may take; `cap` lets it have fewer than it asks for.
+def _least(body: AnyRequest, *, cap: bool) -> int:
+    """Tokens that must fit behind a prompt: all that are asked for, or one where an answer may be cut."""
+    return 1 if body.limit is None else min(1, body.limit) if cap else body.limit
+
+
+def room_for(deployment: Deployment, prompt: EncodedPrompt, wanted: int, prompt_field: str, limit_field: str) -> int:
+    """Tokens that an answer to a prompt may take; the fields are those of the request that say what is too long.
 
     Raises:
         ApiError: prompt and answer do not fit into the models' context.
     """
-    wanted = 1 if body.limit is None else min(1, body.limit) if cap else body.limit
     try:
         return deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=wanted)
     except DataError as error:
-        param = body.prompt_field if wanted <= 1 or not _has_room(deployment, prompt) else body.limit_field
+        param = prompt_field if wanted <= 1 or not _has_room(deployment, prompt) else limit_field
         raise bad_request(str(error), param, "context_length_exceeded") from error
 
 

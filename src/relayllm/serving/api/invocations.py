@@ -8,22 +8,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import StringIO
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, model_validator
 
-from relayllm.errors import ConfigError, DataError
+from relayllm.errors import ConfigError
 from relayllm.relay.detokenizer import Detokenizer
 from relayllm.relay.events import Event
 from relayllm.relay.options import GenerationRequest, Options
 from relayllm.relay.trace import Trace
+from relayllm.serving.api.completions import room_for
 from relayllm.serving.api.fields import RelayOptions
 from relayllm.serving.api.jobs import Job, Jobs
-from relayllm.serving.api.routes import FAULTS, GONE, CallerKey, ignored_fields
+from relayllm.serving.api.routes import FAULTS, CallerKey, ignored_fields
 from relayllm.serving.api.schemas.answers import TableAnswer
-from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, unless_disconnected
+from relayllm.serving.api.streaming import DONE, SILENCE, SILENCE_SECONDS, EventStream, sse, whole
 from relayllm.serving.api.unsupported import Body, conflict, whole_number
 from relayllm.serving.auth import Key
 from relayllm.serving.engine.requests import TokenDelta
@@ -86,21 +88,15 @@ def table(jobs: Jobs) -> APIRouter:
                  responses={200: {"model": TableAnswer}, **FAULTS}, response_model=None)
     async def invocations(body: Invocation, request: Request, key: CallerKey) -> Response:
         headers = ignored_fields(body, jobs.limits)
-        job = await begin(jobs, body, key)
+        job = await begin_table(jobs, body, key)
         if body.streamed:
             return EventStream(_events(job), job.end, headers)
-        try:
-            traces = await unless_disconnected(request, job.traces())
-            if traces is None:
-                return Response(status_code=GONE)
-            return Response(_answer(job, traces), media_type="application/json", headers=headers)
-        finally:
-            job.end()
+        return await whole(request, job.traces(), partial(_answer, job), job.end, headers)
 
     return router
 
 
-async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
+async def begin_table(jobs: Jobs, body: Invocation, key: Key) -> Job:
     """Check a table, encode it, and queue its answers.
 
     Raises:
@@ -116,10 +112,10 @@ async def begin(jobs: Jobs, body: Invocation, key: Key) -> Job:
         try:
             given = with_call_setting(asked.options, deployment.bias_curve)
             options = Options(**{name: value for name, value in given.items() if name != "seed"})
-            for prompt in prompts:  # like the pyfunc: an answer that might not fit is refused, not cut
-                deployment.decoder.room(prompt.ids, prompt.teacher_ids, wanted=options.max_new_tokens)
-        except (ConfigError, DataError) as error:
+        except ConfigError as error:
             raise bad_request(str(error), "params") from error
+        for prompt in prompts:  # like the pyfunc: an answer that might not fit is refused, not cut
+            room_for(deployment, prompt, options.max_new_tokens, next(iter(body.table)), "params")
         job = Job(deployment, prompts)
         jobs.submit(job, [GenerationRequest(prompt.ids, options, int(asked.options["seed"]), row, 0,
                                             prompt.teacher_ids, prompt.messages) for row, prompt in enumerate(prompts)],

@@ -26,7 +26,7 @@ from relayllm.serving.api.schemas.answers import (
 )
 from relayllm.serving.api.schemas.examples import answered
 from relayllm.serving.api.schemas.server import ErrorAnswer, Health, ModelEntry, ModelList, Readiness
-from relayllm.serving.api.streaming import EventStream, unless_disconnected
+from relayllm.serving.api.streaming import EventStream, whole
 from relayllm.serving.api.unsupported import CODE, Body, Unsupported
 from relayllm.serving.auth import Key
 from relayllm.serving.errors import SHOWN_FAULTS, ApiError, Json, bad_request, unavailable
@@ -36,8 +36,6 @@ from relayllm.serving.models.router import Deployment, ModelRouter
 IGNORED_HEADER = "x-relay-ignored-fields"
 MOST_NAMED = 50
 """Unknown fields that the header names at most."""
-GONE = 499
-"""The client hung up before its answer; nobody reads this status but the metrics."""
 FAULT_TEXTS: dict[int | str, str] = {
     400: "A field is wrong or unknown, or asks for something that cannot be", 401: "No valid API key",
     404: "No such model", 413: "The body is too large", 415: "The body's content-encoding is unknown",
@@ -123,13 +121,7 @@ async def _answer(jobs: Jobs, request: Request, body: AnyRequest, key: Key) -> R
     job = await begin(jobs, body, key)
     if body.stream:
         return EventStream(chunks(job, body), job.end, headers)
-    try:
-        found = await unless_disconnected(request, answer(job, body))
-        if found is None:
-            return Response(status_code=GONE)
-        return Response(orjson.dumps(found), media_type="application/json", headers=headers)
-    finally:
-        job.end()
+    return await whole(request, answer(job, body), orjson.dumps, job.end, headers)
 
 
 async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key) -> Response:
@@ -138,13 +130,7 @@ async def _respond(jobs: Jobs, request: Request, body: ResponseRequest, key: Key
     writer = ResponseWriter(job, body)
     if body.stream:
         return EventStream(writer.events(), job.end, headers)
-    try:
-        traces = await unless_disconnected(request, job.traces())
-        if traces is None:
-            return Response(status_code=GONE)
-        return Response(orjson.dumps(writer.whole(traces)), media_type="application/json", headers=headers)
-    finally:
-        job.end()
+    return await whole(request, job.traces(), lambda traces: orjson.dumps(writer.whole(traces)), job.end, headers)
 
 
 def ignored_fields(body: Body, limits: HttpLimits) -> dict[str, str]:

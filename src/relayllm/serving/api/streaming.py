@@ -20,6 +20,8 @@ SILENCE_SECONDS = 15.0
 """After so much silence a comment is sent, so that no proxy takes the connection for dead."""
 SILENCE = b": still at work\n\n"
 DONE = b"data: [DONE]\n\n"
+GONE = 499
+"""The client hung up before its answer; nobody reads this status but the metrics."""
 
 
 def sse(value: Json) -> bytes:
@@ -32,15 +34,15 @@ def named_event(name: str, value: Json) -> bytes:
     return b"event: " + name.encode() + b"\n" + sse(value)
 
 
-async def disconnected(request: Request) -> None:
+async def disconnected(receive: Receive) -> None:
     """Return when the client has hung up."""
-    while (await request.receive())["type"] != "http.disconnect":
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def unless_disconnected(request: Request, work: Awaitable[T]) -> T | None:
     """Wait for `work`, or for the client to hang up: its result, or None where nobody waits for it any more."""
-    task, end = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(request))
+    task, end = asyncio.ensure_future(work), asyncio.ensure_future(disconnected(request.receive))
     try:
         await asyncio.wait({task, end}, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
@@ -49,6 +51,18 @@ async def unless_disconnected(request: Request, work: Awaitable[T]) -> T | None:
             one.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await one
+
+
+async def whole(request: Request, work: Awaitable[T], render: Callable[[T], bytes | str], close: Callable[[], None],
+                headers: Mapping[str, str]) -> Response:
+    """What comes of `work` as one JSON answer; `close` is called when it is there, or when nobody waits for it."""
+    try:
+        found = await unless_disconnected(request, work)
+        if found is None:
+            return Response(status_code=GONE)
+        return Response(render(found), media_type="application/json", headers=dict(headers))
+    finally:
+        close()
 
 
 class EventStream(Response):
@@ -64,11 +78,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run as an ASGI application."""
-        async def hung_up() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-        sending, end = asyncio.ensure_future(self._send_all(send)), asyncio.ensure_future(hung_up())
+        sending, end = asyncio.ensure_future(self._send_all(send)), asyncio.ensure_future(disconnected(receive))
         try:
             await asyncio.wait({sending, end}, return_when=asyncio.FIRST_COMPLETED)
         finally:

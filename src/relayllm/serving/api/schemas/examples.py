@@ -58,12 +58,13 @@ _RESPONSE: Json = {
 _ROW: Json = {
     "text": _TEXT, "call_ratio": 0.0625, "calls": 1, "completion_tokens": 32, "student_tokens": 27,
     "command_tokens": 3, "teacher_tokens": 2, "stop_reason": "finished", "degraded": False,
+    "degraded_by": [], "teachers": ["qwen3-8b"], "cost": 2.49e-05,
     "segments": [{"author": "student", "text": "14 x 15 = "}, {"author": "teacher", "text": "210"},
                  {"author": "student", "text": ", plus 4 is 214 eggs."}],
     "token_ids": [609, 303, 2]}
 _MODEL: Json = {"id": "relay-decoder", "object": "model", "created": _HEAD["created"],
-                          "owned_by": "relayllm", "version": "3", "alias": "champion", "max_model_len": 2048,
-                          "teacher": "qwen3-8b"}
+                "owned_by": "relayllm", "version": "3", "alias": "champion", "max_model_len": 2048,
+                "teacher": "qwen3-8b"}
 _EVENTS = """event: response.created
 data: {"type": "response.created", "sequence_number": 0, "response": {"id": "resp_1", "status": "in_progress", ...}}
 

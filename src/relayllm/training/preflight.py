@@ -49,7 +49,8 @@ def check_decoding(params: Params, student: Path, teacher: Path, device: Device)
     small = None if settings.student_urls else folder_shape(student)
     large = None if settings.remote_teacher else folder_shape(teacher)
     stages: tuple[tuple[str, Decoding, Shape | None, Shape | None], ...] = (
-        ("filter", params.filter.decoding, None, large), ("warmup_set", params.warmup_set.decoding, small, None),
+        ("filter", params.filter.decoding, None, large if params.filter.enabled else None),
+        ("warmup_set", params.warmup_set.decoding, small, None),
         ("evaluate", params.evaluate.decoding, small, large))
     for stage, decoding, writer, helper in stages:
         held = decoding_memory(writer, helper, decoding, dtype)

@@ -299,6 +299,8 @@ def test_rows_that_may_not_fit_are_a_warning_by_stage(root, monkeypatch, capsys)
     assert [line.partition(":")[0] for line in found] == ["filter", "warmup_set", "evaluate"]
     assert f"{PARAMS.evaluate.decoding.slots} rows at full length" in found[-1]
     assert not list(check_decoding(PARAMS, student, teacher, Device("a card", 10)))
+    unfiltered = PARAMS.model_copy(update={"filter": PARAMS.filter.model_copy(update={"enabled": False})})
+    assert len(list(check_decoding(unfiltered, student, teacher, device))) == 2
     monkeypatch.setenv("RELAY_TEACHER_URL", "http://127.0.0.1:1")  # its weights are elsewhere
     assert [line.partition(":")[0] for line in check_decoding(PARAMS, student, teacher, device)] == [
         "warmup_set", "evaluate"]

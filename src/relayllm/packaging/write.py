@@ -38,7 +38,7 @@ NEEDED = ("mlflow", "torch", "transformers", "tokenizers", "safetensors", "panda
 ORIGIN = ("profile", "seed", "git_commit", "params_md5", "data_md5", "gap_recovered")
 """What a package's record takes over from the report's summary."""
 CODE = ("__init__.py", "config", "errors.py", "files.py", "processes.py", "settings.py", "relay", "engines",
-        "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py")
+        "packaging/__init__.py", "packaging/folder.py", "packaging/pyfunc.py", "packaging/teacher_names.py")
 """Our own source that the model needs to answer; dvc.yaml lists the same for the stage."""
 
 

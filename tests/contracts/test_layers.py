@@ -142,3 +142,13 @@ def test_what_tests_share_lies_in_support_or_conftest():
     reached = {(module_name(path), name) for path in paths for name in imported(path)
                if name.startswith("tests.") and not name.startswith(("tests.support.", "tests.vllm."))}
     assert reached == set()
+
+
+def test_code_that_the_package_brings_along_imports_nothing_that_it_does_not():
+    from relayllm.packaging.write import CODE
+
+    brought = {module_name(file) for name in CODE for path in [SOURCE / name]
+               for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    needed = imports_within(SOURCE.rglob("*.py"))
+    missing = {module: found for module in sorted(brought) if (found := needed[module] - brought)}
+    assert missing == {}

@@ -36,14 +36,3 @@ def test_dvc_yaml_lists_the_code_that_the_package_brings_along():
 
     needs = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["package"]["deps"]
     assert {f"src/relayllm/{name}" for name in CODE} <= set(needs)
-
-
-def test_code_that_the_package_brings_along_imports_nothing_that_it_does_not():
-    from relayllm.packaging.write import CODE
-    from tests.contracts.test_layers import SOURCE, imports_within, module_name
-
-    brought = {module_name(file) for name in CODE for path in [SOURCE / name]
-               for file in (path.rglob("*.py") if path.is_dir() else [path])}
-    needed = imports_within(SOURCE.rglob("*.py"))
-    missing = {module: found for module in sorted(brought) if (found := needed[module] - brought)}
-    assert missing == {}

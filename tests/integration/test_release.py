@@ -75,6 +75,14 @@ def test_package_damaged_weights_are_named(parts, settings):
         measure(folder, CONFIG.gates.latency.prompts)
 
 
+@pytest.mark.slow
+def test_check_of_a_package_that_cannot_be_loaded_says_why(parts, settings):
+    folder = varied(parts, settings, "halved", 6)
+    (folder / "code/relayllm/packaging/folder.py").unlink()
+    with pytest.raises(ServingError, match=r"ended with 1: .*relayllm\.packaging\.folder"):
+        check(str(folder), QUESTIONS[0], settings)
+
+
 def test_release_promotes_holds_and_rolls_back(parts, settings, package):
     registry = Registry(settings)
     first = release.promote_or_hold(registry, release.evaluate_candidate(registry, registry.register(package), CONFIG))

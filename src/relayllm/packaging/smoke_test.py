@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from relayllm.settings import Settings, current_settings
 
 PATIENCE = 180.0
 """Seconds for the server to load its model; ten on two cores for a small one."""
+REASON = re.compile(r"[\w.]*(?:Error|Exception): ")
+"""How the line of a traceback begins that says why; behind the first one stand those of MLflow's own command."""
 
 
 def check(uri: str, prompt: str, settings: Settings | None = None, *, patience: float = PATIENCE) -> dict[str, Any]:
@@ -78,6 +81,8 @@ def _wait(address: str, process: subprocess.Popen[bytes], patience: float, uri: 
         except OSError:
             time.sleep(0.1)
     log.seek(0)
-    last = "\n".join(f"    {line}" for line in log.read().decode(errors="replace").splitlines()[-25:])
+    lines = log.read().decode(errors="replace").splitlines()
+    reason = next((f": {line.strip()}" for line in lines if REASON.match(line)), "")
+    last = "\n".join(f"    {line}" for line in lines[-25:])
     fate = f"did not come up within {patience:.0f} s" if process.poll() is None else f"ended with {process.poll()}"
-    raise ServingError(f"the scoring server of {uri} {fate}; its last lines:\n{last}")
+    raise ServingError(f"the scoring server of {uri} {fate}{reason}; its last lines:\n{last}")
